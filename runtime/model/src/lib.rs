@@ -1,0 +1,1 @@
+//! A model on disk: network, weights, preprocessing and manifest.

@@ -1,0 +1,1 @@
+//! The server: protocols, batching, probes, drain.

@@ -1,0 +1,1 @@
+//! One way to read and write a URI.

@@ -1,0 +1,1 @@
+//! Clusters to test on, and the promises that Sconce keeps.
