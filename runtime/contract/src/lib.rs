@@ -1,1 +1,39 @@
-//! What the operator and the pods say to each other.
+//! What the operator and the pods say to each other: plain data with serde, nothing else.
+//!
+//! ```text
+//!        operator                                      pod
+//!   ┌───────────────┐   TrainingPlan, ServingPlan   ┌──────────┐
+//!   │ spec → plan   │ ────────────────────────────► │ trainer, │
+//!   │               │   Progress, LoadSnapshot      │ server   │
+//!   │ status ◄──────│ ◄──────────────────────────── │          │
+//!   │               │   Report (at exit)            └────┬─────┘
+//!   └───────────────┘                                    │ Manifest, Preprocess
+//!                                                        ▼
+//!                                                     artifact
+//! ```
+//!
+//! The custom resources embed [`Network`], [`Dataset`], [`Hyperparameters`] and [`Evaluation`] as they
+//! stand, so their CEL rules are written here, next to the field they guard; this crate knows nothing of
+//! Kubernetes beyond that vocabulary. Read [`plan`] first.
+
+pub mod artifact;
+pub mod dataset;
+pub mod device;
+pub mod digest;
+pub mod evaluation;
+pub mod hyperparameters;
+pub mod network;
+pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod validation;
+
+pub use artifact::{Artifact, Feature, FileDigest, Manifest, Preprocess, Target};
+pub use dataset::{Dataset, DatasetFormat, Split};
+pub use device::Device;
+pub use evaluation::{Evaluation, Gate, Metric, MetricName, MetricSplit};
+pub use hyperparameters::{Hyperparameters, Loss, Optimizer, OptimizerType, Schedule, ScheduleType};
+pub use network::{Activation, Dense, Dropout, Layer, LayerKind, Network};
+pub use plan::{Mount, ServingPlan, TrainingPlan, Warmup};
+pub use progress::{LoadSnapshot, Progress, TrainingPhase};
+pub use report::{Failure, FailureClass, Report};

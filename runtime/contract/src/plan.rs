@@ -1,0 +1,94 @@
+//! The work order of a pod: mounted as `plan.json`, or given by hand to the same binary.
+//!
+//! A plan is complete: a pod asks the API server nothing. URIs stay as the user wrote them; [`Mount`] says
+//! which of them are folders on this machine, so the same plan runs in a pod and in a rehearsal.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Dataset, Device, Evaluation, Hyperparameters, Network};
+
+/// Where a pod finds its plan.
+pub const PLAN_PATH: &str = "/etc/sconce/plan.json";
+
+/// What the trainer is to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrainingPlan {
+    /// Name of the training, for logs and the manifest.
+    pub name: String,
+    /// Identity of the run: a hash over everything that what is learned depends on.
+    pub run: String,
+    /// The network to train.
+    pub network: Network,
+    /// The table to learn from.
+    pub dataset: Dataset,
+    /// How to learn.
+    #[serde(default)]
+    pub hyperparameters: Hyperparameters,
+    /// What to measure.
+    #[serde(default)]
+    pub evaluation: Evaluation,
+    /// URI of the folder under which the artifact's own folder, named by its digest, is written.
+    pub output: String,
+    /// What to compute on.
+    #[serde(default)]
+    pub device: Device,
+    /// URIs that are folders on this machine.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+}
+
+/// What the server is to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServingPlan {
+    /// Name under which the model is served.
+    pub name: String,
+    /// Identity of what is served: answered as the model's version.
+    pub revision: String,
+    /// URI of the artifact's folder.
+    pub model: String,
+    /// Digest that the artifact must have, `sha256:HEX`. Absent: whatever is there, if it is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The inference that must succeed before the pod is ready. Absent: one row of the features' means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
+    /// What to compute on.
+    #[serde(default)]
+    pub device: Device,
+    /// URIs that are folders on this machine.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+}
+
+/// A URI that is a folder on this machine: everything below the one is found below the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mount {
+    /// `pvc://CLAIM` or `configmap://NAME`, without a slash at the end.
+    pub uri: String,
+    /// The folder.
+    pub path: PathBuf,
+}
+
+/// A sample request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Warmup {
+    /// Rows to predict (1 to 64): each a list of numbers in the order of the features, or an object keyed by
+    /// column name.
+    #[schemars(length(min = 1, max = 64), schema_with = "any_rows")]
+    pub rows: Vec<Value>,
+}
+
+fn any_rows(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array", "minItems": 1, "maxItems": 64,
+        "items": {"x-kubernetes-preserve-unknown-fields": true}
+    })
+}

@@ -1,0 +1,65 @@
+//! What a running pod answers when it is asked how it is doing.
+
+use serde::{Deserialize, Serialize};
+
+/// Port of the trainer's and the server's probes, progress, load and metrics.
+pub const OBSERVABILITY_PORT: u16 = 9090;
+/// Port on which the server answers predictions over HTTP.
+pub const HTTP_PORT: u16 = 8080;
+/// Path of [`Progress`] on [`OBSERVABILITY_PORT`].
+pub const PROGRESS_PATH: &str = "/v1/progress";
+/// Path of [`LoadSnapshot`] on [`OBSERVABILITY_PORT`].
+pub const LOAD_PATH: &str = "/v1/load";
+
+/// How far a training is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// The run that the pod works on, see [`crate::TrainingPlan::run`].
+    pub run: String,
+    /// What it does now.
+    pub phase: TrainingPhase,
+    /// Finished epochs.
+    pub epoch: u32,
+    /// Epochs in all.
+    pub epochs: u32,
+    /// Finished steps.
+    pub step: u64,
+    /// Steps in all; 0 until the data set is read.
+    pub total_steps: u64,
+    /// Mean loss over the steps of the current epoch so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// Loss on the validation rows after the last finished epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
+    /// Seconds until the last step at the present pace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<f64>,
+}
+
+/// What a trainer does at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrainingPhase {
+    /// Reading and checking the data set.
+    #[default]
+    Loading,
+    /// Taking steps.
+    Training,
+    /// Measuring on the held-out rows.
+    Evaluating,
+    /// Writing the artifact.
+    Saving,
+}
+
+/// How busy a server is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadSnapshot {
+    /// Requests being computed.
+    pub in_flight: u64,
+    /// Requests that wait for their turn.
+    pub queued: u64,
+    /// Requests answered since the start, whatever the answer.
+    pub completed: u64,
+}

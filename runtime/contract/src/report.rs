@@ -1,0 +1,152 @@
+//! The last word of a pod: its termination message and its exit code.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Artifact, Metric};
+
+/// Where a container leaves its report (Kubernetes' default `terminationMessagePath`).
+pub const REPORT_PATH: &str = "/dev/termination-log";
+/// Longest report: the kubelet cuts a termination message at 4096 bytes.
+pub const REPORT_LIMIT: usize = 4096;
+/// Longest [`Failure::message`] in bytes, so that a report with every other field full stays below the limit.
+pub const MESSAGE_LIMIT: usize = 2048;
+
+/// Exit code of a pod that did its work.
+pub const EXIT_OK: u8 = 0;
+/// Exit code where the input is bad and retrying is pointless (EX_DATAERR).
+pub const EXIT_BAD_INPUT: u8 = 65;
+/// Exit code of a pod that was told to stop before it was done (EX_TEMPFAIL).
+pub const EXIT_INTERRUPTED: u8 = 75;
+/// Exit code of every other failure: retrying may help.
+pub const EXIT_FAILURE: u8 = 1;
+
+/// How a pod ended, in at most [`REPORT_LIMIT`] bytes of JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "outcome", rename_all_fields = "camelCase")]
+pub enum Report {
+    /// The training is done and its artifact is written.
+    Trained {
+        /// The run, see [`crate::TrainingPlan::run`].
+        run: String,
+        /// What the model reached on the held-out rows.
+        metrics: Vec<Metric>,
+        /// What was written.
+        artifact: Artifact,
+        /// Epochs that were taken.
+        epochs: u32,
+        /// Steps that were taken.
+        steps: u64,
+        /// Mean training loss of the last epoch.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        loss: Option<f64>,
+        /// Wall-clock seconds from the start of the process.
+        seconds: f64,
+    },
+    /// The pod could not do its work.
+    Failed(Failure),
+}
+
+impl Report {
+    /// The report as JSON that fits a termination message; a failure's sentence is cut where it must be.
+    pub fn to_json(&self) -> String {
+        let report = match self {
+            Report::Failed(failure) => Report::Failed(failure.truncated(MESSAGE_LIMIT)),
+            trained @ Report::Trained { .. } => trained.clone(),
+        };
+        // Serialising plain structs with string keys cannot fail; an empty message would still be a valid one.
+        serde_json::to_string(&report).unwrap_or_default()
+    }
+
+    /// The exit code that goes with the report.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Report::Trained { .. } => EXIT_OK,
+            Report::Failed(failure) => failure.class.exit_code(),
+        }
+    }
+}
+
+/// Why a pod could not do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// Whose fault it is, and so whether a retry can help.
+    pub class: FailureClass,
+    /// One sentence for a person: what is wrong, where, and what to do.
+    pub message: String,
+    /// The field of the spec to change, such as `dataset.target`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+impl Failure {
+    /// A failure that no field of the spec would mend.
+    pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
+        Failure { class, message: message.into(), field: None }
+    }
+
+    /// Bad input, with the field to change.
+    pub fn bad_input(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Failure { class: FailureClass::BadInput, message: message.into(), field: Some(field.into()) }
+    }
+
+    fn truncated(&self, limit: usize) -> Self {
+        let mut cut = self.clone();
+        if cut.message.len() > limit {
+            let end = (0..=limit - '…'.len_utf8()).rev().find(|&i| cut.message.is_char_boundary(i)).unwrap_or(0);
+            cut.message.truncate(end);
+            cut.message.push('…');
+        }
+        cut
+    }
+}
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureClass {
+    /// The spec or the data must change.
+    BadInput,
+    /// The memory limit must rise or the work must shrink.
+    OutOfMemory,
+    /// The pod was told to stop.
+    Interrupted,
+    /// The loss became NaN or infinite; the same run would do so again.
+    Diverged,
+    /// Something could not be read or written; it may be there again later.
+    Storage,
+    /// A defect of ours.
+    Internal,
+}
+
+impl FailureClass {
+    /// The exit code by which the Job decides whether to retry.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            FailureClass::BadInput | FailureClass::Diverged => EXIT_BAD_INPUT,
+            FailureClass::Interrupted => EXIT_INTERRUPTED,
+            FailureClass::OutOfMemory | FailureClass::Storage | FailureClass::Internal => EXIT_FAILURE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_sentence_is_cut_between_characters_and_the_report_still_parses() {
+        let report = Report::Failed(Failure::new(FailureClass::Internal, "é\"\n".repeat(4000)));
+        let json = report.to_json();
+        assert!(json.len() <= REPORT_LIMIT, "{} bytes", json.len());
+        let Report::Failed(failure) = serde_json::from_str(&json).unwrap() else { panic!("not a failure") };
+        assert!(failure.message.ends_with('…'));
+    }
+
+    #[test]
+    fn only_failures_that_a_retry_can_mend_ask_for_one() {
+        assert_eq!(FailureClass::BadInput.exit_code(), 65);
+        assert_eq!(FailureClass::Diverged.exit_code(), 65);
+        assert_eq!(FailureClass::Interrupted.exit_code(), 75);
+        assert_eq!(FailureClass::Storage.exit_code(), 1);
+    }
+}
