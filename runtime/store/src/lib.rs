@@ -1,1 +1,94 @@
 //! One way to read and write a URI.
+//!
+//! ```text
+//!                      ┌─ file       file:///PATH          ─┐
+//!   Store ── SCHEMES ──┼─ pvc        pvc://CLAIM/PATH       ├── confined (no way out of the mount)
+//!   (mounts)           ├─ configmap  configmap://NAME/KEY  ─┘   └── folder (atomic writes)
+//!                      └─ http       http(s)://HOST/PATH   ──── retries, limits
+//! ```
+//!
+//! A URI stays as the user wrote it; [`Mount`] says which are folders on this machine. Bytes are read whole,
+//! within a limit that the caller sets. A new scheme is one file with a [`Scheme`] in it and one line in
+//! [`SCHEMES`]. Read `scheme.rs` first.
+
+mod configmap;
+mod confined;
+mod error;
+mod file;
+mod folder;
+mod http;
+mod pvc;
+mod scheme;
+
+use std::collections::BTreeMap;
+
+use sconce_contract::Mount;
+
+pub use error::StoreError;
+use scheme::{Scheme, Target};
+
+/// Every scheme, by its name.
+const SCHEMES: &[(&str, &dyn Scheme)] = &[
+    ("file", &file::File),
+    ("pvc", &pvc::Pvc),
+    ("configmap", &configmap::ConfigMap),
+    ("http", &http::Http),
+    ("https", &http::Http),
+];
+
+/// Reads and writes what URIs name.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    mounts: Vec<Mount>,
+}
+
+impl Store {
+    /// A store that finds claims and ConfigMaps in these folders.
+    pub fn new(mounts: Vec<Mount>) -> Self {
+        Store { mounts }
+    }
+
+    /// All bytes at the URI, at most `limit` of them.
+    ///
+    /// Blocks: up to about 20 s where a server is unreachable and longer where it is slow but alive.
+    pub fn read(&self, uri: &str, limit: u64) -> Result<Vec<u8>, StoreError> {
+        let (scheme, target) = self.open(uri)?;
+        scheme.read(&target, limit)
+    }
+
+    /// Whether there is something at the URI. An unknown scheme or an unreachable server is an error.
+    pub fn exists(&self, uri: &str) -> Result<bool, StoreError> {
+        let (scheme, target) = self.open(uri)?;
+        scheme.exists(&target)
+    }
+
+    /// Writes a folder `name` with these files under the parent, whole or not at all, and returns its URI.
+    ///
+    /// A folder that is there already with the same files is left as it is; with others it is
+    /// [`StoreError::Conflict`].
+    pub fn write_folder(
+        &self,
+        parent_uri: &str,
+        name: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<String, StoreError> {
+        let (scheme, target) = self.open(parent_uri)?;
+        for part in files.keys().map(String::as_str).chain([name]) {
+            if part.is_empty() || part.starts_with('.') || part.contains(['/', '\\', '\0']) {
+                return Err(StoreError::Name { uri: target.shown(), name: part.to_owned() });
+            }
+        }
+        scheme.write_folder(&target, name, files)?;
+        Ok(format!("{}/{name}", parent_uri.trim_end_matches('/')))
+    }
+
+    fn open<'a>(&'a self, uri: &'a str) -> Result<(&'static dyn Scheme, Target<'a>), StoreError> {
+        let unknown = || StoreError::UnknownScheme {
+            uri: uri.to_owned(),
+            known: SCHEMES.iter().map(|(name, _)| format!("{name}://")).collect::<Vec<_>>().join(", "),
+        };
+        let (prefix, rest) = uri.split_once("://").ok_or_else(unknown)?;
+        let (_, scheme) = SCHEMES.iter().find(|(name, _)| *name == prefix).ok_or_else(unknown)?;
+        Ok((*scheme, Target { uri, rest, mounts: &self.mounts }))
+    }
+}

@@ -1,0 +1,120 @@
+//! Paths that cannot leave their root.
+//!
+//! A volume is written by others: a `..` or a symbolic link in it must not make a pod read or write its own
+//! root file system. Links within the volume are fine; a mounted ConfigMap consists of them. A path is
+//! resolved once and the resolved one is opened; a writer that swaps a folder for a link in between could
+//! still lead out, which is accepted because these pods hold no token and no secret.
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use crate::{StoreError, scheme::Target};
+
+/// Longest part of a limit that is reserved before the bytes are seen.
+const RESERVE: u64 = 16 << 20;
+
+/// A root folder and a path below it.
+#[derive(Debug)]
+pub(crate) struct Confined<'a> {
+    pub(crate) target: Target<'a>,
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl<'a> Confined<'a> {
+    /// The path `relative` below the root, which must not hold `..`.
+    pub(crate) fn new(target: Target<'a>, root: &Path, relative: &str) -> Result<Self, StoreError> {
+        let mut path = root.to_owned();
+        for component in Path::new(relative).components() {
+            match component {
+                Component::Normal(part) => path.push(part),
+                Component::CurDir | Component::RootDir => {}
+                Component::ParentDir | Component::Prefix(_) => {
+                    let reason = "the path must not hold '..': name the file from the root of the volume".into();
+                    return Err(StoreError::Malformed { uri: target.shown(), reason });
+                }
+            }
+        }
+        Ok(Confined { target, root: root.to_owned(), path })
+    }
+
+    /// The path below the folder where the claim or ConfigMap `mount` is mounted.
+    pub(crate) fn mounted(target: Target<'a>, mount: &str, relative: &str) -> Result<Self, StoreError> {
+        let found = target.mounts.iter().find(|known| known.uri.trim_end_matches('/') == mount);
+        let Some(found) = found else {
+            return Err(StoreError::NotMounted { uri: target.shown(), mount: mount.to_owned() });
+        };
+        Confined::new(target, &found.path, relative)
+    }
+
+    /// All bytes of the file, at most `limit`.
+    pub(crate) fn read(&self, limit: u64) -> Result<Vec<u8>, StoreError> {
+        use std::io::Read;
+
+        let path = self.resolve(&self.path).map_err(|error| self.error("reading", error))?;
+        // Opening a pipe would wait for its writer, so the kind is checked first.
+        let metadata = fs::metadata(&path).map_err(|error| self.error("reading", error))?;
+        if !metadata.is_file() {
+            let kind = if metadata.is_dir() { "a folder" } else { "a device or pipe" };
+            return Err(StoreError::NotAFile { uri: self.target.shown(), kind });
+        }
+        let too_large = || StoreError::TooLarge { uri: self.target.shown(), limit };
+        if metadata.len() > limit {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(RESERVE)).unwrap_or(0));
+        let file = fs::File::open(&path).map_err(|error| self.error("reading", error))?;
+        let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|error| self.error("reading", error))?;
+        if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+    }
+
+    /// Whether there is something.
+    pub(crate) fn exists(&self) -> Result<bool, StoreError> {
+        match self.resolve(&self.path) {
+            Ok(_) => Ok(true),
+            Err(error) => match self.error("looking", error) {
+                StoreError::NotFound { .. } => Ok(false),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// The folder, created where it is missing.
+    pub(crate) fn create(&self) -> Result<PathBuf, StoreError> {
+        let mut missing = Vec::new();
+        let mut known = self.path.clone();
+        while known != self.root && fs::symlink_metadata(&known).is_err() {
+            missing.extend(known.file_name().map(ToOwned::to_owned));
+            known.pop();
+        }
+        let mut folder = self.resolve(&known).map_err(|error| self.error("creating the folder", error))?;
+        for name in missing.into_iter().rev() {
+            let parent = folder.clone();
+            folder.push(name);
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => created.map_err(|error| self.error("creating the folder", error))?,
+            }
+            crate::folder::sync(&parent).map_err(|error| self.error("creating the folder", error))?;
+        }
+        Ok(folder)
+    }
+
+    /// What an error of the file system means here.
+    pub(crate) fn error(&self, action: &'static str, source: io::Error) -> StoreError {
+        if source.kind() == io::ErrorKind::Other {
+            let reason = "a symbolic link leads out of the volume: replace it by what it points to".into();
+            return StoreError::Malformed { uri: self.target.shown(), reason };
+        }
+        StoreError::io(self.target.shown(), action, source)
+    }
+
+    /// The path without links; an error of kind `Other` where it is not below the root.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        let root = self.root.canonicalize()?;
+        let resolved = path.canonicalize()?;
+        if resolved.starts_with(&root) { Ok(resolved) } else { Err(io::ErrorKind::Other.into()) }
+    }
+}

@@ -1,0 +1,38 @@
+//! `file:///PATH`: a path on this machine.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::StoreError;
+use crate::confined::Confined;
+use crate::folder;
+use crate::scheme::{Scheme, Target};
+
+pub(crate) struct File;
+
+fn confined<'a>(target: &Target<'a>) -> Result<Confined<'a>, StoreError> {
+    if !target.rest.starts_with('/') || target.rest.trim_matches('/').is_empty() {
+        let reason = "write file:///PATH, with three slashes and a path".into();
+        return Err(StoreError::Malformed { uri: target.shown(), reason });
+    }
+    Confined::new(*target, Path::new("/"), target.rest)
+}
+
+impl Scheme for File {
+    fn read(&self, target: &Target<'_>, limit: u64) -> Result<Vec<u8>, StoreError> {
+        confined(target)?.read(limit)
+    }
+
+    fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError> {
+        confined(target)?.exists()
+    }
+
+    fn write_folder(
+        &self,
+        target: &Target<'_>,
+        name: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        folder::write(&confined(target)?, name, files)
+    }
+}

@@ -1,0 +1,114 @@
+//! Folders that appear whole or not at all.
+//!
+//! The files are written and flushed to disk in a hidden folder beside the final one, which then takes its
+//! name in one step: a reader sees nothing or everything, also after a crash or a full disk.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::{StoreError, confined::Confined};
+
+/// A hidden folder older than this was left by a crash: nothing we write takes longer.
+const ABANDONED: Duration = Duration::from_secs(3600);
+
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+/// Writes the folder `name` under the parent.
+pub(crate) fn write(
+    parent: &Confined<'_>,
+    name: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), StoreError> {
+    let folder = parent.create()?;
+    let place = folder.join(name);
+    if fs::symlink_metadata(&place).is_ok() {
+        return same(parent, &place, name, files);
+    }
+    sweep(&folder, name);
+    // Two pods on one claim may share a process id, and a process may write twice.
+    let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let hidden =
+        folder.join(format!(".{name}.{}-{unique}-{:x}.tmp", std::process::id(), stamp.as_nanos()));
+    let written = fill(&hidden, files).and_then(|()| fs::rename(&hidden, &place));
+    match written {
+        Ok(()) => sync(&folder).map_err(|error| parent.error("writing", error)),
+        Err(error) => {
+            let removed = fs::remove_dir_all(&hidden);
+            if let Err(error) = removed {
+                tracing::warn!(folder = %hidden.display(), %error, "a temporary folder could not be removed");
+            }
+            // Another writer may have been faster.
+            if fs::symlink_metadata(&place).is_ok() {
+                return same(parent, &place, name, files);
+            }
+            Err(parent.error("writing", error))
+        }
+    }
+}
+
+fn fill(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
+    fs::create_dir(folder)?;
+    for (name, bytes) in files {
+        let mut file = fs::File::create_new(folder.join(name))?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+    }
+    sync(folder)
+}
+
+/// Flushes a folder's entries to disk. Some network file systems cannot, and do not need to.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    match fs::File::open(folder)?.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Fine where the folder has exactly these files.
+fn same(
+    parent: &Confined<'_>,
+    place: &Path,
+    name: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), StoreError> {
+    let is_same = || -> io::Result<bool> {
+        if !fs::symlink_metadata(place)?.is_dir() || fs::read_dir(place)?.count() != files.len() {
+            return Ok(false);
+        }
+        for (name, bytes) in files {
+            let path = place.join(name);
+            let metadata = fs::symlink_metadata(&path)?;
+            if !metadata.is_file() || metadata.len() != bytes.len() as u64 || fs::read(&path)? != *bytes {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    match is_same() {
+        Ok(true) => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(parent.error("comparing", error)),
+        _ => {
+            let parent = parent.target.shown();
+            Err(StoreError::Conflict { uri: format!("{}/{name}", parent.trim_end_matches('/')) })
+        }
+    }
+}
+
+/// Removes what crashed writers of the same folder left behind.
+fn sweep(folder: &Path, name: &str) {
+    let prefix = format!(".{name}.");
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let file_name = entry.file_name();
+        let ours = file_name.to_str().is_some_and(|file| file.starts_with(&prefix) && file.ends_with(".tmp"));
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+        if ours && age.is_some_and(|age| age > ABANDONED) {
+            tracing::info!(folder = %entry.path().display(), "removing a temporary folder that a crash left");
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `http(s)://HOST/PATH`: a file on a web server.
+//!
+//! What may pass is tried again with growing pauses: failed connections, broken bodies, 408, 429 and 5xx.
+//! Any other status below 500 means that the URI is wrong, and no retry would mend it.
+
+use std::io::Read;
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ureq::Agent;
+use ureq::http::{Method, Response, StatusCode};
+
+use crate::StoreError;
+use crate::scheme::{Scheme, Target};
+
+/// Pauses between the tries. With the time limits below, an unreachable server costs about 20 s.
+const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// No further try starts after this.
+const PATIENCE: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest silence within a body; a large file may take as long as it needs while bytes arrive.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+const REDIRECTS: u32 = 5;
+
+pub(crate) struct Http;
+
+static AGENT: LazyLock<Agent> = LazyLock::new(|| {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(REDIRECTS)
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(ANSWER_TIMEOUT))
+        .timeout_per_read(Some(SILENCE_TIMEOUT))
+        .user_agent(concat!("sconce/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .new_agent()
+});
+
+/// What one try came to, where it came to no answer.
+enum Miss {
+    /// Worth another try.
+    Passing(String),
+    /// Final.
+    Final(StoreError),
+}
+
+impl Scheme for Http {
+    fn read(&self, target: &Target<'_>, limit: u64) -> Result<Vec<u8>, StoreError> {
+        retried(target, || {
+            let response = request(target, &Method::GET)?;
+            body(target, response, limit)
+        })
+    }
+
+    fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError> {
+        let head = |method: Method| retried(target, || request(target, &method).map(drop));
+        // Some servers, and URLs signed for GET, know no HEAD.
+        let found = match head(Method::HEAD) {
+            Err(StoreError::Refused { .. } | StoreError::Forbidden { .. }) => head(Method::GET),
+            found => found,
+        };
+        match found {
+            Ok(()) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn retried<T>(target: &Target<'_>, mut attempt: impl FnMut() -> Result<T, Miss>) -> Result<T, StoreError> {
+    let start = Instant::now();
+    let mut tries = 0;
+    loop {
+        let reason = match attempt() {
+            Ok(value) => return Ok(value),
+            Err(Miss::Final(error)) => return Err(error),
+            Err(Miss::Passing(reason)) => reason,
+        };
+        tries += 1;
+        let pause = PAUSES.get(tries as usize - 1).filter(|pause| start.elapsed() + **pause < PATIENCE);
+        let Some(pause) = pause else {
+            return Err(StoreError::Network { uri: target.shown(), tries, reason });
+        };
+        tracing::warn!(uri = target.shown(), reason, "reading failed, trying again");
+        thread::sleep(*pause);
+    }
+}
+
+fn request(target: &Target<'_>, method: &Method) -> Result<Response<ureq::Body>, Miss> {
+    let sent = match *method {
+        Method::HEAD => AGENT.head(target.uri).call(),
+        _ => AGENT.get(target.uri).call(),
+    };
+    let response = sent.map_err(|error| failed(target, &error))?;
+    let status = response.status();
+    let uri = target.shown();
+    match status {
+        _ if status.is_success() => Ok(response),
+        StatusCode::NOT_FOUND => Err(Miss::Final(StoreError::NotFound { uri })),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(Miss::Final(StoreError::Forbidden { uri, reason: format!("the server answers {status}") }))
+        }
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Err(Miss::Passing(format!("the server answers {status}")))
+        }
+        _ if status.is_server_error() => Err(Miss::Passing(format!("the server answers {status}"))),
+        _ => Err(Miss::Final(StoreError::Refused { uri, status: status.to_string() })),
+    }
+}
+
+fn body(target: &Target<'_>, response: Response<ureq::Body>, limit: u64) -> Result<Vec<u8>, Miss> {
+    let too_large = || Miss::Final(StoreError::TooLarge { uri: target.shown(), limit });
+    let body = response.into_body();
+    if body.content_length().is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    // The length is what the server claims, so memory grows with the bytes that arrive.
+    let mut bytes = Vec::new();
+    let read = body.into_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|error| Miss::Passing(format!("the answer broke off: {error}")))?;
+    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+}
+
+fn failed(target: &Target<'_>, error: &ureq::Error) -> Miss {
+    let uri = target.shown();
+    match error {
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+            Miss::Final(StoreError::Malformed { uri, reason: "write http(s)://HOST/PATH".into() })
+        }
+        ureq::Error::TooManyRedirects => {
+            let reason = format!("it leads on more than {REDIRECTS} times: write the final location");
+            Miss::Final(StoreError::Malformed { uri, reason })
+        }
+        error => Miss::Passing(error.to_string()),
+    }
+}

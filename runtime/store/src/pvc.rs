@@ -1,0 +1,38 @@
+//! `pvc://CLAIM/PATH`: a file on a PersistentVolumeClaim, found where the plan says that it is mounted.
+
+use std::collections::BTreeMap;
+
+use crate::StoreError;
+use crate::confined::Confined;
+use crate::folder;
+use crate::scheme::{Scheme, Target};
+
+pub(crate) struct Pvc;
+
+fn confined<'a>(target: &Target<'a>) -> Result<Confined<'a>, StoreError> {
+    let (claim, path) = target.rest.split_once('/').unwrap_or((target.rest, ""));
+    if claim.is_empty() {
+        let reason = "write pvc://CLAIM/PATH".into();
+        return Err(StoreError::Malformed { uri: target.shown(), reason });
+    }
+    Confined::mounted(*target, &format!("pvc://{claim}"), path)
+}
+
+impl Scheme for Pvc {
+    fn read(&self, target: &Target<'_>, limit: u64) -> Result<Vec<u8>, StoreError> {
+        confined(target)?.read(limit)
+    }
+
+    fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError> {
+        confined(target)?.exists()
+    }
+
+    fn write_folder(
+        &self,
+        target: &Target<'_>,
+        name: &str,
+        files: &BTreeMap<String, Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        folder::write(&confined(target)?, name, files)
+    }
+}

@@ -1,0 +1,130 @@
+//! A real little web server that fails in the ways that web servers do.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sconce_contract::FailureClass;
+use sconce_store::{Store, StoreError};
+
+/// Answers each request by its path; says which requests it saw.
+struct Server {
+    address: String,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (log, flaky) = (Arc::clone(&seen), Arc::new(AtomicU32::new(0)));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (log, flaky) = (Arc::clone(&log), Arc::clone(&flaky));
+                thread::spawn(move || answer(stream.unwrap(), &log, &flaky));
+            }
+        });
+        Server { address, seen }
+    }
+
+    fn uri(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn requests(&self, path: &str) -> usize {
+        self.seen.lock().unwrap().iter().filter(|line| line.contains(&format!(" {path} "))).count()
+    }
+}
+
+fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>, flaky: &AtomicU32) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let request = lines.next().unwrap().unwrap();
+    for line in lines {
+        if line.unwrap().is_empty() {
+            break;
+        }
+    }
+    let path = request.split(' ').nth(1).unwrap().to_owned();
+    let first = request.starts_with("HEAD");
+    seen.lock().unwrap().push(request);
+    let plain = |status: &str, body: &str| {
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    };
+    let text = match path.as_str() {
+        "/file" => plain("200 OK", "hello"),
+        "/gone" => plain("410 Gone", ""),
+        "/secret" => plain("403 Forbidden", ""),
+        "/no-head" if first => plain("405 Method Not Allowed", ""),
+        "/no-head" => plain("200 OK", "x"),
+        "/flaky" => match flaky.fetch_add(1, Ordering::SeqCst) {
+            0 => plain("503 Service Unavailable", ""),
+            1 => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhel".to_owned(),
+            _ => plain("200 OK", "hello"),
+        },
+        "/busy" => plain("429 Too Many Requests", ""),
+        "/once" => plain("302 Found", "").replace("\r\n\r\n", "\r\nLocation: /file\r\n\r\n"),
+        "/round" => plain("302 Found", "").replace("\r\n\r\n", "\r\nLocation: /round\r\n\r\n"),
+        "/claims" => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", u64::MAX / 2),
+        "/endless" => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+        _ => plain("404 Not Found", ""),
+    };
+    let mut open = stream.write_all(text.as_bytes()).is_ok();
+    while open && path == "/endless" {
+        open = stream.write_all(format!("400\r\n{}\r\n", "x".repeat(1024)).as_bytes()).is_ok();
+    }
+}
+
+#[test]
+fn reads_a_file_and_follows_a_redirect() {
+    let server = Server::start();
+    let store = Store::default();
+    assert_eq!(store.read(&server.uri("/file"), 5).unwrap(), b"hello");
+    assert_eq!(store.read(&server.uri("/once"), 5).unwrap(), b"hello");
+    for (path, there) in [("/file", true), ("/nothing", false), ("/no-head", true)] {
+        assert_eq!(store.exists(&server.uri(path)).unwrap(), there, "{path}");
+    }
+}
+
+#[test]
+fn tries_again_after_a_server_error_and_a_broken_body() {
+    let server = Server::start();
+    assert_eq!(Store::default().read(&server.uri("/flaky"), 100).unwrap(), b"hello");
+    assert_eq!(server.requests("/flaky"), 3);
+}
+
+#[test]
+fn gives_up_on_what_does_not_pass() {
+    let server = Server::start();
+    let store = Store::default();
+    let busy = store.read(&server.uri("/busy"), 100).unwrap_err();
+    assert!(matches!(busy, StoreError::Network { tries: 4, .. }), "{busy}");
+    assert_eq!(busy.class(), FailureClass::Storage);
+    let start = Instant::now();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = store.read(&format!("http://{closed}/x"), 100).unwrap_err();
+    assert_eq!(refused.class(), FailureClass::Storage, "{refused}");
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn does_not_retry_what_the_user_must_change() {
+    let server = Server::start();
+    let store = Store::default();
+    for (path, says) in [
+        ("/nothing", "there is nothing at"),
+        ("/secret", "is forbidden (the server answers 403"),
+        ("/gone", "answered with 410 Gone"),
+        ("/round", "more than 5 times"),
+        ("/claims", "larger than the limit of 100 bytes"),
+        ("/endless", "larger than the limit of 100 bytes"),
+    ] {
+        let error = store.read(&server.uri(path), 100).unwrap_err();
+        assert!(error.to_string().contains(says), "{path}: {error}");
+        assert_eq!(error.class(), FailureClass::BadInput, "{path}");
+    }
+    assert_eq!(server.requests("/nothing"), 1);
+}
