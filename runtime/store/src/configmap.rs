@@ -13,7 +13,10 @@ fn confined<'a>(target: &Target<'a>) -> Result<Confined<'a>, StoreError> {
         }
         _ => {
             let reason = "write configmap://NAME/KEY, where the key has no slash".into();
-            Err(StoreError::Malformed { uri: target.shown(), reason })
+            Err(StoreError::Malformed {
+                uri: target.shown(),
+                reason,
+            })
         }
     }
 }

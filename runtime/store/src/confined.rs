@@ -31,19 +31,33 @@ impl<'a> Confined<'a> {
                 Component::Normal(part) => path.push(part),
                 Component::CurDir | Component::RootDir => {}
                 Component::ParentDir | Component::Prefix(_) => {
-                    let reason = "the path must not hold '..': name the file from the root of the volume".into();
-                    return Err(StoreError::Malformed { uri: target.shown(), reason });
+                    let reason =
+                        "the path must not hold '..': name the file from the root of the volume".into();
+                    return Err(StoreError::Malformed {
+                        uri: target.shown(),
+                        reason,
+                    });
                 }
             }
         }
-        Ok(Confined { target, root: root.to_owned(), path })
+        Ok(Confined {
+            target,
+            root: root.to_owned(),
+            path,
+        })
     }
 
     /// The path below the folder where the claim or ConfigMap `mount` is mounted.
     pub(crate) fn mounted(target: Target<'a>, mount: &str, relative: &str) -> Result<Self, StoreError> {
-        let found = target.mounts.iter().find(|known| known.uri.trim_end_matches('/') == mount);
+        let found = target
+            .mounts
+            .iter()
+            .find(|known| known.uri.trim_end_matches('/') == mount);
         let Some(found) = found else {
-            return Err(StoreError::NotMounted { uri: target.shown(), mount: mount.to_owned() });
+            return Err(StoreError::NotMounted {
+                uri: target.shown(),
+                mount: mount.to_owned(),
+            });
         };
         Confined::new(target, &found.path, relative)
     }
@@ -52,14 +66,26 @@ impl<'a> Confined<'a> {
     pub(crate) fn read(&self, limit: u64) -> Result<Vec<u8>, StoreError> {
         use std::io::Read;
 
-        let path = self.resolve(&self.path).map_err(|error| self.error("reading", error))?;
+        let path = self
+            .resolve(&self.path)
+            .map_err(|error| self.error("reading", error))?;
         // Opening a pipe would wait for its writer, so the kind is checked first.
         let metadata = fs::metadata(&path).map_err(|error| self.error("reading", error))?;
         if !metadata.is_file() {
-            let kind = if metadata.is_dir() { "a folder" } else { "a device or pipe" };
-            return Err(StoreError::NotAFile { uri: self.target.shown(), kind });
+            let kind = if metadata.is_dir() {
+                "a folder"
+            } else {
+                "a device or pipe"
+            };
+            return Err(StoreError::NotAFile {
+                uri: self.target.shown(),
+                kind,
+            });
         }
-        let too_large = || StoreError::TooLarge { uri: self.target.shown(), limit };
+        let too_large = || StoreError::TooLarge {
+            uri: self.target.shown(),
+            limit,
+        };
         if metadata.len() > limit {
             return Err(too_large());
         }
@@ -67,7 +93,11 @@ impl<'a> Confined<'a> {
         let file = fs::File::open(&path).map_err(|error| self.error("reading", error))?;
         let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| self.error("reading", error))?;
-        if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+        if bytes.len() as u64 > limit {
+            Err(too_large())
+        } else {
+            Ok(bytes)
+        }
     }
 
     /// Whether there is something.
@@ -89,7 +119,9 @@ impl<'a> Confined<'a> {
             missing.extend(known.file_name().map(ToOwned::to_owned));
             known.pop();
         }
-        let mut folder = self.resolve(&known).map_err(|error| self.error("creating the folder", error))?;
+        let mut folder = self
+            .resolve(&known)
+            .map_err(|error| self.error("creating the folder", error))?;
         for name in missing.into_iter().rev() {
             let parent = folder.clone();
             folder.push(name);
@@ -106,7 +138,10 @@ impl<'a> Confined<'a> {
     pub(crate) fn error(&self, action: &'static str, source: io::Error) -> StoreError {
         if source.kind() == io::ErrorKind::Other {
             let reason = "a symbolic link leads out of the volume: replace it by what it points to".into();
-            return StoreError::Malformed { uri: self.target.shown(), reason };
+            return StoreError::Malformed {
+                uri: self.target.shown(),
+                reason,
+            };
         }
         StoreError::io(self.target.shown(), action, source)
     }
@@ -115,6 +150,10 @@ impl<'a> Confined<'a> {
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let root = self.root.canonicalize()?;
         let resolved = path.canonicalize()?;
-        if resolved.starts_with(&root) { Ok(resolved) } else { Err(io::ErrorKind::Other.into()) }
+        if resolved.starts_with(&root) {
+            Ok(resolved)
+        } else {
+            Err(io::ErrorKind::Other.into())
+        }
     }
 }

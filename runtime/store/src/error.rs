@@ -70,7 +70,9 @@ pub enum StoreError {
         status: String,
     },
     /// A name of a file or folder to write is unusable.
-    #[error("{name:?} cannot be written under {uri}: a name is not empty, has no slash and starts with no dot")]
+    #[error(
+        "{name:?} cannot be written under {uri}: a name is not empty, has no slash and starts with no dot"
+    )]
     Name {
         /// URI of the parent.
         uri: String,
@@ -126,15 +128,18 @@ impl StoreError {
     pub(crate) fn io(uri: String, action: &'static str, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => StoreError::NotFound { uri },
-            io::ErrorKind::PermissionDenied => {
-                StoreError::Forbidden { uri, reason: "the file system does".into() }
-            }
-            io::ErrorKind::ReadOnlyFilesystem => {
-                StoreError::Forbidden { uri, reason: "the volume is mounted read-only".into() }
-            }
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => {
-                StoreError::Malformed { uri, reason: format!("the path is not valid ({source})") }
-            }
+            io::ErrorKind::PermissionDenied => StoreError::Forbidden {
+                uri,
+                reason: "the file system does".into(),
+            },
+            io::ErrorKind::ReadOnlyFilesystem => StoreError::Forbidden {
+                uri,
+                reason: "the volume is mounted read-only".into(),
+            },
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidFilename => StoreError::Malformed {
+                uri,
+                reason: format!("the path is not valid ({source})"),
+            },
             _ => StoreError::Io { uri, action, source },
         }
     }

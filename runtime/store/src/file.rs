@@ -13,7 +13,10 @@ pub(crate) struct File;
 fn confined<'a>(target: &Target<'a>) -> Result<Confined<'a>, StoreError> {
     if !target.rest.starts_with('/') || target.rest.trim_matches('/').is_empty() {
         let reason = "write file:///PATH, with three slashes and a path".into();
-        return Err(StoreError::Malformed { uri: target.shown(), reason });
+        return Err(StoreError::Malformed {
+            uri: target.shown(),
+            reason,
+        });
     }
     Confined::new(*target, Path::new("/"), target.rest)
 }

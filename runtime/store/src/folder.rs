@@ -31,9 +31,14 @@ pub(crate) fn write(
     sweep(&folder, name);
     // Two pods on one claim may share a process id, and a process may write twice.
     let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let hidden =
-        folder.join(format!(".{name}.{}-{unique}-{:x}.tmp", std::process::id(), stamp.as_nanos()));
+    let stamp = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let hidden = folder.join(format!(
+        ".{name}.{}-{unique}-{:x}.tmp",
+        std::process::id(),
+        stamp.as_nanos()
+    ));
     let written = fill(&hidden, files).and_then(|()| fs::rename(&hidden, &place));
     match written {
         Ok(()) => sync(&folder).map_err(|error| parent.error("writing", error)),
@@ -64,7 +69,14 @@ fn fill(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
 /// Flushes a folder's entries to disk. Some network file systems cannot, and do not need to.
 pub(crate) fn sync(folder: &Path) -> io::Result<()> {
     match fs::File::open(folder)?.sync_all() {
-        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
         synced => synced,
     }
 }
@@ -94,7 +106,9 @@ fn same(
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(parent.error("comparing", error)),
         _ => {
             let parent = parent.target.shown();
-            Err(StoreError::Conflict { uri: format!("{}/{name}", parent.trim_end_matches('/')) })
+            Err(StoreError::Conflict {
+                uri: format!("{}/{name}", parent.trim_end_matches('/')),
+            })
         }
     }
 }
@@ -104,8 +118,14 @@ fn sweep(folder: &Path, name: &str) {
     let prefix = format!(".{name}.");
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let file_name = entry.file_name();
-        let ours = file_name.to_str().is_some_and(|file| file.starts_with(&prefix) && file.ends_with(".tmp"));
-        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+        let ours = file_name
+            .to_str()
+            .is_some_and(|file| file.starts_with(&prefix) && file.ends_with(".tmp"));
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|at| at.elapsed().ok());
         if ours && age.is_some_and(|age| age > ABANDONED) {
             tracing::info!(folder = %entry.path().display(), "removing a temporary folder that a crash left");
             let _ = fs::remove_dir_all(entry.path());

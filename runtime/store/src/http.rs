@@ -15,7 +15,11 @@ use crate::StoreError;
 use crate::scheme::{Scheme, Target};
 
 /// Pauses between the tries. With the time limits below, an unreachable server costs about 20 s.
-const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 /// No further try starts after this.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -80,9 +84,15 @@ fn retried<T>(target: &Target<'_>, mut attempt: impl FnMut() -> Result<T, Miss>)
             Err(Miss::Passing(reason)) => reason,
         };
         tries += 1;
-        let pause = PAUSES.get(tries as usize - 1).filter(|pause| start.elapsed() + **pause < PATIENCE);
+        let pause = PAUSES
+            .get(tries as usize - 1)
+            .filter(|pause| start.elapsed() + **pause < PATIENCE);
         let Some(pause) = pause else {
-            return Err(StoreError::Network { uri: target.shown(), tries, reason });
+            return Err(StoreError::Network {
+                uri: target.shown(),
+                tries,
+                reason,
+            });
         };
         tracing::warn!(uri = target.shown(), reason, "reading failed, trying again");
         thread::sleep(*pause);
@@ -100,36 +110,53 @@ fn request(target: &Target<'_>, method: &Method) -> Result<Response<ureq::Body>,
     match status {
         _ if status.is_success() => Ok(response),
         StatusCode::NOT_FOUND => Err(Miss::Final(StoreError::NotFound { uri })),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(Miss::Final(StoreError::Forbidden { uri, reason: format!("the server answers {status}") }))
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Miss::Final(StoreError::Forbidden {
+            uri,
+            reason: format!("the server answers {status}"),
+        })),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
             Err(Miss::Passing(format!("the server answers {status}")))
         }
         _ if status.is_server_error() => Err(Miss::Passing(format!("the server answers {status}"))),
-        _ => Err(Miss::Final(StoreError::Refused { uri, status: status.to_string() })),
+        _ => Err(Miss::Final(StoreError::Refused {
+            uri,
+            status: status.to_string(),
+        })),
     }
 }
 
 fn body(target: &Target<'_>, response: Response<ureq::Body>, limit: u64) -> Result<Vec<u8>, Miss> {
-    let too_large = || Miss::Final(StoreError::TooLarge { uri: target.shown(), limit });
+    let too_large = || {
+        Miss::Final(StoreError::TooLarge {
+            uri: target.shown(),
+            limit,
+        })
+    };
     let body = response.into_body();
     if body.content_length().is_some_and(|length| length > limit) {
         return Err(too_large());
     }
     // The length is what the server claims, so memory grows with the bytes that arrive.
     let mut bytes = Vec::new();
-    let read = body.into_reader().take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    let read = body
+        .into_reader()
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes);
     read.map_err(|error| Miss::Passing(format!("the answer broke off: {error}")))?;
-    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+    if bytes.len() as u64 > limit {
+        Err(too_large())
+    } else {
+        Ok(bytes)
+    }
 }
 
 fn failed(target: &Target<'_>, error: &ureq::Error) -> Miss {
     let uri = target.shown();
     match error {
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-            Miss::Final(StoreError::Malformed { uri, reason: "write http(s)://HOST/PATH".into() })
-        }
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Miss::Final(StoreError::Malformed {
+            uri,
+            reason: "write http(s)://HOST/PATH".into(),
+        }),
         ureq::Error::TooManyRedirects => {
             let reason = format!("it leads on more than {REDIRECTS} times: write the final location");
             Miss::Final(StoreError::Malformed { uri, reason })

@@ -75,7 +75,10 @@ impl Store {
         let (scheme, target) = self.open(parent_uri)?;
         for part in files.keys().map(String::as_str).chain([name]) {
             if part.is_empty() || part.starts_with('.') || part.contains(['/', '\\', '\0']) {
-                return Err(StoreError::Name { uri: target.shown(), name: part.to_owned() });
+                return Err(StoreError::Name {
+                    uri: target.shown(),
+                    name: part.to_owned(),
+                });
             }
         }
         scheme.write_folder(&target, name, files)?;
@@ -85,10 +88,24 @@ impl Store {
     fn open<'a>(&'a self, uri: &'a str) -> Result<(&'static dyn Scheme, Target<'a>), StoreError> {
         let unknown = || StoreError::UnknownScheme {
             uri: uri.to_owned(),
-            known: SCHEMES.iter().map(|(name, _)| format!("{name}://")).collect::<Vec<_>>().join(", "),
+            known: SCHEMES
+                .iter()
+                .map(|(name, _)| format!("{name}://"))
+                .collect::<Vec<_>>()
+                .join(", "),
         };
         let (prefix, rest) = uri.split_once("://").ok_or_else(unknown)?;
-        let (_, scheme) = SCHEMES.iter().find(|(name, _)| *name == prefix).ok_or_else(unknown)?;
-        Ok((*scheme, Target { uri, rest, mounts: &self.mounts }))
+        let (_, scheme) = SCHEMES
+            .iter()
+            .find(|(name, _)| *name == prefix)
+            .ok_or_else(unknown)?;
+        Ok((
+            *scheme,
+            Target {
+                uri,
+                rest,
+                mounts: &self.mounts,
+            },
+        ))
     }
 }

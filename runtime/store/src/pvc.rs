@@ -13,7 +13,10 @@ fn confined<'a>(target: &Target<'a>) -> Result<Confined<'a>, StoreError> {
     let (claim, path) = target.rest.split_once('/').unwrap_or((target.rest, ""));
     if claim.is_empty() {
         let reason = "write pvc://CLAIM/PATH".into();
-        return Err(StoreError::Malformed { uri: target.shown(), reason });
+        return Err(StoreError::Malformed {
+            uri: target.shown(),
+            reason,
+        });
     }
     Confined::mounted(*target, &format!("pvc://{claim}"), path)
 }

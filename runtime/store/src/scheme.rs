@@ -44,7 +44,9 @@ impl Target<'_> {
             Some((before, _)) => (before, "?…"),
             None => (self.uri, ""),
         };
-        let Some((scheme, rest)) = before.split_once("://") else { return before.to_owned() };
+        let Some((scheme, rest)) = before.split_once("://") else {
+            return before.to_owned();
+        };
         let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         format!("{scheme}://{host}{path}{query}")
@@ -58,11 +60,22 @@ mod tests {
     #[test]
     fn a_message_shows_neither_a_password_nor_a_signature() {
         for (uri, shown) in [
-            ("https://me:secret@host/path@2/x?sig=secret", "https://host/path@2/x?…"),
+            (
+                "https://me:secret@host/path@2/x?sig=secret",
+                "https://host/path@2/x?…",
+            ),
             ("pvc://claim/a/b", "pvc://claim/a/b"),
             ("http://host", "http://host"),
         ] {
-            assert_eq!(Target { uri, rest: "", mounts: &[] }.shown(), shown);
+            assert_eq!(
+                Target {
+                    uri,
+                    rest: "",
+                    mounts: &[]
+                }
+                .shown(),
+                shown
+            );
         }
     }
 }

@@ -13,8 +13,14 @@ const LIMIT: u64 = 1000;
 
 fn store(folder: &Path) -> Store {
     Store::new(vec![
-        Mount { uri: "pvc://claim".into(), path: folder.join("claim") },
-        Mount { uri: "configmap://table".into(), path: folder.join("table") },
+        Mount {
+            uri: "pvc://claim".into(),
+            path: folder.join("claim"),
+        },
+        Mount {
+            uri: "configmap://table".into(),
+            path: folder.join("table"),
+        },
     ])
 }
 
@@ -39,7 +45,10 @@ fn machine() -> (TempDir, Store) {
 }
 
 fn files(pairs: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
-    pairs.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())).collect()
+    pairs
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
+        .collect()
 }
 
 #[test]
@@ -73,13 +82,19 @@ fn refuses_with_a_sentence_and_calls_it_bad_input() {
         ("pvc://claim/nothing", "there is nothing at pvc://claim/nothing"),
         ("pvc://claim/data.csv/more", "there is nothing at"),
         ("pvc://claim/nul\0byte", "not valid"),
-        ("pvc://other/data.csv", "pvc://other must be among the plan's mounts"),
+        (
+            "pvc://other/data.csv",
+            "pvc://other must be among the plan's mounts",
+        ),
         ("configmap://table/..data/rows.csv", "configmap://NAME/KEY"),
         ("configmap://table/", "configmap://NAME/KEY"),
         ("pvc:///data.csv", "pvc://CLAIM/PATH"),
         ("file://data.csv", "three slashes"),
         ("file:///dev/null", "a device or pipe"),
-        ("s3://bucket/key", "file://, pvc://, configmap://, http://, https://"),
+        (
+            "s3://bucket/key",
+            "file://, pvc://, configmap://, http://, https://",
+        ),
         ("data.csv", "is not a URI that can be read here"),
         ("http://", "http(s)://HOST/PATH"),
     ] {
@@ -89,27 +104,41 @@ fn refuses_with_a_sentence_and_calls_it_bad_input() {
     }
     let error = store.read("pvc://claim/data.csv", 3).unwrap_err();
     assert!(matches!(error, StoreError::TooLarge { limit: 3, .. }), "{error}");
-    assert_eq!(store.read("pvc://claim/loop", LIMIT).unwrap_err().class(), FailureClass::Storage);
+    assert_eq!(
+        store.read("pvc://claim/loop", LIMIT).unwrap_err().class(),
+        FailureClass::Storage
+    );
 }
 
 #[test]
 fn writes_a_folder_whole_and_knows_it_again() {
     let (folder, store) = machine();
     let model = files(&[("manifest.json", "{}"), ("weights", "1 2 3")]);
-    let uri = store.write_folder("pvc://claim/models/deep/tumour/", "abc", &model).unwrap();
+    let uri = store
+        .write_folder("pvc://claim/models/deep/tumour/", "abc", &model)
+        .unwrap();
     assert_eq!(uri, "pvc://claim/models/deep/tumour/abc");
     assert_eq!(store.read(&format!("{uri}/weights"), LIMIT).unwrap(), b"1 2 3");
-    assert_eq!(store.write_folder("pvc://claim/models/deep/tumour", "abc", &model).unwrap(), uri);
+    assert_eq!(
+        store
+            .write_folder("pvc://claim/models/deep/tumour", "abc", &model)
+            .unwrap(),
+        uri
+    );
     for other in [
         files(&[("manifest.json", "{}"), ("weights", "1 2 4")]),
         files(&[("manifest.json", "{}")]),
         files(&[("manifest.json", "{}"), ("weights", "1 2 3"), ("more", "")]),
         files(&[("manifest.json", "{}"), ("weight", "1 2 3")]),
     ] {
-        let error = store.write_folder("pvc://claim/models/deep/tumour", "abc", &other).unwrap_err();
+        let error = store
+            .write_folder("pvc://claim/models/deep/tumour", "abc", &other)
+            .unwrap_err();
         assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
     }
-    let beside = fs::read_dir(folder.path().join("claim/models/deep/tumour")).unwrap().count();
+    let beside = fs::read_dir(folder.path().join("claim/models/deep/tumour"))
+        .unwrap()
+        .count();
     assert_eq!(beside, 1, "temporary folders are left");
 }
 
@@ -131,7 +160,11 @@ fn refuses_to_write_where_it_must_not() {
         assert!(error.to_string().contains(says), "{parent} {name}: {error}");
         assert_eq!(error.class(), FailureClass::BadInput, "{error}");
     }
-    assert!(store.write_folder("pvc://claim", "abc", &files(&[("../a", "1")])).is_err());
+    assert!(
+        store
+            .write_folder("pvc://claim", "abc", &files(&[("../a", "1")]))
+            .is_err()
+    );
     assert!(!folder.path().join("new").exists() && !folder.path().join("a").exists());
 }
 
@@ -141,7 +174,11 @@ fn many_writers_of_one_folder_agree() {
     let model = files(&[("a", "1"), ("b", "2")]);
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| store.write_folder("pvc://claim/new/place", "abc", &model).unwrap());
+            scope.spawn(|| {
+                store
+                    .write_folder("pvc://claim/new/place", "abc", &model)
+                    .unwrap()
+            });
         }
     });
     assert_eq!(store.read("pvc://claim/new/place/abc/b", LIMIT).unwrap(), b"2");

@@ -36,7 +36,12 @@ impl Server {
     }
 
     fn requests(&self, path: &str) -> usize {
-        self.seen.lock().unwrap().iter().filter(|line| line.contains(&format!(" {path} "))).count()
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|line| line.contains(&format!(" {path} ")))
+            .count()
     }
 }
 
@@ -52,7 +57,10 @@ fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>, flaky: &AtomicU32) {
     let first = request.starts_with("HEAD");
     seen.lock().unwrap().push(request);
     let plain = |status: &str, body: &str| {
-        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
     };
     let text = match path.as_str() {
         "/file" => plain("200 OK", "hello"),
@@ -74,7 +82,9 @@ fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>, flaky: &AtomicU32) {
     };
     let mut open = stream.write_all(text.as_bytes()).is_ok();
     while open && path == "/endless" {
-        open = stream.write_all(format!("400\r\n{}\r\n", "x".repeat(1024)).as_bytes()).is_ok();
+        open = stream
+            .write_all(format!("400\r\n{}\r\n", "x".repeat(1024)).as_bytes())
+            .is_ok();
     }
 }
 
@@ -92,7 +102,10 @@ fn reads_a_file_and_follows_a_redirect() {
 #[test]
 fn tries_again_after_a_server_error_and_a_broken_body() {
     let server = Server::start();
-    assert_eq!(Store::default().read(&server.uri("/flaky"), 100).unwrap(), b"hello");
+    assert_eq!(
+        Store::default().read(&server.uri("/flaky"), 100).unwrap(),
+        b"hello"
+    );
     assert_eq!(server.requests("/flaky"), 3);
 }
 
