@@ -13,6 +13,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,6 +61,9 @@ var components = map[string]func() int{
 }
 
 func main() {
+	if os.Getenv("K8S_EXIT_WITH_STDIN") != "" {
+		go exitWithStdin()
+	}
 	name := filepath.Base(os.Args[0])
 	if _, known := components[name]; !known && len(os.Args) > 1 {
 		os.Args = os.Args[1:]
@@ -76,6 +80,13 @@ func main() {
 		os.Exit(2)
 	}
 	os.Exit(run())
+}
+
+// exitWithStdin ends this process when its standard input does. Whoever holds
+// the other end of the pipe takes its components along, even if it is killed.
+func exitWithStdin() {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
 }
 
 func command(construct func() *cobra.Command) func() int {

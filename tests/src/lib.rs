@@ -1,1 +1,43 @@
-//! Clusters to test on, and the promises that Sconce keeps.
+//! Clusters to develop and test on, made from source where nothing can be pulled.
+//!
+//! ```text
+//!   tests/tests/*.rs                 make demo, bin/cluster.rs
+//!        │                                      │
+//!        ▼                                      ▼
+//!  control_plane ── node, access         kind ── images (ours)
+//!  etcd, API server, … on 127.0.0.1        │        │
+//!        │                                 ▼        ▼
+//!        │                          node_image ── docker ── daemon (a private one)
+//!        ▼                                 │        │
+//!      tools  ◄────────────────────────────┘     packages (apt)
+//!        │  Kubernetes, kind, helm, kwok from source
+//!        ▼
+//!      cache ── process
+//! ```
+//!
+//! [`ControlPlane`] carries the controller, admission and fault tests: it is up in about
+//! two seconds, needs neither root nor Docker, and several run side by side. [`kind`] carries
+//! everything that needs pods to run. Read `control_plane.rs` first.
+
+pub mod access;
+pub mod cache;
+pub mod choice;
+pub mod component;
+pub mod control_plane;
+pub mod daemon;
+pub mod docker;
+pub mod error;
+pub mod images;
+pub mod kind;
+pub mod kubeconfig;
+mod network;
+pub mod node;
+pub mod node_image;
+pub mod packages;
+pub mod ports;
+pub mod process;
+mod storage;
+pub mod tools;
+
+pub use control_plane::{ControlPlane, Part};
+pub use error::{Error, Result};

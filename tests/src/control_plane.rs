@@ -1,0 +1,305 @@
+//! Kubernetes without nodes, on 127.0.0.1: etcd, the API server and, when a test asks for them,
+//! the controller manager and the scheduler. Everything is real but the kubelets.
+//!
+//! ```no_run
+//! # async fn example() -> sconce_tests::Result<()> {
+//! let control_plane = sconce_tests::ControlPlane::builder().scheduler().start().await?;
+//! let client = control_plane.client();
+//! # Ok(()) }
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use http::Request;
+use kube::Client;
+use tempfile::TempDir;
+
+use crate::component::Component;
+use crate::kubeconfig::Identity;
+use crate::{Error, Result, access, ports, tools};
+
+/// Far beyond the two seconds that a start takes: a machine may be busy with a build.
+const PATIENCE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(20);
+/// Of no worth outside one run: the API server listens on loopback only, and forgets it.
+const TOKEN: &str = "administrator-of-a-cluster-on-loopback";
+
+/// A part of the control plane, in the order in which they start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Where all objects lie.
+    Etcd,
+    /// The API.
+    ApiServer,
+    /// Jobs, deployments, endpoint slices, garbage collection, service accounts.
+    ControllerManager,
+    /// Binds pods to nodes.
+    Scheduler,
+}
+
+/// What is to be started.
+#[derive(Default)]
+pub struct Builder {
+    controller_manager: bool,
+    scheduler: bool,
+}
+
+/// A running control plane. Dropping it kills its processes and removes its files.
+pub struct ControlPlane {
+    // Before the folder: the processes end before their files go.
+    running: Vec<(Part, Component)>,
+    binaries: PathBuf,
+    api_port: u16,
+    etcd_ports: (u16, u16),
+    service_account_admission: bool,
+    url: String,
+    client: Option<Client>,
+    folder: TempDir,
+}
+
+impl Builder {
+    /// Adds the controller manager: children of Jobs and Deployments, garbage collection,
+    /// namespaces' service accounts.
+    #[must_use]
+    pub fn controller_manager(mut self) -> Self {
+        self.controller_manager = true;
+        self
+    }
+
+    /// Adds the scheduler.
+    #[must_use]
+    pub fn scheduler(mut self) -> Self {
+        self.scheduler = true;
+        self
+    }
+
+    /// Starts everything and returns when the API server is ready.
+    ///
+    /// # Errors
+    /// When Kubernetes cannot be built, or a component stops or is not ready in time.
+    pub async fn start(self) -> Result<ControlPlane> {
+        let binaries = tokio::task::spawn_blocking(tools::kubernetes)
+            .await
+            .map_err(|error| Error::Unmet(format!("the build of Kubernetes was cut off: {error}")))??;
+        let folder = tempfile::Builder::new().prefix("sconce-").tempdir();
+        let api_port = ports::free()?;
+        let mut control_plane = ControlPlane {
+            running: Vec::new(),
+            binaries,
+            api_port,
+            etcd_ports: (ports::free()?, ports::free()?),
+            service_account_admission: self.controller_manager,
+            url: format!("https://127.0.0.1:{api_port}"),
+            client: None,
+            folder: folder.map_err(Error::file("create", &std::env::temp_dir()))?,
+        };
+        control_plane.start(Part::Etcd)?;
+        control_plane.start(Part::ApiServer)?;
+        control_plane.ready().await?;
+        if self.controller_manager {
+            control_plane.start(Part::ControllerManager)?;
+        }
+        if self.scheduler {
+            control_plane.start(Part::Scheduler)?;
+        }
+        Ok(control_plane)
+    }
+}
+
+impl ControlPlane {
+    /// A control plane of etcd and the API server, to which more can be added.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A client with all rights.
+    ///
+    /// # Panics
+    /// Never: the client exists once [`Builder::start`] has returned.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "start() returns only after ready() has set it")]
+    pub fn client(&self) -> Client {
+        self.client.clone().expect("ready() has set the client")
+    }
+
+    /// A kubeconfig with all rights, for programs.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder().join("administrator.kubeconfig")
+    }
+
+    /// The API server's address, as in `https://127.0.0.1:20000`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder with the kubeconfigs and each component's log; gone with the control plane.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The process of a part, where it runs.
+    #[must_use]
+    pub fn pid(&self, part: Part) -> Option<u32> {
+        self.running.iter().find(|(running, _)| *running == part).map(|(_, component)| component.pid())
+    }
+
+    /// Kills a part, as a crash would; its state stays. Returns when the process is gone.
+    pub fn kill(&mut self, part: Part) {
+        self.running.retain(|(running, _)| *running != part);
+    }
+
+    /// Starts a part that was killed, at its old address, and waits for the API server.
+    ///
+    /// # Errors
+    /// When it stops, or the API server is not ready in time.
+    pub async fn restart(&mut self, part: Part) -> Result<()> {
+        self.kill(part);
+        self.start(part)?;
+        self.ready().await
+    }
+
+    /// Waits until the API is described at `/openapi/v2`, which kubectl and helm need; the API
+    /// server puts the description together after it has said that it is ready.
+    ///
+    /// # Errors
+    /// When a component stops or the description is not there in time.
+    pub async fn openapi_ready(&mut self) -> Result<()> {
+        let client = self.client();
+        self.answers(&client, "/openapi/v2").await
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        TOKEN
+    }
+
+    fn start(&mut self, part: Part) -> Result<()> {
+        let (name, arguments) = match part {
+            Part::Etcd => ("etcd", self.etcd()),
+            Part::ApiServer => ("kube-apiserver", self.api_server()?),
+            Part::ControllerManager => ("kube-controller-manager", self.controller_manager()),
+            Part::Scheduler => ("kube-scheduler", self.scheduler()),
+        };
+        let component = Component::start(&self.binaries, name, &arguments, self.folder())?;
+        self.running.push((part, component));
+        Ok(())
+    }
+
+    async fn ready(&mut self) -> Result<()> {
+        // The API server writes its certificate, then the key: with the key, both are there.
+        let key = self.folder().join("certs/apiserver.key");
+        let started = Instant::now();
+        while !key.is_file() {
+            self.check(started, "wrote no certificate")?;
+            tokio::time::sleep(POLL).await;
+        }
+        let identity = Identity::Token(TOKEN);
+        let client = access::client(&self.write_kubeconfig("administrator", &identity)?).await?;
+        self.answers(&client, "/readyz").await?;
+        // Made by the API server itself, a moment later; every test wants it.
+        self.answers(&client, "/api/v1/namespaces/default").await?;
+        self.client = Some(client);
+        Ok(())
+    }
+
+    async fn answers(&mut self, client: &Client, path: &str) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let request = Request::get(path).body(Vec::new()).map_err(|error| Error::Unmet(error.to_string()))?;
+            if client.request_text(request).await.is_ok() {
+                return Ok(());
+            }
+            self.check(started, &format!("did not answer {path}"))?;
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn check(&mut self, started: Instant, problem: &str) -> Result<()> {
+        for (_, component) in &mut self.running {
+            component.check()?;
+        }
+        if started.elapsed() < PATIENCE {
+            return Ok(());
+        }
+        let problem = format!("{problem} within {} s", PATIENCE.as_secs());
+        match self.running.iter().find(|(part, _)| *part == Part::ApiServer) {
+            Some((_, component)) => Err(component.problem(problem)),
+            None => Err(Error::Unmet("the API server was killed: restart it first".to_owned())),
+        }
+    }
+}
+
+/// The command line of each part.
+impl ControlPlane {
+    fn etcd(&self) -> Vec<String> {
+        let (client, peer) = self.etcd_ports;
+        let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        vec![
+            format!("--data-dir={}", self.folder().join("etcd").display()),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+            // The data is thrown away: it has to survive a crash of etcd, not of the machine.
+            "--unsafe-no-fsync".to_owned(),
+            "--log-level=warn".to_owned(),
+        ]
+    }
+
+    fn api_server(&self) -> Result<Vec<String>> {
+        let tokens = self.folder().join("tokens.csv");
+        std::fs::write(&tokens, format!("{TOKEN},administrator,administrator,system:masters\n"))
+            .map_err(Error::file("write", &tokens))?;
+        let certificates = self.folder().join("certs");
+        // The API server signs service accounts' tokens with the key that it makes for itself.
+        let key = certificates.join("apiserver.key");
+        let mut arguments = vec![
+            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_ports.0),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", self.api_port),
+            format!("--cert-dir={}", certificates.display()),
+            // The `kubernetes` service would have to point at a loopback address, which is refused.
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--authorization-mode=Node,RBAC".to_owned(),
+            format!("--token-auth-file={}", tokens.display()),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            format!("--service-account-signing-key-file={}", key.display()),
+            format!("--service-account-key-file={}", key.display()),
+            "--allow-privileged=true".to_owned(),
+        ];
+        if !self.service_account_admission {
+            // Nobody makes a namespace's service account, and without one no pod is admitted.
+            arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
+        }
+        Ok(arguments)
+    }
+
+    fn controller_manager(&self) -> Vec<String> {
+        let certificates = self.folder().join("certs");
+        vec![
+            format!("--kubeconfig={}", self.kubeconfig().display()),
+            format!("--service-account-private-key-file={}", certificates.join("apiserver.key").display()),
+            format!("--root-ca-file={}", certificates.join("apiserver.crt").display()),
+            "--use-service-account-credentials=true".to_owned(),
+            // A node that is only an object has no heartbeat: it would be called dead after 50 s.
+            "--controllers=*,-node-lifecycle-controller,-nodeipam-controller".to_owned(),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+        ]
+    }
+
+    fn scheduler(&self) -> Vec<String> {
+        vec![
+            format!("--kubeconfig={}", self.kubeconfig().display()),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+        ]
+    }
+}

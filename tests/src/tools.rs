@@ -1,0 +1,172 @@
+//! The programs that a cluster is made of and driven with, built from source through Go's own
+//! module proxy and checksum database: a few minutes once, then a look into the cache.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cache::{self, Key};
+use crate::process::{self, say};
+use crate::{Error, Result};
+
+/// The version of Kubernetes in `tests/cluster/go.mod`, without its `v`.
+pub const KUBERNETES: &str = "1.34.4";
+
+/// The names by which the one binary acts as a component (`tests/cluster/main.go`).
+const COMPONENTS: [&str; 9] = [
+    "coredns",
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubeadm",
+    "kubectl",
+    "kubelet",
+];
+
+/// A program that `go install` builds as it is.
+pub struct Tool {
+    /// The binary's name.
+    pub name: &'static str,
+    package: &'static str,
+    version: &'static str,
+    /// What to expect on two cores with an empty cache.
+    minutes: &'static str,
+}
+
+/// Creates and deletes the cluster in containers.
+pub const KIND: Tool = Tool { name: "kind", package: "sigs.k8s.io/kind", version: "v0.33.0", minutes: "10 s" };
+/// Installs the chart.
+pub const HELM: Tool =
+    Tool { name: "helm", package: "helm.sh/helm/v3/cmd/helm", version: "v3.19.5", minutes: "2 minutes" };
+/// Plays hundreds of nodes and their pods against a control plane on loopback.
+pub const KWOK: Tool =
+    Tool { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0", minutes: "3 minutes" };
+/// Gives the claims of a node image of ours their volumes.
+pub const LOCAL_PATH_PROVISIONER: Tool = Tool {
+    name: "local-path-provisioner",
+    package: "github.com/rancher/local-path-provisioner",
+    version: "v0.0.30",
+    minutes: "90 s",
+};
+
+impl Tool {
+    /// The binary, built when it is not in the cache yet.
+    ///
+    /// # Errors
+    /// When Go is missing or the build fails.
+    pub fn path(&self) -> Result<PathBuf> {
+        let key = Key::new(self.name).text(self.package).text(self.version);
+        let folder = cache::entry(&key, |folder| {
+            let label = format!("building {} {} from source (once; about {})", self.name, self.version, self.minutes);
+            let package = format!("{}@{}", self.package, self.version);
+            process::run(&label, go()?.env("GOBIN", folder).args(["install", "-trimpath", "-ldflags=-s -w", &package]))
+        })?;
+        Ok(folder.join(self.name))
+    }
+
+    /// The module's source, as it lies in Go's module cache.
+    ///
+    /// # Errors
+    /// When Go is missing or the module cannot be downloaded.
+    pub fn source(&self) -> Result<PathBuf> {
+        let module = format!("{}@{}", self.package, self.version);
+        let answer = process::output(go()?.args(["mod", "download", "-json", &module]).current_dir("/"))?;
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+        let folder = answer["Dir"].as_str().map(PathBuf::from);
+        folder.ok_or_else(|| Error::Unmet(format!("`go mod download {module}` named no folder: update Go to 1.24 or newer")))
+    }
+}
+
+/// The folder with every Kubernetes component under its own name, beside `k8s` (the one binary
+/// behind them), `pause` and `runc` (without CAP_SYS_RESOURCE).
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn kubernetes() -> Result<PathBuf> {
+    let module = cluster_folder();
+    let flags = link_flags();
+    let key = Key::new("kubernetes")
+        .text(&flags)
+        .file(&module.join("go.mod"))?
+        .file(&module.join("go.sum"))?
+        .file(&module.join("main.go"))?
+        .folder(&module.join("pause"))?
+        .folder(&module.join("runc"))?;
+    cache::entry(&key, |folder| {
+        let label = format!("building Kubernetes {KUBERNETES} from source (once; about 10 minutes on 2 cores)");
+        let mut build = go()?;
+        build.current_dir(&module).args(["build", "-trimpath", "-mod=readonly", "-buildvcs=false", &flags, "-o"]);
+        process::run(&label, build.arg(folder).args([".", "./pause", "./runc"]))?;
+        let binary = folder.join("k8s");
+        fs::rename(folder.join("cluster"), &binary).map_err(Error::file("name", &binary))?;
+        for component in COMPONENTS {
+            let link = folder.join(component);
+            symlink("k8s", &link).map_err(Error::file("link", &link))?;
+        }
+        Ok(())
+    })
+}
+
+/// Everything that a person's cluster needs, and says where it is.
+///
+/// # Errors
+/// When one of the builds fails.
+pub fn prepare() -> Result<()> {
+    kubernetes()?;
+    for tool in [KIND, HELM, LOCAL_PATH_PROVISIONER] {
+        tool.path()?;
+    }
+    say(&format!("Kubernetes {KUBERNETES}, kind and helm are in {}", cache::root()?.display()));
+    Ok(())
+}
+
+/// `tests/cluster` of the checkout that this crate was built in.
+#[must_use]
+pub fn cluster_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster")
+}
+
+/// The kubelet, kube-proxy and kubeadm refuse to run as version v0.0.0.
+fn link_flags() -> String {
+    let mut numbers = KUBERNETES.split('.');
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let version = "-X k8s.io/component-base/version.git";
+    format!("-ldflags=-s -w {version}Version=v{KUBERNETES} {version}Major={major} {version}Minor={minor}")
+}
+
+fn go() -> Result<Command> {
+    let Some(go) = process::find("go") else {
+        return Err(Error::Missing {
+            program: "go".to_owned(),
+            purpose: "to build Kubernetes from source".to_owned(),
+            remedy: "install Go 1.24 or newer (https://go.dev/doc/install)".to_owned(),
+        });
+    };
+    let mut command = Command::new(go);
+    // Static binaries: they run in images that hold nothing else.
+    command.env("CGO_ENABLED", "0");
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_modules() {
+        let module = fs::read_to_string(cluster_folder().join("go.mod")).unwrap();
+        assert!(module.contains(&format!("k8s.io/kubernetes v{KUBERNETES}\n")));
+        assert!(link_flags().contains("gitMinor=34"));
+    }
+
+    #[test]
+    fn every_component_has_its_case() {
+        let main = fs::read_to_string(cluster_folder().join("main.go")).unwrap();
+        for component in COMPONENTS {
+            assert!(main.contains(&format!("\"{component}\":")), "{component}");
+        }
+    }
+}
