@@ -1,0 +1,77 @@
+//! What can be wrong with a network, its weights or its input.
+
+use candle_core::{DType, Shape};
+use sconce_contract::{Failure, FailureClass};
+use thiserror::Error;
+
+/// Why a network cannot be built, loaded, run or trained.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// A layer, or the network as a whole, makes no sense.
+    #[error("{field}: {problem}")]
+    Network {
+        /// The field of the spec, such as `model.network.layers[2].dense.units`.
+        field: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The weights lack a tensor.
+    #[error("the weights have no tensor {name}, which the network needs with shape {shape:?}")]
+    MissingWeight {
+        /// Name of the tensor.
+        name: String,
+        /// Its shape.
+        shape: Shape,
+    },
+    /// The weights hold a tensor that the network has no use for.
+    #[error("the weights hold the tensor {name}, which belongs to no layer of the network")]
+    UnexpectedWeight {
+        /// Name of the tensor.
+        name: String,
+    },
+    /// A tensor has another shape than the network needs.
+    #[error("the tensor {name} has shape {found:?}, but the network needs {expected:?}")]
+    WeightShape {
+        /// Name of the tensor.
+        name: String,
+        /// Shape that the network needs.
+        expected: Shape,
+        /// Shape that was found.
+        found: Shape,
+    },
+    /// A tensor holds other numbers than the network needs.
+    #[error("the tensor {name} holds {found:?} numbers, but the network needs {expected:?}")]
+    WeightType {
+        /// Name of the tensor.
+        name: String,
+        /// Type that the network needs.
+        expected: DType,
+        /// Type that was found.
+        found: DType,
+    },
+    /// Rows have another width than the network.
+    #[error("the input has shape {found:?}, but the network takes [rows, {inputs}]")]
+    InputShape {
+        /// Width of the network's input.
+        inputs: usize,
+        /// Shape of what was given.
+        found: Shape,
+    },
+    /// The saved state of an optimiser does not belong to this optimiser and network.
+    #[error("the optimiser's saved state does not fit: {0}")]
+    OptimiserState(String),
+    /// candle refused an operation.
+    #[error("the tensor library failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl EngineError {
+    /// What a pod reports: a network that makes no sense is the user's to mend, all else is a defect of ours.
+    pub fn failure(&self) -> Failure {
+        match self {
+            EngineError::Network { field, .. } => Failure::bad_input(field, self.to_string()),
+            _ => Failure::new(FailureClass::Internal, self.to_string()),
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! A feed-forward network that can be run and trained.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+};
+
+use candle_core::{DType, Device, Tensor, Var};
+use sconce_contract::{Activation, Network};
+
+use crate::{
+    EngineError, Purpose, Random,
+    layers::{self, Stage, Start, Weights, activate},
+};
+
+/// The layers of a [`Network`] with their weights, `[rows, inputs]` → `[rows, outputs]`, in F32.
+#[derive(Debug)]
+pub struct Sequential {
+    /// Each with the index of the layer of the spec that it belongs to.
+    stages: Vec<(usize, Box<dyn Stage>)>,
+    inputs: usize,
+    outputs: usize,
+    /// Of the last layer; no stage, because losses see what comes before it.
+    last: Activation,
+}
+
+impl Sequential {
+    /// A network with random weights: He's for ReLU and GELU, Glorot's for the others, biases 0. The same seed
+    /// gives the same weights.
+    pub fn initialised(
+        network: &Network,
+        inputs: usize,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, EngineError> {
+        Self::build(network, inputs, &mut Initial { seed, device })
+    }
+
+    /// A network with given weights: `layers.<index>.weight` `[inputs, units]` and `layers.<index>.bias`
+    /// `[units]`, F32, where the index counts all layers, those without weights too. A tensor that is missing,
+    /// left over, or of another shape or type is an error that names it.
+    pub fn from_weights(
+        network: &Network,
+        inputs: usize,
+        weights: &HashMap<String, Tensor>,
+        device: &Device,
+    ) -> Result<Self, EngineError> {
+        let mut loaded = Loaded {
+            tensors: weights,
+            used: BTreeSet::new(),
+            device,
+        };
+        let model = Self::build(network, inputs, &mut loaded)?;
+        // The first by name, so that the same file always gives the same sentence.
+        match weights.keys().filter(|name| !loaded.used.contains(*name)).min() {
+            Some(name) => Err(EngineError::UnexpectedWeight { name: name.clone() }),
+            None => Ok(model),
+        }
+    }
+
+    fn build(network: &Network, inputs: usize, weights: &mut dyn Weights) -> Result<Self, EngineError> {
+        check_shape_of(network)?;
+        let mut stages = Vec::new();
+        let mut width = inputs;
+        let mut last = Activation::Linear;
+        for (index, layer) in network.layers.iter().enumerate() {
+            let built = layers::stages(layer, index, width, weights)?;
+            stages.extend(built.stages.into_iter().map(|stage| (index, stage)));
+            (width, last) = (built.outputs, built.activation);
+        }
+        // The activation of the last layer is its last stage.
+        stages.pop();
+        Ok(Sequential {
+            stages,
+            inputs,
+            outputs: width,
+            last,
+        })
+    }
+
+    /// Columns that a row has.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Numbers that a row gives.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The activation of the last layer.
+    pub fn last_activation(&self) -> Activation {
+        self.last
+    }
+
+    /// Inference: `[rows, inputs]` → `[rows, outputs]` with the last activation applied. Nothing is recorded
+    /// for gradients.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+        activate(self.last, &self.logits(x)?)
+    }
+
+    /// Inference without the last activation.
+    pub fn logits(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+        self.check_input(x)?;
+        self.stages
+            .iter()
+            .try_fold(x.detach(), |x, (_, stage)| stage.infer(&x))
+    }
+
+    /// Training: `[rows, inputs]` → logits `[rows, outputs]`, before the last activation, with dropout and with
+    /// a record for gradients.
+    pub fn forward_train(&self, x: &Tensor, random: &mut Random) -> Result<Tensor, EngineError> {
+        self.check_input(x)?;
+        self.stages
+            .iter()
+            .try_fold(x.detach(), |x, (_, stage)| stage.train(&x, random))
+    }
+
+    /// What is learned, by name, in the order of the layers.
+    pub fn parameters(&self) -> Vec<(String, &Var)> {
+        let mut parameters = Vec::new();
+        for (index, stage) in &self.stages {
+            parameters.extend(
+                stage
+                    .parameters()
+                    .into_iter()
+                    .map(|(name, var)| (weight_name(*index, name), var)),
+            );
+        }
+        parameters
+    }
+
+    /// A copy of the weights as they are now, under the names that [`Sequential::from_weights`] reads.
+    pub fn weights(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
+        self.parameters()
+            .into_iter()
+            .map(|(name, var)| Ok((name, var.copy()?.detach())))
+            .collect()
+    }
+
+    fn check_input(&self, x: &Tensor) -> Result<(), EngineError> {
+        match x.dims() {
+            [_, columns] if *columns == self.inputs => Ok(()),
+            _ => Err(EngineError::InputShape {
+                inputs: self.inputs,
+                found: x.shape().clone(),
+            }),
+        }
+    }
+}
+
+/// Path of a layer in the spec of a ModelTraining.
+pub fn layer_field(index: usize) -> String {
+    format!("model.network.layers[{index}]")
+}
+
+fn weight_name(layer: usize, name: &str) -> String {
+    format!("layers.{layer}.{name}")
+}
+
+const LAYERS: Range<usize> = 1..65;
+
+fn check_shape_of(network: &Network) -> Result<(), EngineError> {
+    let wrong = |field: String, problem: &str| {
+        Err(EngineError::Network {
+            field,
+            problem: problem.to_owned(),
+        })
+    };
+    if !LAYERS.contains(&network.layers.len()) {
+        return wrong("model.network.layers".to_owned(), "a network has 1 to 64 layers");
+    }
+    let last = network.layers.len() - 1;
+    if network.layers[last].dense.is_none() {
+        let problem = "the last layer must be dense: its units are the outputs of the model";
+        return wrong(layer_field(last), problem);
+    }
+    Ok(())
+}
+
+struct Initial<'a> {
+    seed: u64,
+    device: &'a Device,
+}
+
+impl Weights for Initial<'_> {
+    fn take(
+        &mut self,
+        layer: usize,
+        _: &'static str,
+        shape: &[usize],
+        start: Start,
+    ) -> Result<Tensor, EngineError> {
+        Ok(match start {
+            Start::Zero => Tensor::zeros(shape, DType::F32, self.device)?,
+            Start::Uniform { limit } => {
+                let mut random = Random::new(self.seed, Purpose::Weights, layer as u64);
+                let values =
+                    (0..shape.iter().product()).map(|_| ((2.0 * random.unit() - 1.0) * limit) as f32);
+                Tensor::from_vec(values.collect::<Vec<f32>>(), shape, self.device)?
+            }
+        })
+    }
+}
+
+struct Loaded<'a> {
+    tensors: &'a HashMap<String, Tensor>,
+    used: BTreeSet<String>,
+    device: &'a Device,
+}
+
+impl Weights for Loaded<'_> {
+    fn take(
+        &mut self,
+        layer: usize,
+        name: &'static str,
+        shape: &[usize],
+        _: Start,
+    ) -> Result<Tensor, EngineError> {
+        let name = weight_name(layer, name);
+        let Some(tensor) = self.tensors.get(&name) else {
+            return Err(EngineError::MissingWeight {
+                name,
+                shape: shape.into(),
+            });
+        };
+        if tensor.dims() != shape {
+            let found = tensor.shape().clone();
+            return Err(EngineError::WeightShape {
+                name,
+                expected: shape.into(),
+                found,
+            });
+        }
+        if tensor.dtype() != DType::F32 {
+            return Err(EngineError::WeightType {
+                name,
+                expected: DType::F32,
+                found: tensor.dtype(),
+            });
+        }
+        let tensor = tensor.to_device(self.device)?.contiguous()?;
+        self.used.insert(name);
+        Ok(tensor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sconce_contract::Layer;
+
+    use super::*;
+
+    fn network() -> Network {
+        Network {
+            layers: vec![
+                Layer::dense(5, Activation::ReLU),
+                Layer::dropout(0.5),
+                Layer::dense(2, Activation::Softmax),
+            ],
+        }
+    }
+
+    fn tensor(values: &[f32], shape: &[usize]) -> Tensor {
+        Tensor::from_slice(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn weights_go_out_and_come_back() {
+        let model = Sequential::initialised(&network(), 3, 42, &Device::Cpu).unwrap();
+        let weights: HashMap<_, _> = model.weights().unwrap().into_iter().collect();
+        let names: BTreeSet<&str> = weights.keys().map(String::as_str).collect();
+        let expected = [
+            "layers.0.bias",
+            "layers.0.weight",
+            "layers.2.bias",
+            "layers.2.weight",
+        ];
+        assert_eq!(names, BTreeSet::from(expected));
+
+        let again = Sequential::from_weights(&network(), 3, &weights, &Device::Cpu).unwrap();
+        assert_eq!(
+            (again.inputs(), again.outputs(), again.last_activation()),
+            (3, 2, Activation::Softmax)
+        );
+        let x = tensor(&[0.1, 0.2, 0.3, -1.0, 2.0, 0.5], &[2, 3]);
+        assert_eq!(
+            values(&model.forward(&x).unwrap()),
+            values(&again.forward(&x).unwrap())
+        );
+    }
+
+    #[test]
+    fn the_outputs_are_those_worked_out_by_hand() {
+        let network = Network {
+            layers: vec![
+                Layer::dense(2, Activation::ReLU),
+                Layer::dense(1, Activation::Linear),
+            ],
+        };
+        let weights = HashMap::from([
+            (
+                "layers.0.weight".to_owned(),
+                tensor(&[1.0, -1.0, 2.0, 0.5], &[2, 2]),
+            ),
+            ("layers.0.bias".to_owned(), tensor(&[0.5, 0.0], &[2])),
+            ("layers.1.weight".to_owned(), tensor(&[3.0, 4.0], &[2, 1])),
+            ("layers.1.bias".to_owned(), tensor(&[-1.0], &[1])),
+        ]);
+        let model = Sequential::from_weights(&network, 2, &weights, &Device::Cpu).unwrap();
+        // [1, 1] → ReLU [3.5, −0.5] = [3.5, 0] → 3 · 3.5 − 1; [−2, 2] → ReLU [2.5, 3] → 7.5 + 12 − 1.
+        let y = model.forward(&tensor(&[1.0, 1.0, -2.0, 2.0], &[2, 2])).unwrap();
+        assert_eq!(values(&y), [9.5, 18.5]);
+    }
+
+    #[test]
+    fn a_seed_decides_the_weights() {
+        let weights = |seed| {
+            let model = Sequential::initialised(&network(), 3, seed, &Device::Cpu).unwrap();
+            values(&model.weights().unwrap()["layers.0.weight"])
+        };
+        assert_eq!(weights(42), weights(42));
+        assert_ne!(weights(42), weights(43));
+    }
+
+    #[test]
+    fn wrong_weights_are_named() {
+        let model = Sequential::initialised(&network(), 3, 42, &Device::Cpu).unwrap();
+        let change = |change: &dyn Fn(&mut HashMap<String, Tensor>)| {
+            let mut weights: HashMap<_, _> = model.weights().unwrap().into_iter().collect();
+            change(&mut weights);
+            Sequential::from_weights(&network(), 3, &weights, &Device::Cpu)
+                .unwrap_err()
+                .to_string()
+        };
+        let missing = change(&|weights| drop(weights.remove("layers.2.bias")));
+        assert!(missing.contains("no tensor layers.2.bias"), "{missing}");
+        let shape = change(&|weights| drop(weights.insert("layers.2.bias".into(), tensor(&[0.0; 3], &[3]))));
+        assert!(
+            shape.contains("layers.2.bias has shape [3]") && shape.contains("needs [2]"),
+            "{shape}"
+        );
+        let kind = change(&|weights| {
+            let half = tensor(&[0.0; 2], &[2]).to_dtype(DType::F16).unwrap();
+            weights.insert("layers.2.bias".into(), half);
+        });
+        assert!(kind.contains("layers.2.bias holds F16"), "{kind}");
+        let extra = change(&|weights| drop(weights.insert("layers.1.bias".into(), tensor(&[0.0; 2], &[2]))));
+        assert!(
+            extra.contains("layers.1.bias, which belongs to no layer"),
+            "{extra}"
+        );
+    }
+
+    #[test]
+    fn networks_that_make_no_sense_name_the_field() {
+        for (layers, field) in [
+            (vec![], "model.network.layers"),
+            (vec![Layer::dropout(0.1)], "model.network.layers[0]"),
+            (
+                vec![Layer::default(), Layer::dense(1, Activation::Linear)],
+                "model.network.layers[0]",
+            ),
+            (
+                vec![Layer::dense(0, Activation::Linear)],
+                "model.network.layers[0].dense.units",
+            ),
+            (
+                vec![Layer::dense(1, Activation::Linear); 65],
+                "model.network.layers",
+            ),
+        ] {
+            let error = Sequential::initialised(&Network { layers }, 3, 42, &Device::Cpu).unwrap_err();
+            assert_eq!(error.failure().field.as_deref(), Some(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_another_width_is_refused() {
+        let model = Sequential::initialised(&network(), 3, 42, &Device::Cpu).unwrap();
+        for shape in [&[1, 2][..], &[3], &[1, 1, 3]] {
+            let x = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+            let error = model.forward(&x).unwrap_err().to_string();
+            assert!(error.contains("the network takes [rows, 3]"), "{error}");
+        }
+    }
+}
