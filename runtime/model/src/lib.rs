@@ -1,1 +1,24 @@
 //! A model on disk: network, weights, preprocessing and manifest.
+//!
+//! ```text
+//!   trainer: Draft ──► save ──► OUTPUT/<digest>/            server: Model ◄── load
+//!                                 manifest.json     ──► size and SHA-256 of ─┐  │
+//!                                 network.json      ──► Network              │  ├─ Sequential (engine)
+//!                                 preprocess.json   ──► Preprocess  ◄────────┤  ├─ standardise
+//!                                 model.safetensors ──► weights     ◄────────┘  └─ label
+//! ```
+//!
+//! The layout is [`sconce_contract::artifact`]'s. Nothing in an artifact is believed: every file is checked
+//! against the manifest before it is parsed, and the parts against each other before they are used. Read
+//! [`load`](Model::load) in `load.rs` first.
+
+mod error;
+mod load;
+mod model;
+mod save;
+mod signature;
+mod weights;
+
+pub use error::ModelError;
+pub use model::Model;
+pub use save::{Draft, save};

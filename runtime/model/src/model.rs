@@ -1,0 +1,106 @@
+//! A model that answers.
+
+use candle_core::{Device, Tensor};
+use sconce_contract::{Feature, Manifest, Preprocess};
+use sconce_engine::Sequential;
+
+use crate::ModelError;
+use crate::signature::Signature;
+
+/// Values that the widest layer may hold in one step: 4 MiB, which stays in a processor's cache.
+const STEP_VALUES: usize = 1 << 20;
+
+/// A trained model, loaded and checked.
+#[derive(Debug)]
+pub struct Model {
+    manifest: Manifest,
+    preprocess: Preprocess,
+    signature: Signature,
+    network: Sequential,
+}
+
+impl Model {
+    pub(crate) fn new(
+        manifest: Manifest,
+        preprocess: Preprocess,
+        signature: Signature,
+        network: Sequential,
+    ) -> Self {
+        Model {
+            manifest,
+            preprocess,
+            signature,
+            network,
+        }
+    }
+
+    /// The outputs `[batch, outputs]`, row-major, for raw feature values `[batch, features]`, row-major, in the
+    /// order of [`Model::features`]. An output is not finite where the values are too large for F32.
+    pub fn predict(&self, rows: &[f32], batch: usize) -> Result<Vec<f32>, ModelError> {
+        let features = self.signature.inputs;
+        if batch.checked_mul(features) != Some(rows.len()) {
+            return Err(ModelError::Rows {
+                found: rows.len(),
+                batch,
+                features,
+            });
+        }
+        if batch == 0 {
+            return Ok(Vec::new());
+        }
+        let mut scaled = Vec::with_capacity(rows.len());
+        for row in rows.chunks_exact(features) {
+            let values = row.iter().zip(&self.preprocess.features);
+            scaled.extend(
+                values.map(|(value, feature)| ((f64::from(*value) - feature.mean) / feature.scale) as f32),
+            );
+        }
+        let input = Tensor::from_vec(scaled, (batch, features), &Device::Cpu)?;
+        Ok(self.network.forward(&input)?.flatten_all()?.to_vec1()?)
+    }
+
+    /// How many rows to predict at a time, so that the values on the way stay within a few megabytes.
+    pub fn rows_per_step(&self) -> usize {
+        (STEP_VALUES / self.signature.widest).max(1)
+    }
+
+    /// The columns, in order, with the mean and scale that the training rows had.
+    pub fn features(&self) -> &[Feature] {
+        &self.preprocess.features
+    }
+
+    /// Number of outputs of a row.
+    pub fn outputs(&self) -> usize {
+        self.signature.outputs
+    }
+
+    /// Number of weights and biases: multiplications for a row, about.
+    pub fn parameters(&self) -> usize {
+        self.signature.parameters
+    }
+
+    /// Name of the column that is predicted.
+    pub fn target(&self) -> &str {
+        &self.preprocess.target.name
+    }
+
+    /// The classes in the order of the outputs; nothing where a number is predicted.
+    pub fn classes(&self) -> Option<&[String]> {
+        self.preprocess.target.classes.as_deref()
+    }
+
+    /// The class that an output row `[outputs]` means; nothing where a number is predicted.
+    ///
+    /// One unit means the second class from 0.5 on (from 0 on, where it has no Sigmoid), several units mean
+    /// the class of the largest.
+    pub fn label(&self, output: &[f32]) -> Option<&str> {
+        self.classes()?
+            .get(self.signature.class(output))
+            .map(String::as_str)
+    }
+
+    /// What is in the artifact and where it came from.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+}

@@ -1,0 +1,97 @@
+//! Writing an artifact.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use sconce_contract::artifact::{
+    MANIFEST_FILE, MANIFEST_SCHEMA, NETWORK_FILE, PREPROCESS_FILE, WEIGHTS_FILE,
+};
+use sconce_contract::{Artifact, FileDigest, Manifest, Metric, Network, Preprocess};
+use sconce_store::{Store, StoreError};
+use serde::Serialize;
+
+use crate::signature::Signature;
+use crate::{ModelError, load, weights};
+
+/// A trained model, before it is written.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Name of the training.
+    pub name: String,
+    /// The run, see [`sconce_contract::TrainingPlan::run`].
+    pub run: String,
+    /// The network.
+    pub network: Network,
+    /// What was learned: `layers.<index>.weight` `[inputs, units]` and `layers.<index>.bias` `[units]`, F32.
+    pub weights: BTreeMap<String, Tensor>,
+    /// How a row becomes the input of the network.
+    pub preprocess: Preprocess,
+    /// What the model reached on the held-out rows.
+    pub metrics: Vec<Metric>,
+    /// The bytes that it learned from.
+    pub data: FileDigest,
+    /// Rows of the table.
+    pub rows: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Version of the trainer.
+    pub trainer: String,
+}
+
+/// Writes the draft under the URI `output`, into a folder named by its digest, whole or not at all.
+///
+/// The same draft gives the same bytes. Where the folder exists because another run learned the same bits, its
+/// files are checked and left as they are, and the manifest that is returned is this run's.
+pub fn save(store: &Store, output: &str, draft: Draft) -> Result<(Manifest, Artifact), ModelError> {
+    Signature::of(&draft.network, &draft.preprocess)?;
+    let mut files = BTreeMap::from([
+        (NETWORK_FILE.to_owned(), json(&draft.network)?),
+        (PREPROCESS_FILE.to_owned(), json(&draft.preprocess)?),
+        (
+            WEIGHTS_FILE.to_owned(),
+            weights::write(&draft.weights).map_err(|reason| ModelError::Unfit { reason })?,
+        ),
+    ]);
+    let manifest = Manifest {
+        schema: MANIFEST_SCHEMA,
+        name: draft.name,
+        run: draft.run,
+        files: files
+            .iter()
+            .map(|(name, bytes)| (name.clone(), FileDigest::of(bytes)))
+            .collect(),
+        metrics: draft.metrics,
+        data: draft.data,
+        rows: draft.rows,
+        seed: draft.seed,
+        trainer: draft.trainer,
+    };
+    files.insert(MANIFEST_FILE.to_owned(), json(&manifest)?);
+    let digest = manifest.digest();
+    let name = digest.trim_start_matches("sha256:");
+    let uri = match store.write_folder(output, name, &files) {
+        Err(StoreError::Conflict { .. }) => {
+            let uri = format!("{}/{name}", output.trim_end_matches('/'));
+            load::files(store, &uri, Some(&digest))?;
+            uri
+        }
+        written => written?,
+    };
+    let size_bytes = manifest.size_bytes();
+    Ok((
+        manifest,
+        Artifact {
+            uri,
+            digest,
+            size_bytes,
+        },
+    ))
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, ModelError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| ModelError::Unfit {
+        reason: format!("a part cannot be written as JSON: {error}"),
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

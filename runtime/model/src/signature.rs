@@ -1,0 +1,206 @@
+//! What a network takes and gives, checked against the preprocessing.
+
+use sconce_contract::{Activation, LayerKind, Network, Preprocess};
+
+use crate::ModelError;
+
+/// Widths of a network, and how an output becomes a class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Signature {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Width of the widest layer or of the input: the most values that a row is while it is computed.
+    pub(crate) widest: usize,
+    /// Weights and biases.
+    pub(crate) parameters: usize,
+    /// From this value on, a single output unit means the second class.
+    pub(crate) threshold: f32,
+}
+
+impl Signature {
+    /// Of a network for these columns; an error where they contradict each other.
+    pub(crate) fn of(network: &Network, preprocess: &Preprocess) -> Result<Self, ModelError> {
+        let inputs = preprocess.features.len();
+        if inputs == 0 {
+            return unfit("there is no feature");
+        }
+        for feature in &preprocess.features {
+            if !feature.mean.is_finite() || !feature.scale.is_finite() || feature.scale == 0.0 {
+                return unfit(format!(
+                    "the scale of the feature {:?} is not usable",
+                    feature.name
+                ));
+            }
+        }
+        let mut names: Vec<&str> = preprocess
+            .features
+            .iter()
+            .map(|feature| feature.name.as_str())
+            .collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return unfit(format!("the feature {:?} is there twice", twice[0]));
+        }
+        let (mut width, mut widest, mut parameters) = (inputs, inputs, 0_usize);
+        let mut last = None;
+        for layer in &network.layers {
+            last = match layer.kind() {
+                Some(LayerKind::Dense(dense)) => {
+                    let units = dense.units as usize;
+                    parameters = parameters.saturating_add(width.saturating_mul(units).saturating_add(units));
+                    (width, widest) = (units, widest.max(units));
+                    Some(dense.activation)
+                }
+                Some(LayerKind::Dropout(_)) => None,
+                None => return unfit("a layer is none of those that exist"),
+            };
+        }
+        let Some(activation) = last else {
+            return unfit("the last layer is not dense");
+        };
+        if let Some(classes) = &preprocess.target.classes {
+            let fits = if width == 1 {
+                classes.len() == 2
+            } else {
+                classes.len() == width
+            };
+            if !fits {
+                return unfit(format!(
+                    "{} classes need another number of outputs than {width}",
+                    classes.len()
+                ));
+            }
+        }
+        // A unit without Sigmoid gives the logit, whose sign decides.
+        let threshold = if activation == Activation::Sigmoid {
+            0.5
+        } else {
+            0.0
+        };
+        Ok(Signature {
+            inputs,
+            outputs: width,
+            widest,
+            parameters,
+            threshold,
+        })
+    }
+
+    /// Index of the class that an output row means.
+    pub(crate) fn class(&self, output: &[f32]) -> usize {
+        match output {
+            [single] => usize::from(*single >= self.threshold),
+            // The first of equals, as everywhere else.
+            _ => (1..output.len()).fold(0, |best, i| if output[i] > output[best] { i } else { best }),
+        }
+    }
+}
+
+fn unfit<T>(reason: impl Into<String>) -> Result<T, ModelError> {
+    Err(ModelError::Unfit {
+        reason: reason.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use sconce_contract::{Feature, Layer, Target};
+
+    use super::*;
+
+    fn preprocess(features: &[&str], classes: Option<&[&str]>) -> Preprocess {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Preprocess {
+            features: names(features)
+                .into_iter()
+                .map(|name| Feature {
+                    name,
+                    mean: 0.0,
+                    scale: 1.0,
+                })
+                .collect(),
+            target: Target {
+                name: "y".into(),
+                classes: classes.map(names),
+            },
+        }
+    }
+
+    fn network(units: &[u32], last: Activation) -> Network {
+        let (end, hidden) = units.split_last().unwrap();
+        let mut layers: Vec<_> = hidden
+            .iter()
+            .map(|units| Layer::dense(*units, Activation::ReLU))
+            .collect();
+        layers.push(Layer::dense(*end, last));
+        Network { layers }
+    }
+
+    #[test]
+    fn counts_what_a_network_takes_and_gives() {
+        let signature = Signature::of(
+            &network(&[8, 3], Activation::Softmax),
+            &preprocess(&["a", "b"], None),
+        )
+        .unwrap();
+        let expected = Signature {
+            inputs: 2,
+            outputs: 3,
+            widest: 8,
+            parameters: 2 * 8 + 8 + 8 * 3 + 3,
+            threshold: 0.0,
+        };
+        assert_eq!(signature, expected);
+    }
+
+    #[test]
+    fn names_what_contradicts_what() {
+        for (network, preprocess, says) in [
+            (
+                network(&[1], Activation::Sigmoid),
+                preprocess(&[], None),
+                "no feature",
+            ),
+            (
+                network(&[1], Activation::Sigmoid),
+                preprocess(&["a", "a"], None),
+                "\"a\" is there twice",
+            ),
+            (
+                network(&[1], Activation::Sigmoid),
+                preprocess(&["a"], Some(&["x"])),
+                "1 classes",
+            ),
+            (
+                network(&[2], Activation::Softmax),
+                preprocess(&["a"], Some(&["x", "y", "z"])),
+                "3 classes",
+            ),
+            (Network { layers: vec![] }, preprocess(&["a"], None), "not dense"),
+            (
+                Network {
+                    layers: vec![Layer::default()],
+                },
+                preprocess(&["a"], None),
+                "none of those",
+            ),
+        ] {
+            let error = Signature::of(&network, &preprocess).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_output_means_a_class() {
+        let of = |units, last| Signature::of(&network(&[units], last), &preprocess(&["a"], None)).unwrap();
+        let sigmoid = of(1, Activation::Sigmoid);
+        assert_eq!([0.49, 0.5, 1.0].map(|p| sigmoid.class(&[p])), [0, 1, 1]);
+        assert_eq!(
+            [-0.1, 0.1].map(|logit| of(1, Activation::Linear).class(&[logit])),
+            [0, 1]
+        );
+        let softmax = of(3, Activation::Softmax);
+        assert_eq!(softmax.class(&[0.2, 0.5, 0.3]), 1);
+        assert_eq!(softmax.class(&[0.4, 0.4, 0.2]), 0);
+    }
+}
