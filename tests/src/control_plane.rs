@@ -103,6 +103,11 @@ impl Builder {
         if self.scheduler {
             control_plane.start(Part::Scheduler)?;
         }
+        if self.controller_manager {
+            // Its first visible work, without which no pod is admitted.
+            let client = control_plane.client();
+            control_plane.answers(&client, "/api/v1/namespaces/default/serviceaccounts/default").await?;
+        }
         Ok(control_plane)
     }
 }
@@ -274,10 +279,13 @@ impl ControlPlane {
             format!("--service-account-key-file={}", key.display()),
             "--allow-privileged=true".to_owned(),
         ];
+        // It taints a new node until the node lifecycle controller finds it ready; that one is off.
+        let mut disabled = "--disable-admission-plugins=TaintNodesByCondition".to_owned();
         if !self.service_account_admission {
             // Nobody makes a namespace's service account, and without one no pod is admitted.
-            arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
+            disabled.push_str(",ServiceAccount");
         }
+        arguments.push(disabled);
         Ok(arguments)
     }
 
@@ -289,7 +297,7 @@ impl ControlPlane {
             format!("--root-ca-file={}", certificates.join("apiserver.crt").display()),
             "--use-service-account-credentials=true".to_owned(),
             // A node that is only an object has no heartbeat: it would be called dead after 50 s.
-            "--controllers=*,-node-lifecycle-controller,-nodeipam-controller".to_owned(),
+            "--controllers=*,-node-lifecycle-controller".to_owned(),
             "--leader-elect=false".to_owned(),
             "--secure-port=0".to_owned(),
         ]

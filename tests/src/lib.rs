@@ -38,6 +38,7 @@ pub mod ports;
 pub mod process;
 mod storage;
 pub mod tools;
+pub mod wait;
 
 pub use control_plane::{ControlPlane, Part};
 pub use error::{Error, Result};

@@ -5,6 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
 use kube::{Api, Client};
 use sconce_tests::node::FakeNode;
+use sconce_tests::wait::until;
 use sconce_tests::{ControlPlane, Part};
 use serde_json::json;
 use std::path::Path;
@@ -31,9 +32,7 @@ async fn a_custom_resource_is_served_and_its_rules_hold() -> Outcome {
 
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("example.dev", "v1", "Lamp"));
     let lamps: Api<DynamicObject> = Api::default_namespaced_with(client, &resource);
-    while lamps.list(&ListParams::default()).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("lamps are served", async || lamps.list(&ListParams::default()).await.ok()).await?;
     let lamp = |name: &str, watts: i64| DynamicObject::new(name, &resource).data(json!({ "spec": { "watts": watts } }));
     lamps.create(&PostParams::default(), &lamp("bright", 60)).await?;
     let refused = lamps.create(&PostParams::default(), &lamp("dark", 0)).await.unwrap_err();
@@ -48,13 +47,7 @@ async fn only_the_administrator_may_do_everything() -> Outcome {
     let refused = eve.list(&ListParams::default()).await.unwrap_err();
     assert!(refused.to_string().contains("User \"eve\" cannot list"), "{refused}");
 
-    // The controller manager gives each namespace its service account, in a moment.
-    let account = loop {
-        match control_plane.client_of_service_account("default", "default").await {
-            Ok(client) => break client,
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    };
+    let account = control_plane.client_of_service_account("default", "default").await?;
     let maps: Api<ConfigMap> = Api::default_namespaced(account);
     let refused = maps.list(&ListParams::default()).await.unwrap_err();
     assert!(refused.to_string().contains("system:serviceaccount:default:default"), "{refused}");
@@ -72,13 +65,8 @@ async fn the_scheduler_places_a_pod_on_the_node_with_the_accelerator() -> Outcom
     let container = json!({ "name": "train", "image": "none", "resources": { "limits": limits } });
     let pod = json!({ "metadata": { "name": "train" }, "spec": { "containers": [container] } });
     pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
-    let node = loop {
-        let pod = pods.get("train").await?;
-        match pod.spec.and_then(|spec| spec.node_name) {
-            Some(node) => break node,
-            None => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
+    let node = async || pods.get("train").await.ok()?.spec?.node_name;
+    let node = until("the pod is placed", node).await?;
     assert_eq!(node, "gpu");
     Ok(())
 }
@@ -130,19 +118,16 @@ async fn nothing_is_left_when_the_test_process_is_killed() -> Outcome {
         .env("TMPDIR", folder.path())
         .stdout(std::process::Stdio::null())
         .spawn()?;
-    let pids = loop {
-        let text = std::fs::read_to_string(&told).unwrap_or_default();
-        match text.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>() {
-            Ok(pids) if pids.len() == 2 => break pids,
-            _ => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
+    let pids = async || {
+        let text = std::fs::read_to_string(&told).ok()?;
+        let pids: Vec<u32> = text.split(' ').filter_map(|pid| pid.parse().ok()).collect();
+        (pids.len() == 2).then_some(pids)
     };
+    let pids = until("the victim has started a control plane", pids).await?;
     assert!(pids.iter().all(|pid| is_component(*pid)));
     victim.kill()?;
     victim.wait()?;
-    while pids.iter().any(|pid| is_component(*pid)) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until("its components have ended", async || pids.iter().all(|pid| !is_component(*pid)).then_some(())).await?;
     Ok(())
 }
 
