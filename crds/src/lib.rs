@@ -1,1 +1,33 @@
-//! The three kinds of the API group sconce.dev.
+//! The three kinds of the API group `sconce.dev/v1alpha1`.
+//!
+//! ```text
+//!   AcceleratorProfile          what one unit of an accelerator is, once per cluster
+//!        ▲         ▲
+//!        │ by name │
+//!   ModelTraining ◄── ModelDeployment
+//!        │  trainingRef   │
+//!        ▼                ▼
+//!   Job, PVC, plan     Deployment, Service, plan
+//! ```
+//!
+//! What a model is, and how it learns, is said by the types of [`sconce_contract`], embedded here as they
+//! stand. Every rule is CEL and every default is in the schema: there is no webhook, and a stored object
+//! differs from its manifest by the defaults alone. Read [`training`] first; `crdgen` writes `yaml/`.
+
+pub mod accelerator;
+pub mod condition;
+pub mod deployment;
+pub mod manifest;
+pub mod quantity;
+pub mod resources;
+pub mod training;
+
+pub use accelerator::{AcceleratorProfile, AcceleratorProfileSpec};
+pub use deployment::{ModelDeployment, ModelDeploymentSpec, ModelDeploymentStatus};
+pub use quantity::Quantity;
+pub use training::{ModelTraining, ModelTrainingSpec, ModelTrainingStatus};
+
+/// API group of all three kinds.
+pub const GROUP: &str = "sconce.dev";
+/// Its only version.
+pub const VERSION: &str = "v1alpha1";

@@ -92,7 +92,10 @@ pub struct FileDigest {
 impl FileDigest {
     /// Of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        FileDigest { sha256: sha256_hex(bytes), size: bytes.len() as u64 }
+        FileDigest {
+            sha256: sha256_hex(bytes),
+            size: bytes.len() as u64,
+        }
     }
 }
 

@@ -9,15 +9,20 @@ use crate::validation::rules;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
-    ("!(self.target in self.features)", "dataset.features must not hold dataset.target: the model would be told the answer"),
+    ("!has(self.features) || !(self.target in self.features)", "dataset.features must not hold dataset.target: the model would be told the answer"),
 ])))]
 pub struct Dataset {
     /// Where the table is: `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `http(s)://HOST/PATH` or `file:///PATH`
     /// (a path inside the trainer's container, or on this machine in a rehearsal). A claim or ConfigMap is one
     /// in the namespace of the object.
-    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://.+)$"))]
+    #[schemars(
+        length(min = 1, max = 2048),
+        regex(
+            pattern = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://.+)$"
+        )
+    )]
     pub uri: String,
-    /// Format of the table. Inferred from the end of the URI when absent.
+    /// Format of the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<DatasetFormat>,
     /// Name of the column to predict. Text labels become classes, in alphabetical order.
@@ -40,7 +45,7 @@ fn enabled() -> bool {
     true
 }
 
-/// Format of a table.
+/// Format of the table. Inferred from the end of the URI when absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DatasetFormat {
     /// Comma-separated values with a header row (RFC 4180).
@@ -67,6 +72,10 @@ pub struct Split {
 
 impl Default for Split {
     fn default() -> Self {
-        Split { validation: 0.1, test: 0.1, seed: 7 }
+        Split {
+            validation: 0.1,
+            test: 0.1,
+            seed: 7,
+        }
     }
 }

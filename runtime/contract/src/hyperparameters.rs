@@ -23,8 +23,7 @@ pub struct Hyperparameters {
     pub optimizer: Optimizer,
     /// How the learning rate changes from epoch to epoch.
     pub schedule: Schedule,
-    /// What is minimised. Inferred from the last layer and the target when absent: a Sigmoid unit gives
-    /// BinaryCrossEntropy, Softmax or a target of classes CrossEntropy, everything else MeanSquaredError.
+    /// What is minimised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
 }
@@ -68,7 +67,12 @@ pub struct Optimizer {
 
 impl Default for Optimizer {
     fn default() -> Self {
-        Optimizer { kind: OptimizerType::Adam, learning_rate: 0.001, momentum: None, weight_decay: None }
+        Optimizer {
+            kind: OptimizerType::Adam,
+            learning_rate: 0.001,
+            momentum: None,
+            weight_decay: None,
+        }
     }
 }
 
@@ -111,7 +115,8 @@ pub enum ScheduleType {
     InverseTime,
 }
 
-/// What is minimised.
+/// What is minimised. Inferred from the last layer and the target when absent: a Sigmoid unit gives
+/// BinaryCrossEntropy, Softmax or a target of classes CrossEntropy, everything else MeanSquaredError.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Loss {
     /// Mean of `(y − ŷ)²`, for numbers.

@@ -57,12 +57,18 @@ impl Layer {
 
     /// A dense layer.
     pub fn dense(units: u32, activation: Activation) -> Self {
-        Layer { dense: Some(Dense { units, activation }), dropout: None }
+        Layer {
+            dense: Some(Dense { units, activation }),
+            dropout: None,
+        }
     }
 
     /// A dropout layer.
     pub fn dropout(rate: f64) -> Self {
-        Layer { dense: None, dropout: Some(Dropout { rate }) }
+        Layer {
+            dense: None,
+            dropout: Some(Dropout { rate }),
+        }
     }
 }
 

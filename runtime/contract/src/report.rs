@@ -82,18 +82,29 @@ pub struct Failure {
 impl Failure {
     /// A failure that no field of the spec would mend.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Failure { class, message: message.into(), field: None }
+        Failure {
+            class,
+            message: message.into(),
+            field: None,
+        }
     }
 
     /// Bad input, with the field to change.
     pub fn bad_input(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Failure { class: FailureClass::BadInput, message: message.into(), field: Some(field.into()) }
+        Failure {
+            class: FailureClass::BadInput,
+            message: message.into(),
+            field: Some(field.into()),
+        }
     }
 
     fn truncated(&self, limit: usize) -> Self {
         let mut cut = self.clone();
         if cut.message.len() > limit {
-            let end = (0..=limit - '…'.len_utf8()).rev().find(|&i| cut.message.is_char_boundary(i)).unwrap_or(0);
+            let end = (0..=limit - '…'.len_utf8())
+                .rev()
+                .find(|&i| cut.message.is_char_boundary(i))
+                .unwrap_or(0);
             cut.message.truncate(end);
             cut.message.push('…');
         }
@@ -138,7 +149,9 @@ mod tests {
         let report = Report::Failed(Failure::new(FailureClass::Internal, "é\"\n".repeat(4000)));
         let json = report.to_json();
         assert!(json.len() <= REPORT_LIMIT, "{} bytes", json.len());
-        let Report::Failed(failure) = serde_json::from_str(&json).unwrap() else { panic!("not a failure") };
+        let Report::Failed(failure) = serde_json::from_str(&json).unwrap() else {
+            panic!("not a failure")
+        };
         assert!(failure.message.ends_with('…'));
     }
 

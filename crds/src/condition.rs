@@ -1,0 +1,55 @@
+//! The types of the conditions on an object's status.
+//!
+//! Each is told with `observedGeneration` of the object itself. `Ready`, `Progressing` and `Degraded` mean the
+//! same on every kind and are enough for kstatus and Argo CD; the others say which step is at work.
+
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::{Schema, SchemaGenerator};
+
+/// The spec can be carried out as it stands and everything that it names exists.
+pub const ACCEPTED: &str = "Accepted";
+/// The pod has found a node.
+pub const SCHEDULED: &str = "Scheduled";
+/// The pod runs.
+pub const RUNNING: &str = "Running";
+/// The training is held by `spec.suspend`.
+pub const SUSPENDED: &str = "Suspended";
+/// Every gate holds.
+pub const GATES_PASSED: &str = "GatesPassed";
+/// The training ended with an artifact that may be served.
+pub const COMPLETE: &str = "Complete";
+/// The training ended without one, and will not be tried again as it stands.
+pub const FAILED: &str = "Failed";
+/// The artifact to serve is known.
+pub const MODEL_RESOLVED: &str = "ModelResolved";
+/// At least one pod answers, of whichever revision.
+pub const AVAILABLE: &str = "Available";
+/// Every replica is of the current revision.
+pub const ROLLOUT_COMPLETE: &str = "RolloutComplete";
+/// The object is what its newest spec asks for.
+pub const READY: &str = "Ready";
+/// Work towards the newest spec goes on.
+pub const PROGRESSING: &str = "Progressing";
+/// Something needs a person.
+pub const DEGRADED: &str = "Degraded";
+
+/// Conditions as a list keyed by type, so that two managers never overwrite one another's.
+pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = generator.subschema_for::<Vec<Condition>>();
+    schema.insert("x-kubernetes-list-type".to_owned(), "map".into());
+    schema.insert(
+        "x-kubernetes-list-map-keys".to_owned(),
+        serde_json::json!(["type"]),
+    );
+    schema
+}
+
+/// The condition of a type.
+pub fn find<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Whether the condition of a type is True.
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    find(conditions, kind).is_some_and(|condition| condition.status == "True")
+}

@@ -1,0 +1,182 @@
+//! ModelDeployment: an artifact, in; an address that answers predictions, out.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use sconce_contract::Warmup;
+use sconce_contract::validation::rules;
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Condition;
+use crate::resources::{Accelerator, ServingResources};
+
+/// Annotation by which a person promotes an artifact where `promotion` is Manual: its digest.
+pub const PROMOTE_ANNOTATION: &str = "sconce.dev/promote";
+
+/// Serves a model and rolls it forward when a better one passes its gates.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "sconce.dev",
+    version = "v1alpha1",
+    kind = "ModelDeployment",
+    plural = "modeldeployments",
+    singular = "modeldeployment",
+    shortname = "mdep",
+    category = "sconce",
+    namespaced,
+    status = "ModelDeploymentStatus",
+    derive = "PartialEq",
+    doc = "Serves a model and rolls it forward when a retrained one passes its gates.",
+    scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
+    printcolumn(name = "READY", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "REPLICAS", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "MODEL", type_ = "string", json_path = ".status.model"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "ACCEL", type_ = "string", json_path = ".spec.accelerator.profile", priority = 1),
+    printcolumn(name = "REASON", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    validation = kube::core::Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be at most 52 characters of a-z, 0-9 and -, begin with a letter and end with a letter or digit: its children's names add 11 to it")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelDeploymentSpec {
+    /// What is served.
+    pub model: ServedModel,
+    /// Units of an accelerator for each pod. Absent: the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<Accelerator>,
+    /// Processor and memory of each pod.
+    #[serde(default)]
+    pub resources: ServingResources,
+    /// Number of pods (0 to 1000). `kubectl scale` and a HorizontalPodAutoscaler set it through `/scale`.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: i32,
+    /// The inference that must succeed before a pod is ready. Absent: one row of the features' means.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
+}
+
+fn one() -> i32 {
+    1
+}
+
+/// What is served: exactly one of `trainingRef` and `uri`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("has(self.trainingRef) != has(self.uri)", "model has exactly one of: trainingRef, uri"),
+    ("!has(self.digest) || has(self.uri)", "model.digest goes with model.uri: a trainingRef brings its own"),
+])))]
+pub struct ServedModel {
+    /// What a ModelTraining of the same namespace leaves behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training_ref: Option<TrainingRef>,
+    /// An artifact's folder: `pvc://CLAIM/PATH` or `http(s)://HOST/PATH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 2048),
+        regex(pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|https?://.+)$")
+    )]
+    pub uri: Option<String>,
+    /// With `uri`: the digest that the artifact must have, `sha256:HEX`. Absent: whatever is there, if whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub digest: Option<String>,
+}
+
+/// A ModelTraining of the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrainingRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 52))]
+    pub name: String,
+    /// What makes a new artifact the one to serve.
+    #[serde(default)]
+    pub promotion: Promotion,
+}
+
+/// What makes a new artifact the one to serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Promotion {
+    /// That it passed every gate of its training.
+    #[default]
+    OnGatesPassed,
+    /// A person who sets the annotation `sconce.dev/promote` of the ModelDeployment to its digest.
+    Manual,
+}
+
+/// What became of the deployment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ModelDeploymentStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word for people; programs read the conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<DeploymentPhase>,
+    /// ModelResolved, Available, RolloutComplete; Ready, Progressing, Degraded.
+    #[schemars(schema_with = "crate::condition::schema")]
+    pub conditions: Vec<Condition>,
+    /// What is served, for people: the training's name or the URI, and the beginning of the digest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Where predictions are answered, inside the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Pods, of whichever revision.
+    pub replicas: i32,
+    /// Pods of the current revision.
+    pub updated_replicas: i32,
+    /// Pods of the current revision that answered an inference.
+    pub ready_replicas: i32,
+    /// Label selector of the pods, for `/scale`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// What is served now, and what is on its way; the current revision first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub revisions: Vec<Revision>,
+}
+
+/// One word for what a deployment does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeploymentPhase {
+    /// Waits for something that it names.
+    Pending,
+    /// Pods of the current revision are on their way.
+    Progressing,
+    /// Every replica is of the current revision and answers.
+    Ready,
+    /// Something needs a person; an earlier revision may still answer.
+    Degraded,
+}
+
+/// A model in a shape: an artifact and what its pods are given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Revision {
+    /// Ten hexadecimal digits over what the pods are given.
+    pub name: String,
+    /// URI of the artifact's folder.
+    pub uri: String,
+    /// Its digest, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Pods of this revision that answered an inference.
+    pub ready_replicas: i32,
+    /// The training that the artifact came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub training: Option<TrainingSource>,
+}
+
+/// The training that an artifact came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrainingSource {
+    /// Its name.
+    pub name: String,
+    /// Its UID: another training of the same name is another source.
+    pub uid: String,
+}

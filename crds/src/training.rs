@@ -1,0 +1,232 @@
+//! ModelTraining: a table, a network and how it learns, in; a measured artifact, out.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use sconce_contract::{Artifact, Dataset, Evaluation, Hyperparameters, Metric, MetricName, Network};
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Condition;
+use crate::resources::{Accelerator, TrainingResources};
+
+/// Longest name of either workload. A child's name adds `-` and ten digits, and a Job's name becomes a label,
+/// which Kubernetes limits to 63 characters.
+pub const NAME_LIMIT: usize = 52;
+
+/// Trains a model on a table and measures it on rows held out.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "sconce.dev",
+    version = "v1alpha1",
+    kind = "ModelTraining",
+    plural = "modeltrainings",
+    singular = "modeltraining",
+    shortname = "mtrain",
+    category = "sconce",
+    namespaced,
+    status = "ModelTrainingStatus",
+    derive = "PartialEq",
+    doc = "Trains a model on a table and measures it on rows held out; what passes its gates may be served.",
+    printcolumn(name = "PHASE", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "PROGRESS", type_ = "string", json_path = ".status.progress.summary"),
+    printcolumn(name = "ETA", type_ = "string", json_path = ".status.progress.eta"),
+    printcolumn(name = "LOSS", type_ = "number", json_path = ".status.progress.loss"),
+    printcolumn(name = "GATES", type_ = "string", json_path = ".status.conditions[?(@.type==\"GatesPassed\")].status"),
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "ACCEL", type_ = "string", json_path = ".spec.accelerator.profile", priority = 1),
+    printcolumn(name = "ARTIFACT", type_ = "string", json_path = ".status.artifact.uri", priority = 1),
+    printcolumn(name = "REASON", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    validation = kube::core::Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must be at most 52 characters of a-z, 0-9 and -, begin with a letter and end with a letter or digit: its children's names add 11 to it"),
+    validation = kube::core::Rule::new("!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ['Training', 'Evaluating']) || (has(self.spec.suspend) && self.spec.suspend) || (self.spec.model == oldSelf.spec.model && self.spec.dataset == oldSelf.spec.dataset && self.spec.hyperparameters == oldSelf.spec.hyperparameters)")
+        .message("spec.model, spec.dataset and spec.hyperparameters cannot change while the training runs: wait for it, or set spec.suspend: true with the change")
+)]
+#[x_kube(
+    validation = ("!has(self.evaluation.gates) || self.evaluation.gates.size() == 0 || self.dataset.split.test > 0.0 || self.dataset.split.validation > 0.0",
+    "evaluation.gates need held-out rows: set dataset.split.test above 0")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelTrainingSpec {
+    /// What is trained.
+    pub model: TrainedModel,
+    /// The table to learn from.
+    pub dataset: Dataset,
+    /// How the model learns.
+    #[serde(default)]
+    pub hyperparameters: Hyperparameters,
+    /// Units of an accelerator for the pod. Absent: the processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<Accelerator>,
+    /// Processor and memory of the pod.
+    #[serde(default)]
+    pub resources: TrainingResources,
+    /// Where and when the pod is placed.
+    #[serde(default)]
+    pub scheduling: Scheduling,
+    /// What the model is measured by, and what it must reach to be served.
+    #[serde(default)]
+    pub evaluation: Evaluation,
+    /// Where the artifact is written.
+    #[serde(default)]
+    pub output: Output,
+    /// Holds the training: its pod is stopped, and starts again from the beginning when this is false.
+    #[serde(default)]
+    pub suspend: bool,
+    /// Seconds that the training may run, over all attempts, before it fails. Absent: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub active_deadline_seconds: Option<i64>,
+    /// Seconds after the end when the Job, its pods (and so their logs) and its plan are deleted. The
+    /// ModelTraining, its status and its artifact stay. Absent: kept with the ModelTraining.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub ttl_seconds_after_finished: Option<i64>,
+    /// What happens when the pod fails.
+    #[serde(default)]
+    pub failure_policy: FailurePolicy,
+}
+
+/// What is trained: exactly one of the alternatives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrainedModel {
+    /// A feed-forward network, run by candle.
+    pub network: Network,
+}
+
+/// Where and when the pod is placed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Scheduling {
+    /// PriorityClass of the pod. Absent: the cluster's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+}
+
+/// Where the artifact is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Output {
+    /// `pvc://CLAIM/PATH` of a folder, in which each artifact has one of its own, named by its digest. Absent:
+    /// a claim of 1Gi, of the default storage class, that is owned by the training and deleted with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 2048),
+        regex(pattern = r"^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?$")
+    )]
+    pub uri: Option<String>,
+}
+
+/// What happens when the pod fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FailurePolicy {
+    /// Times that a failed pod is tried again, each after a longer pause (10 s, 20 s, … at most 6 min). Bad
+    /// input and a loss that diverges are never tried again; a pod that its node evicts is, without counting.
+    #[schemars(range(min = 0, max = 100))]
+    pub backoff_limit: i32,
+}
+
+impl Default for FailurePolicy {
+    fn default() -> Self {
+        FailurePolicy { backoff_limit: 3 }
+    }
+}
+
+/// What became of the training.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ModelTrainingStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word for people; programs read the conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// Accepted, Scheduled, Running, Suspended, GatesPassed, Complete, Failed; Ready, Progressing, Degraded.
+    #[schemars(schema_with = "crate::condition::schema")]
+    pub conditions: Vec<Condition>,
+    /// The run that is at work or was last: a hash over everything that what is learned depends on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// How far it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<TrainingProgress>,
+    /// What the last finished run reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
+    /// How that compares with the gates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateResult>,
+    /// What the last run that passed its gates left behind; kept while a later run is at work or fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Artifact>,
+    /// What the last finished run left behind, whether it passed or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Artifact>,
+    /// Pods that were started for the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<i32>,
+    /// When the run ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_time: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+}
+
+/// One word for what a training does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Waits for something that it names, or for its pod to start.
+    Pending,
+    /// Its pod takes steps.
+    Training,
+    /// Its pod measures what was learned.
+    Evaluating,
+    /// Held by `spec.suspend`.
+    Suspended,
+    /// Ended, and every gate holds.
+    Succeeded,
+    /// Ended, but a gate does not hold.
+    Rejected,
+    /// Ended without an artifact.
+    Failed,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TrainingProgress {
+    /// For people: `45% (epoch 4/10)`.
+    pub summary: String,
+    /// Finished epochs.
+    pub epoch: u32,
+    /// Finished steps.
+    pub step: u64,
+    /// Steps in all.
+    pub total_steps: u64,
+    /// Finished steps in percent of all.
+    pub percent: u32,
+    /// Time to the last step at the present pace, such as `2m10s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta: Option<String>,
+    /// Mean loss over the steps of the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// When the pod last said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_reported: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+}
+
+/// A gate and what was reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GateResult {
+    /// The metric.
+    pub metric: MetricName,
+    /// What is asked, such as `>= 0.95`.
+    pub required: String,
+    /// What was reached; absent where the run did not measure it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<f64>,
+    /// Whether it is enough.
+    pub passed: bool,
+}
