@@ -1,1 +1,36 @@
-//! The trainer: data set, loop, evaluation, report.
+//! The trainer: a plan and a table in, a measured artifact and a report out.
+//!
+//! ```text
+//!   plan.json ─► plan ─► table ─► target, fit ─► split, standardise ─► learn ─► evaluate ─► save ─► report
+//!               (checked (bytes   (what is       (three parts)         │  ▲     (held-out  (store, (exit code,
+//!                before   → f32)   predicted)                          ▼  │      rows)      model)  4 KiB)
+//!                any data)                                         watch  stop
+//!                                                                    │      ▲
+//!                              observe: /v1/progress /metrics /livez ┘      └ SIGTERM, SIGINT
+//! ```
+//!
+//! The steps run one after another on one thread, see [`run`], which is the file to read first. A second thread
+//! answers requests and hears signals; [`supervise`] waits for both and turns whatever happens into a
+//! [`sconce_contract::Report`].
+
+#![forbid(unsafe_code)]
+
+pub mod arguments;
+pub mod data;
+pub mod display;
+pub mod error;
+pub mod evaluate;
+pub mod fit;
+pub mod learn;
+pub mod observe;
+pub mod plan;
+pub mod report;
+pub mod run;
+pub mod split;
+pub mod standardise;
+pub mod supervise;
+pub mod table;
+pub mod target;
+pub mod watch;
+
+pub use error::TrainError;

@@ -1,0 +1,127 @@
+//! Why a training could not be done.
+
+use std::path::PathBuf;
+
+use sconce_contract::{Failure, FailureClass};
+use sconce_engine::EngineError;
+use sconce_model::ModelError;
+use sconce_store::StoreError;
+use thiserror::Error;
+
+use crate::table::TableError;
+
+/// Why a training could not be done, as a sentence that says what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// There is no plan to read.
+    #[error("the plan {path} cannot be read: {source}", path = path.display())]
+    PlanUnreadable {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The plan is not what it should be.
+    #[error("the plan {path} cannot be understood: {problem}", path = path.display())]
+    PlanMalformed {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong, with the line or the field.
+        problem: String,
+    },
+    /// A field of the spec has a value that cannot be honoured.
+    #[error("{field}: {problem}")]
+    Setting {
+        /// The field.
+        field: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The table is not what it should be.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A location could not be read or written.
+    #[error("{field}: {source}")]
+    Store {
+        /// The field that names the location.
+        field: &'static str,
+        /// What the store says.
+        source: StoreError,
+    },
+    /// The model could not be saved.
+    #[error("the model could not be saved: {0}")]
+    Model(#[from] ModelError),
+    /// The network could not be built or trained.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The loss is not finite.
+    #[error(
+        "the loss became {value} {at}: lower hyperparameters.optimizer.learningRate (it is {learning_rate}){also}"
+    )]
+    Diverged {
+        /// NaN or infinity.
+        value: f64,
+        /// Where in the training: `in epoch 3, step 57`.
+        at: String,
+        /// The base learning rate.
+        learning_rate: f64,
+        /// What else may help.
+        also: &'static str,
+    },
+    /// The process was told to stop.
+    #[error(
+        "told to stop {at}: there are no checkpoints yet, so the next attempt starts again from the beginning"
+    )]
+    Interrupted {
+        /// Where in the training: `at step 57 of 2000`.
+        at: String,
+    },
+    /// A defect of ours.
+    #[error("the trainer is at fault: {0}; please report it")]
+    Panic(String),
+}
+
+impl TrainError {
+    /// A field with a value that cannot be honoured.
+    pub fn setting(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        TrainError::Setting {
+            field: field.into(),
+            problem: problem.into(),
+        }
+    }
+
+    /// What a pod reports.
+    pub fn failure(&self) -> Failure {
+        let field = match self {
+            TrainError::Setting { field, .. } => Some(field.clone()),
+            TrainError::Table(error) => Some(error.field().to_owned()),
+            TrainError::Store { field, .. } => Some((*field).to_owned()),
+            TrainError::Model(ModelError::Store(_)) => Some("output.uri".to_owned()),
+            TrainError::Engine(error) => error.failure().field,
+            TrainError::Diverged { .. } => Some("hyperparameters.optimizer.learningRate".to_owned()),
+            _ => None,
+        };
+        Failure {
+            class: self.class(),
+            message: self.to_string(),
+            field,
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn class(&self) -> FailureClass {
+        match self {
+            TrainError::PlanMalformed { .. } | TrainError::Setting { .. } | TrainError::Table(_) => {
+                FailureClass::BadInput
+            }
+            TrainError::PlanUnreadable { .. } => FailureClass::Storage,
+            TrainError::Store { source, .. } => source.class(),
+            TrainError::Model(error) => error.class(),
+            TrainError::Engine(error) => error.failure().class,
+            TrainError::Diverged { .. } => FailureClass::Diverged,
+            TrainError::Interrupted { .. } => FailureClass::Interrupted,
+            TrainError::Panic(_) => FailureClass::Internal,
+        }
+    }
+}

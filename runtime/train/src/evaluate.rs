@@ -1,0 +1,141 @@
+//! What the trained model is measured by, and on which rows.
+
+use sconce_contract::{Evaluation, Loss, Metric, MetricName, MetricSplit};
+use sconce_engine::{EngineError, Learner, metrics};
+
+use crate::{
+    TrainError,
+    data::{Data, Part},
+    learn::{PIECE, mean_loss},
+};
+
+/// What to measure, known to be possible.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// The metrics, each once.
+    pub metrics: Vec<MetricName>,
+    /// The rows.
+    pub split: MetricSplit,
+}
+
+/// Checks what is asked for against the held-out rows, before anything is learned: the test rows, or the
+/// validation rows where there are none. Never the rows that were learned from.
+pub fn plan(evaluation: &Evaluation, data: &Data) -> Result<Wanted, TrainError> {
+    let kind = data.training.kind();
+    let fitting = metrics::fitting(kind);
+    let listed = evaluation.metrics.iter().enumerate();
+    let listed = listed.map(|(index, name)| (*name, format!("evaluation.metrics[{index}]")));
+    let gates = evaluation.gates.iter().enumerate();
+    let gates = gates.map(|(index, gate)| (gate.metric, format!("evaluation.gates[{index}].metric")));
+    let asked: Vec<(MetricName, String)> = listed.chain(gates).collect();
+    if let Some((name, field)) = asked.iter().find(|(name, _)| !fitting.contains(name)) {
+        let what = match kind {
+            metrics::TargetKind::Numbers => "a number",
+            metrics::TargetKind::Classes => "classes",
+        };
+        let target = &data.preprocess.target.name;
+        let names = fitting
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let problem = format!("{name} does not fit {target:?}, which holds {what}: choose from {names}");
+        return Err(TrainError::setting(field, problem));
+    }
+    let (split, part) = held_out(data);
+    if part.rows() == 0 {
+        if asked.is_empty() {
+            return Ok(Wanted {
+                metrics: Vec::new(),
+                split,
+            });
+        }
+        let problem =
+            "there are neither test nor validation rows to measure metrics and gates on: set it above 0";
+        return Err(TrainError::setting("dataset.split.test", problem));
+    }
+    let mut wanted = if evaluation.metrics.is_empty() {
+        fitting
+    } else {
+        evaluation.metrics.clone()
+    };
+    wanted.extend(evaluation.gates.iter().map(|gate| gate.metric));
+    let mut metrics = Vec::new();
+    for name in wanted {
+        if metrics.contains(&name) {
+            continue;
+        }
+        if defined(name, part) {
+            metrics.push(name);
+        } else if asked.iter().any(|(asked, _)| *asked == name) {
+            let (field, share) = match split {
+                MetricSplit::Validation => ("dataset.split.validation", "validation"),
+                _ => ("dataset.split.test", "test"),
+            };
+            let problem = format!(
+                "{name} is undefined on the {} {share} row(s), which do not hold each class (or hold one number \
+                 only): raise the share, or change dataset.split.seed",
+                part.rows()
+            );
+            return Err(TrainError::setting(field, problem));
+        } else {
+            tracing::warn!(metric = %name, rows = part.rows(), "left out: undefined on the held-out rows");
+        }
+    }
+    Ok(Wanted { metrics, split })
+}
+
+/// The rows that metrics are measured on.
+fn held_out(data: &Data) -> (MetricSplit, &Part) {
+    if data.test.rows() > 0 {
+        (MetricSplit::Test, &data.test)
+    } else {
+        (MetricSplit::Validation, &data.validation)
+    }
+}
+
+/// Whether the targets alone let the metric have a value.
+fn defined(name: MetricName, part: &Part) -> bool {
+    let rows = part.rows();
+    // Any predictions will do; one output per class, so that each class is looked at.
+    let width = if part.classes() > 2 { part.classes() } else { 1 };
+    let outputs = vec![0.0; rows * width];
+    let predictions = metrics::Predictions {
+        outputs: &outputs,
+        width,
+        targets: part.truth(),
+    };
+    name == MetricName::Loss || metrics::measure(name, &predictions).is_some()
+}
+
+/// Measures the model. A value that is not finite is left to the caller, who knows that it diverged.
+pub fn measure(
+    learner: &Learner,
+    data: &Data,
+    wanted: &Wanted,
+    loss: Loss,
+) -> Result<Vec<Metric>, EngineError> {
+    let (_, part) = held_out(data);
+    let mut outputs = Vec::new();
+    for rows in part.pieces(PIECE) {
+        let (x, _) = part.batch(&rows, loss)?;
+        outputs.extend(learner.model().forward(&x)?.flatten_all()?.to_vec1::<f32>()?);
+    }
+    let predictions = metrics::Predictions {
+        outputs: &outputs,
+        width: learner.model().outputs(),
+        targets: part.truth(),
+    };
+    let measured = wanted.metrics.iter().map(|&name| {
+        let value = match name {
+            MetricName::Loss => mean_loss(learner, part, loss)?,
+            _ => metrics::measure(name, &predictions),
+        };
+        Ok(Metric {
+            name,
+            value: value.unwrap_or(f64::NAN),
+            split: wanted.split,
+        })
+    });
+    measured.collect()
+}

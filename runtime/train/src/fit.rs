@@ -1,0 +1,256 @@
+//! What is minimised, and whether the last layer fits what is predicted.
+
+use sconce_contract::{Activation, Dense, Loss, Network};
+use sconce_engine::sequential::layer_field;
+
+use crate::{TrainError, target::Target};
+
+/// The last layer of a network with its path in the spec; nothing where it is not dense, which the engine refuses.
+pub fn last_layer(network: &Network) -> Option<(String, Dense)> {
+    let index = network.layers.len().checked_sub(1)?;
+    Some((
+        format!("{}.dense", layer_field(index)),
+        network.layers[index].dense?,
+    ))
+}
+
+/// The loss that the spec says or that the last layer implies; nothing where the target decides.
+pub fn loss_before_target(explicit: Option<Loss>, last: &Dense) -> Option<Loss> {
+    explicit.or(match last.activation {
+        Activation::Sigmoid if last.units == 1 => Some(Loss::BinaryCrossEntropy),
+        Activation::Softmax => Some(Loss::CrossEntropy),
+        _ => None,
+    })
+}
+
+/// The loss once the target is known.
+pub fn loss(before_target: Option<Loss>, target: &Target) -> Loss {
+    before_target.unwrap_or(match target {
+        Target::Classes { .. } => Loss::CrossEntropy,
+        Target::Numbers(_) => Loss::MeanSquaredError,
+    })
+}
+
+/// Refuses a last layer whose outputs cannot say what the target holds.
+pub fn check(loss: Loss, field: &str, last: &Dense, target: &Target, column: &str) -> Result<(), TrainError> {
+    let Dense { units, activation } = *last;
+    match (loss, target) {
+        (Loss::MeanSquaredError, _) if units != 1 => Err(TrainError::setting(
+            format!("{field}.units"),
+            format!("the last layer has {units} units, but {column:?} is one number: set units to 1"),
+        )),
+        (Loss::MeanSquaredError, _) if activation == Activation::Softmax => Err(TrainError::setting(
+            format!("{field}.activation"),
+            "Softmax over one unit is always 1: set activation to Linear to predict a number",
+        )),
+        (Loss::BinaryCrossEntropy, Target::Classes { names, .. }) => check_binary(field, last, names, column),
+        (Loss::CrossEntropy, Target::Classes { names, .. }) => check_classes(field, last, names, column),
+        _ => Ok(()),
+    }
+}
+
+fn check_binary(field: &str, last: &Dense, names: &[String], column: &str) -> Result<(), TrainError> {
+    let classes = names.len();
+    if classes != 2 {
+        let problem = format!(
+            "the last layer has {} unit(s), which tell two classes apart, but {column:?} holds {}: set units to \
+             {classes} and activation to Softmax for classes, or hyperparameters.loss to MeanSquaredError for a number",
+            last.units,
+            list(names)
+        );
+        return Err(TrainError::setting(format!("{field}.units"), problem));
+    }
+    if last.units != 1 {
+        let problem = format!(
+            "the loss BinaryCrossEntropy needs one unit, but the last layer has {}: set units to 1 and activation \
+             to Sigmoid, or hyperparameters.loss to CrossEntropy with activation Softmax",
+            last.units
+        );
+        return Err(TrainError::setting(format!("{field}.units"), problem));
+    }
+    needs_activation(field, last, Activation::Sigmoid, "the two classes")
+}
+
+fn check_classes(field: &str, last: &Dense, names: &[String], column: &str) -> Result<(), TrainError> {
+    let classes = names.len();
+    if last.units as usize != classes {
+        let binary = if classes == 2 {
+            ", or units to 1 and activation to Sigmoid"
+        } else {
+            ""
+        };
+        let problem = format!(
+            "the last layer has {} unit(s), but {column:?} holds {}: set units to {classes} and activation to \
+             Softmax{binary}",
+            last.units,
+            list(names)
+        );
+        return Err(TrainError::setting(format!("{field}.units"), problem));
+    }
+    needs_activation(field, last, Activation::Softmax, "classes")
+}
+
+/// The outputs of a model of classes are probabilities, and the losses are computed for these activations.
+fn needs_activation(field: &str, last: &Dense, needed: Activation, what: &str) -> Result<(), TrainError> {
+    if last.activation == needed {
+        return Ok(());
+    }
+    let problem = format!(
+        "the last layer has activation {:?}, but its outputs are to be the probabilities of {what}: set activation \
+         to {needed:?}",
+        last.activation
+    );
+    Err(TrainError::setting(format!("{field}.activation"), problem))
+}
+
+/// `3 classes ("a", "b", "c")`.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    format!("{} classes ({}{more})", names.len(), shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(count: usize) -> Target {
+        Target::Classes {
+            names: (0..count).map(|index| format!("c{index}")).collect(),
+            rows: vec![],
+        }
+    }
+
+    #[test]
+    fn the_loss_is_said_or_follows_from_layer_and_target() {
+        use Activation::{Linear, Sigmoid, Softmax};
+        let numbers = Target::Numbers(vec![]);
+        for (units, activation, target, expected) in [
+            (1, Sigmoid, &numbers, Loss::BinaryCrossEntropy),
+            (3, Softmax, &numbers, Loss::CrossEntropy),
+            (3, Linear, &classes(3), Loss::CrossEntropy),
+            (3, Sigmoid, &classes(3), Loss::CrossEntropy),
+            (1, Linear, &numbers, Loss::MeanSquaredError),
+        ] {
+            let last = Dense { units, activation };
+            assert_eq!(
+                loss(loss_before_target(None, &last), target),
+                expected,
+                "{last:?}"
+            );
+            let said = loss_before_target(Some(Loss::MeanSquaredError), &last);
+            assert_eq!(loss(said, target), Loss::MeanSquaredError);
+        }
+    }
+
+    #[test]
+    fn a_layer_that_does_not_fit_is_told_how_to() {
+        use Activation::{Linear, Sigmoid, Softmax};
+        let numbers = Target::Numbers(vec![]);
+        for (loss, units, activation, target, field, says) in [
+            (
+                Loss::MeanSquaredError,
+                3,
+                Linear,
+                &numbers,
+                "units",
+                "set units to 1",
+            ),
+            (
+                Loss::MeanSquaredError,
+                1,
+                Softmax,
+                &numbers,
+                "activation",
+                "set activation to Linear",
+            ),
+            (
+                Loss::BinaryCrossEntropy,
+                1,
+                Sigmoid,
+                &classes(3),
+                "units",
+                "3 classes (\"c0\", \"c1\", \"c2\"): set units to 3",
+            ),
+            (
+                Loss::BinaryCrossEntropy,
+                2,
+                Sigmoid,
+                &classes(2),
+                "units",
+                "set units to 1",
+            ),
+            (
+                Loss::BinaryCrossEntropy,
+                1,
+                Linear,
+                &classes(2),
+                "activation",
+                "set activation to Sigmoid",
+            ),
+            (
+                Loss::CrossEntropy,
+                1,
+                Softmax,
+                &classes(2),
+                "units",
+                "or units to 1 and activation to Sigmoid",
+            ),
+            (
+                Loss::CrossEntropy,
+                4,
+                Softmax,
+                &classes(3),
+                "units",
+                "set units to 3",
+            ),
+            (
+                Loss::CrossEntropy,
+                3,
+                Linear,
+                &classes(3),
+                "activation",
+                "set activation to Softmax",
+            ),
+        ] {
+            let last = Dense { units, activation };
+            let error = check(loss, "layer", &last, target, "y").unwrap_err();
+            assert_eq!(error.failure().field, Some(format!("layer.{field}")), "{error}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        check(
+            Loss::CrossEntropy,
+            "layer",
+            &Dense {
+                units: 3,
+                activation: Softmax,
+            },
+            &classes(3),
+            "y",
+        )
+        .unwrap();
+        check(
+            Loss::BinaryCrossEntropy,
+            "layer",
+            &Dense {
+                units: 1,
+                activation: Sigmoid,
+            },
+            &classes(2),
+            "y",
+        )
+        .unwrap();
+        check(
+            Loss::MeanSquaredError,
+            "layer",
+            &Dense {
+                units: 1,
+                activation: Sigmoid,
+            },
+            &numbers,
+            "y",
+        )
+        .unwrap();
+    }
+}

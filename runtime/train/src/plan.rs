@@ -1,0 +1,352 @@
+//! Reading the plan, and refusing what cannot be honoured before any data is read.
+//!
+//! The API server's rules refuse most of this already; a plan may also be written by hand.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use sconce_contract::{
+    Dataset, DatasetFormat, Device, Evaluation, Hyperparameters, OptimizerType, ScheduleType, TrainingPlan,
+};
+use serde_json::Value;
+
+use crate::TrainError;
+
+/// Reads and checks the plan.
+pub fn read(path: &Path) -> Result<TrainingPlan, TrainError> {
+    let text = fs::read_to_string(path).map_err(|source| TrainError::PlanUnreadable {
+        path: path.to_owned(),
+        source,
+    })?;
+    let malformed = |problem: String| TrainError::PlanMalformed {
+        path: path.to_owned(),
+        problem,
+    };
+    let plan: TrainingPlan = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+    // serde ignores unknown fields of the types that the custom resources embed; a typing error must not
+    // silently become a default.
+    let given: Value = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+    let understood = serde_json::to_value(&plan).map_err(|error| malformed(error.to_string()))?;
+    if let Some(field) = unknown_field(&given, &understood, "") {
+        return Err(malformed(format!(
+            "there is no field {field}; check its spelling and place"
+        )));
+    }
+    check(&plan)?;
+    Ok(plan)
+}
+
+/// The first field that was given but not understood. Nulls and empty lists count as not given.
+fn unknown_field(given: &Value, understood: &Value, path: &str) -> Option<String> {
+    match (given, understood) {
+        (Value::Object(given), Value::Object(understood)) => given.iter().find_map(|(key, value)| {
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
+            match understood.get(key) {
+                Some(understood) => unknown_field(value, understood, &path),
+                None if value.is_null() || value.as_array().is_some_and(Vec::is_empty) => None,
+                None => Some(path),
+            }
+        }),
+        (Value::Array(given), Value::Array(understood)) => {
+            given
+                .iter()
+                .zip(understood)
+                .enumerate()
+                .find_map(|(index, (given, understood))| {
+                    unknown_field(given, understood, &format!("{path}[{index}]"))
+                })
+        }
+        _ => None,
+    }
+}
+
+/// Refuses a plan with a value that cannot be honoured. The layers are checked where the network is built.
+pub fn check(plan: &TrainingPlan) -> Result<(), TrainError> {
+    if plan.device != Device::Cpu {
+        let device = serde_json::to_value(plan.device).unwrap_or_default();
+        let device = device.as_str().unwrap_or_default();
+        return Err(TrainError::setting(
+            "accelerator",
+            format!(
+                "this image computes on the CPU, not on {device}: leave accelerator out or choose a profile whose \
+                 image for the trainer is built for {device}"
+            ),
+        ));
+    }
+    if plan.output.is_empty() {
+        return Err(TrainError::setting(
+            "output.uri",
+            "name the folder for the model, such as pvc://CLAIM/PATH",
+        ));
+    }
+    check_dataset(&plan.dataset)?;
+    check_hyperparameters(&plan.hyperparameters)?;
+    check_gates(&plan.evaluation)
+}
+
+fn check_dataset(dataset: &Dataset) -> Result<(), TrainError> {
+    let path = dataset.uri.split(['?', '#']).next().unwrap_or_default();
+    match dataset.format {
+        Some(DatasetFormat::Csv) => {}
+        None if path.to_ascii_lowercase().ends_with(".csv") => {}
+        None => {
+            let problem = format!(
+                "{} does not end in .csv: say which format it has, such as CSV",
+                dataset.uri
+            );
+            return Err(TrainError::setting("dataset.format", problem));
+        }
+    }
+    if dataset.target.is_empty() {
+        return Err(TrainError::setting(
+            "dataset.target",
+            "name the column to predict",
+        ));
+    }
+    if dataset.features.contains(&dataset.target) {
+        let problem = format!(
+            "{:?} is dataset.target too: the model would be told the answer",
+            dataset.target
+        );
+        return Err(TrainError::setting("dataset.features", problem));
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = dataset.features.iter().find(|name| !seen.insert(*name)) {
+        return Err(TrainError::setting(
+            "dataset.features",
+            format!("{twice:?} is there twice"),
+        ));
+    }
+    let split = &dataset.split;
+    if !(split.validation >= 0.0 && split.test >= 0.0 && split.validation + split.test < 1.0) {
+        let problem = format!(
+            "validation {} and test {} must be at least 0, and their sum below 1",
+            split.validation, split.test
+        );
+        return Err(TrainError::setting("dataset.split", problem));
+    }
+    Ok(())
+}
+
+fn check_hyperparameters(hyperparameters: &Hyperparameters) -> Result<(), TrainError> {
+    let Hyperparameters {
+        epochs,
+        batch_size,
+        optimizer,
+        schedule,
+        ..
+    } = hyperparameters;
+    let kind = optimizer.kind;
+    let not_negative = |value: f64| value >= 0.0 && value.is_finite();
+    for (holds, field, problem) in [
+        (
+            (1..=100_000).contains(epochs),
+            "epochs",
+            "must be between 1 and 100000",
+        ),
+        (
+            (1..=1_048_576).contains(batch_size),
+            "batchSize",
+            "must be between 1 and 1048576",
+        ),
+        (
+            optimizer.learning_rate > 0.0 && optimizer.learning_rate.is_finite(),
+            "optimizer.learningRate",
+            "must be above 0",
+        ),
+        (
+            optimizer.momentum.is_none() || kind == OptimizerType::Sgd,
+            "optimizer.momentum",
+            "works with type SGD only",
+        ),
+        (
+            optimizer
+                .momentum
+                .is_none_or(|momentum| (0.0..1.0).contains(&momentum)),
+            "optimizer.momentum",
+            "must be at least 0 and below 1",
+        ),
+        (
+            optimizer.weight_decay.is_none() || kind == OptimizerType::AdamW,
+            "optimizer.weightDecay",
+            "works with type AdamW only",
+        ),
+        (
+            optimizer.weight_decay.is_none_or(not_negative),
+            "optimizer.weightDecay",
+            "must be at least 0",
+        ),
+        (
+            (schedule.kind == ScheduleType::InverseTime) == schedule.decay.is_some(),
+            "schedule.decay",
+            "is required with type InverseTime and works with no other",
+        ),
+        (
+            schedule.decay.is_none_or(not_negative),
+            "schedule.decay",
+            "must be at least 0",
+        ),
+    ] {
+        if !holds {
+            return Err(TrainError::setting(format!("hyperparameters.{field}"), problem));
+        }
+    }
+    Ok(())
+}
+
+fn check_gates(evaluation: &Evaluation) -> Result<(), TrainError> {
+    for (index, gate) in evaluation.gates.iter().enumerate() {
+        let problem = match (gate.min, gate.max) {
+            (None, None) => "a gate needs min, max or both",
+            (Some(min), Some(max)) if min > max => "a gate's min must not be above its max",
+            _ => continue,
+        };
+        return Err(TrainError::setting(format!("evaluation.gates[{index}]"), problem));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan() -> Value {
+        json!({
+            "name": "t", "run": "r", "output": "file:///tmp/models",
+            "network": {"layers": [{"dense": {"units": 1}}]},
+            "dataset": {"uri": "file:///tmp/table.csv", "target": "y", "features": []},
+        })
+    }
+
+    fn read_changed(pointer: &str, value: Value) -> Result<TrainingPlan, TrainError> {
+        let mut changed = plan();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let mut place = &mut changed;
+        for part in parent.split('/').skip(1) {
+            place = match part.parse::<usize>() {
+                Ok(index) => &mut place[index],
+                Err(_) => &mut place[part],
+            };
+        }
+        place[key] = value;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plan.json");
+        fs::write(&path, changed.to_string()).unwrap();
+        read(&path)
+    }
+
+    #[test]
+    fn a_plan_with_defaults_is_understood() {
+        let plan = read_changed("/device", json!("CPU")).unwrap();
+        assert_eq!(plan.hyperparameters, Hyperparameters::default());
+        assert!(plan.dataset.standardize);
+    }
+
+    #[test]
+    fn each_value_that_cannot_be_honoured_names_its_field() {
+        for (pointer, value, field) in [
+            ("/device", json!("CUDA"), "accelerator"),
+            ("/output", json!(""), "output.uri"),
+            (
+                "/dataset/uri",
+                json!("file:///tmp/table.parquet"),
+                "dataset.format",
+            ),
+            ("/dataset/target", json!(""), "dataset.target"),
+            ("/dataset/features", json!(["a", "y"]), "dataset.features"),
+            ("/dataset/features", json!(["a", "b", "a"]), "dataset.features"),
+            (
+                "/dataset/split",
+                json!({"validation": 0.5, "test": 0.5}),
+                "dataset.split",
+            ),
+            ("/dataset/split", json!({"validation": -0.1}), "dataset.split"),
+            ("/hyperparameters", json!({"epochs": 0}), "hyperparameters.epochs"),
+            (
+                "/hyperparameters",
+                json!({"batchSize": 0}),
+                "hyperparameters.batchSize",
+            ),
+            (
+                "/hyperparameters",
+                json!({"optimizer": {"learningRate": 0.0}}),
+                "hyperparameters.optimizer.learningRate",
+            ),
+            (
+                "/hyperparameters",
+                json!({"optimizer": {"momentum": 0.9}}),
+                "hyperparameters.optimizer.momentum",
+            ),
+            (
+                "/hyperparameters",
+                json!({"optimizer": {"type": "SGD", "momentum": 1.0}}),
+                "hyperparameters.optimizer.momentum",
+            ),
+            (
+                "/hyperparameters",
+                json!({"optimizer": {"weightDecay": 0.1}}),
+                "hyperparameters.optimizer.weightDecay",
+            ),
+            (
+                "/hyperparameters",
+                json!({"schedule": {"type": "InverseTime"}}),
+                "hyperparameters.schedule.decay",
+            ),
+            (
+                "/hyperparameters",
+                json!({"schedule": {"decay": 0.1}}),
+                "hyperparameters.schedule.decay",
+            ),
+            (
+                "/evaluation",
+                json!({"gates": [{"metric": "loss"}]}),
+                "evaluation.gates[0]",
+            ),
+            (
+                "/evaluation",
+                json!({"gates": [{"metric": "loss", "min": 2, "max": 1}]}),
+                "evaluation.gates[0]",
+            ),
+        ] {
+            let failure = read_changed(pointer, value.clone()).unwrap_err().failure();
+            assert_eq!(
+                failure.field.as_deref(),
+                Some(field),
+                "{pointer} {value}: {}",
+                failure.message
+            );
+            assert_eq!(failure.class, sconce_contract::FailureClass::BadInput);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (pointer, value, says) in [
+            (
+                "/hyperparameters",
+                json!({"epoch": 3}),
+                "no field hyperparameters.epoch;",
+            ),
+            (
+                "/network/layers/0/dense",
+                json!({"units": 1, "bias": false}),
+                "no field network.layers[0].dense.bias;",
+            ),
+            (
+                "/hyperparameters",
+                json!({"epochs": "three"}),
+                "expected u32 at line 1 column",
+            ),
+            ("/colour", json!("red"), "unknown field `colour`"),
+        ] {
+            let error = read_changed(pointer, value).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+            assert_eq!(error.class(), sconce_contract::FailureClass::BadInput);
+        }
+    }
+}

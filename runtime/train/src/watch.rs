@@ -1,0 +1,69 @@
+//! What the loop tells the outside, and what the outside tells the loop.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use sconce_contract::{Progress, TrainingPhase};
+
+/// What can be seen of a training at a moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// How far it is.
+    pub progress: Progress,
+    /// Rows to learn from, to watch and held out; 0 until the table is read.
+    pub rows: [u64; 3],
+    /// Learning rate of the current epoch.
+    pub learning_rate: f64,
+}
+
+/// Shared between the loop, which writes, and everyone who looks.
+#[derive(Clone, Debug, Default)]
+pub struct Watch(Arc<Mutex<Observed>>);
+
+impl Watch {
+    /// Changes what is seen.
+    pub fn update(&self, change: impl FnOnce(&mut Observed)) {
+        change(&mut self.lock());
+    }
+
+    /// Enters a phase.
+    pub fn enter(&self, phase: TrainingPhase) {
+        self.lock().progress.phase = phase;
+    }
+
+    /// What is seen now.
+    pub fn snapshot(&self) -> Observed {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Observed> {
+        // A panic between two assignments leaves figures that are old at worst.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks the loop to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// From now on the loop stops at its next step.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked.
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Seconds until `total` steps are done at the pace since `start`; nothing before the first step.
+pub fn eta_seconds(start: Instant, done: u64, total: u64) -> Option<f64> {
+    (done > 0).then(|| start.elapsed().as_secs_f64() / done as f64 * total.saturating_sub(done) as f64)
+}
