@@ -17,12 +17,21 @@ use serde_json::json;
 use crate::process::{self, say};
 use crate::{Error, Result, cache, packages, tools};
 
-/// The network namespace's name, as `ip netns` lists it.
-pub const NAMESPACE: &str = "sconce";
 /// Sockets and mounts; short, because a socket's path has at most 107 bytes (unix(7)).
 const RUN: &str = "/run/sconce";
 /// CAP_SYS_RESOURCE's number (capabilities(7), linux/capability.h).
 const SYS_RESOURCE: u32 = 24;
+/// What dockerd and its containerd make in fixed places whatever their configuration says; removed
+/// when empty.
+const FIXED_FOLDERS: [&str; 7] = [
+    "/run/docker/plugins",
+    "/run/docker",
+    "/run/containerd/s",
+    "/run/containerd",
+    "/opt/containerd/bin",
+    "/opt/containerd/lib",
+    "/opt/containerd",
+];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The private daemon, running or not.
@@ -98,7 +107,7 @@ impl Daemon {
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{NAMESPACE}")).arg(program).envs(self.environment());
+        command.arg(format!("--net={}", self.namespace().display())).arg(program).envs(self.environment());
         command
     }
 
@@ -111,6 +120,12 @@ impl Daemon {
 
     fn socket(&self) -> PathBuf {
         self.run.join("docker.sock")
+    }
+
+    /// The network namespace, mounted on a file. Not under /run/netns: `ip netns add` turns that
+    /// folder into a mount of its own, for good.
+    fn namespace(&self) -> PathBuf {
+        self.run.join("net")
     }
 
     fn pid_file(&self) -> PathBuf {
@@ -143,9 +158,11 @@ impl Daemon {
     }
 
     fn add_namespace(&self) -> Result<()> {
-        process::output(Command::new("ip").args(["netns", "add", NAMESPACE]))?;
-        process::output(Command::new("ip").args(["-n", NAMESPACE, "link", "set", "lo", "up"]))?;
-        Ok(())
+        let file = self.namespace();
+        fs::write(&file, "").map_err(Error::file("create", &file))?;
+        let mut unshare = Command::new("unshare");
+        unshare.arg(format!("--net={}", file.display()));
+        process::output(unshare.args(["ip", "link", "set", "lo", "up"])).map(|_| ())
     }
 
     fn launch(&self) -> Result<()> {
@@ -187,10 +204,11 @@ impl Daemon {
         for mount in mounts_under(&mounts, &[&self.run, &self.data]) {
             process::output(Command::new("umount").arg("--lazy").arg(mount))?;
         }
-        if Path::new("/run/netns").join(NAMESPACE).exists() {
-            process::output(Command::new("ip").args(["netns", "delete", NAMESPACE]))?;
-        }
         remove_empty_groups(Path::new("/sys/fs/cgroup"));
+        for folder in FIXED_FOLDERS {
+            // One that is in use, or was never made, is not to be removed.
+            let _ = fs::remove_dir(folder);
+        }
         if self.run.exists() {
             fs::remove_dir_all(&self.run).map_err(Error::file("remove", &self.run))?;
         }

@@ -102,7 +102,11 @@ fn label(docker: &Docker, reference: &str) -> Option<String> {
     process::output(docker.command("docker").args(["image", "inspect", "--format", &format, reference])).ok()
 }
 
-fn load(cluster: &Kind) -> Result<()> {
+/// Loads those images into the nodes that changed since they were loaded last.
+///
+/// # Errors
+/// When an image has not been built, or a node refuses it.
+pub fn load(cluster: &Kind) -> Result<()> {
     let state = kind::state("loaded.json")?;
     let loaded: BTreeMap<String, String> =
         fs::read_to_string(&state).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();

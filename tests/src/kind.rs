@@ -119,14 +119,20 @@ impl Kind {
     }
 
     fn is_ready(&self) -> Result<bool> {
-        let mut kubectl = self.command("kubectl")?;
+        if !kubeconfig()?.is_file() {
+            return Ok(false);
+        }
+        let kubectl = tools::kubernetes()?.join("kubectl");
+        let mut kubectl = self.command(&kubectl.to_string_lossy())?;
         kubectl.args(["get", "--raw", "/readyz", "--request-timeout=5s"]);
-        Ok(kubeconfig()?.is_file() && process::succeeds(&mut kubectl))
+        Ok(process::succeeds(&mut kubectl))
     }
 
     fn exists(&self) -> Result<bool> {
-        let listed = process::output(self.kind()?.args(["get", "clusters"]))?;
-        Ok(listed.split_whitespace().any(|name| name == NAME))
+        // Docker is asked, as kind may never have been built when there is nothing to take down.
+        let label = format!("label=io.x-k8s.kind.cluster={NAME}");
+        let containers = process::output(self.docker.command("docker").args(["ps", "--all", "--quiet", "--filter", &label]))?;
+        Ok(!containers.is_empty())
     }
 
     fn delete(&self) -> Result<()> {
@@ -151,7 +157,7 @@ impl Kind {
     }
 
     fn kind(&self) -> Result<Command> {
-        let mut command = self.command("kind")?;
+        let mut command = self.command(&KIND.path()?.to_string_lossy())?;
         command.env("KIND_EXPERIMENTAL_PROVIDER", "docker");
         Ok(command)
     }
