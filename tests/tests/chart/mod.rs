@@ -4,9 +4,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sconce_tests::tools::HELM;
 use serde::Deserialize;
 use serde_json::Value;
-use sconce_tests::tools::HELM;
 
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -30,12 +30,22 @@ pub fn run(command: &mut Command) -> Outcome<String> {
     if output.status.success() {
         return Ok(said);
     }
-    Err(format!("{command:?} failed: {said}{}", String::from_utf8_lossy(&output.stderr)).into())
+    Err(format!(
+        "{command:?} failed: {said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    )
+    .into())
 }
 
 /// What `helm template` makes of the chart.
 pub fn rendered(arguments: &[&str]) -> Outcome<String> {
-    let fixed = ["template", "sconce", "charts/sconce", "--namespace", "sconce-system"];
+    let fixed = [
+        "template",
+        "sconce",
+        "charts/sconce",
+        "--namespace",
+        "sconce-system",
+    ];
     helm(&[&fixed, KUBERNETES.as_slice(), arguments].concat())
 }
 
