@@ -18,7 +18,11 @@ impl ControlPlane {
     /// # Errors
     /// When the kubeconfig cannot be written or read.
     pub async fn client_as(&self, user: &str, groups: &[&str]) -> Result<Client> {
-        let identity = Identity::Impersonated { token: self.token(), user, groups };
+        let identity = Identity::Impersonated {
+            token: self.token(),
+            user,
+            groups,
+        };
         let file = self.write_kubeconfig(&format!("as-{user}"), &identity)?;
         client(&file).await
     }
@@ -38,18 +42,29 @@ impl ControlPlane {
     /// When there is no such service account, or the file cannot be written.
     pub async fn kubeconfig_of_service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
-        let spec = TokenRequestSpec { expiration_seconds: Some(3_600), ..Default::default() };
-        let request = TokenRequest { spec, ..Default::default() };
+        let spec = TokenRequestSpec {
+            expiration_seconds: Some(3_600),
+            ..Default::default()
+        };
+        let request = TokenRequest {
+            spec,
+            ..Default::default()
+        };
         let answer = accounts
             .create_token_request(name, &kube::api::PostParams::default(), &request)
             .await
-            .map_err(Error::api(format!("give a token to service account {namespace}/{name}")))?;
+            .map_err(Error::api(format!(
+                "give a token to service account {namespace}/{name}"
+            )))?;
         let token = answer.status.map(|status| status.token).unwrap_or_default();
         self.write_kubeconfig(&format!("{namespace}-{name}"), &Identity::Token(&token))
     }
 
     pub(crate) fn write_kubeconfig(&self, name: &str, identity: &Identity<'_>) -> Result<PathBuf> {
-        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let name: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
         let file = self.folder().join(format!("{name}.kubeconfig"));
         let authority = self.folder().join("certs/apiserver.crt");
         let config = render(self.url(), &authority.display().to_string(), identity);
@@ -63,10 +78,14 @@ impl ControlPlane {
 /// # Errors
 /// When the file is not a kubeconfig that can be used.
 pub async fn client(kubeconfig: &Path) -> Result<Client> {
-    let unusable =
-        |source| Error::Kubeconfig { path: kubeconfig.to_owned(), source: Box::new(source) };
+    let unusable = |source| Error::Kubeconfig {
+        path: kubeconfig.to_owned(),
+        source: Box::new(source),
+    };
     let parsed = Kubeconfig::read_from(kubeconfig).map_err(unusable)?;
-    let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await.map_err(unusable)?;
+    let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default())
+        .await
+        .map_err(unusable)?;
     Client::try_from(config).map_err(Error::api("accept a client"))
 }
 

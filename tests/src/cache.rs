@@ -24,7 +24,10 @@ impl Key {
     /// A key with no inputs yet.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), hash: Sha256::new() }
+        Self {
+            name: name.to_owned(),
+            hash: Sha256::new(),
+        }
     }
 
     /// Adds a text: a version, a flag, a list of packages.
@@ -59,7 +62,13 @@ impl Key {
     /// The first 16 hex digits of the hash.
     #[must_use]
     pub fn digest(&self) -> String {
-        self.hash.clone().finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        self.hash
+            .clone()
+            .finalize()
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     fn add(&mut self, bytes: &[u8]) {
@@ -78,11 +87,17 @@ pub fn root() -> Result<PathBuf> {
 }
 
 fn root_from(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
-    let folder = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = |name| {
+        variable(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     folder("SCONCE_CACHE")
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("sconce")))
         .or_else(|| folder("HOME").map(|home| home.join(".cache/sconce")))
-        .ok_or_else(|| Error::Unmet("there is no place to keep what is built: set SCONCE_CACHE to a folder".to_owned()))
+        .ok_or_else(|| {
+            Error::Unmet("there is no place to keep what is built: set SCONCE_CACHE to a folder".to_owned())
+        })
 }
 
 /// The entry's folder; `build` fills a new one when there is none yet.
@@ -130,7 +145,13 @@ fn lock_in(root: &Path, name: &str) -> Result<File> {
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => say(&format!("waiting for another process that works on {name}")),
-        Err(TryLockError::Error(source)) => return Err(Error::File { action: "lock", path, source }),
+        Err(TryLockError::Error(source)) => {
+            return Err(Error::File {
+                action: "lock",
+                path,
+                source,
+            });
+        }
     }
     file.lock().map_err(Error::file("lock", &path))?;
     Ok(file)
@@ -179,6 +200,9 @@ mod tests {
 
     #[test]
     fn inputs_are_kept_apart() {
-        assert_ne!(Key::new("a").text("ab").text("c").digest(), Key::new("a").text("a").text("bc").digest());
+        assert_ne!(
+            Key::new("a").text("ab").text("c").digest(),
+            Key::new("a").text("a").text("bc").digest()
+        );
     }
 }

@@ -40,6 +40,9 @@ mod tests {
         assert_eq!(Choice::parse(None).unwrap(), Choice::Kind);
         assert_eq!(Choice::parse(Some("current")).unwrap(), Choice::Current);
         let text = Choice::parse(Some("minikube")).unwrap_err().to_string();
-        assert!(text.contains("`kind`") && text.contains("`current`") && text.contains("minikube"), "{text}");
+        assert!(
+            text.contains("`kind`") && text.contains("`current`") && text.contains("minikube"),
+            "{text}"
+        );
     }
 }

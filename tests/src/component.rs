@@ -21,9 +21,18 @@ pub(crate) struct Component {
 
 impl Component {
     /// Starts the component of that name out of the folder of binaries.
-    pub(crate) fn start(binaries: &Path, name: &'static str, arguments: &[String], folder: &Path) -> Result<Self> {
+    pub(crate) fn start(
+        binaries: &Path,
+        name: &'static str,
+        arguments: &[String],
+        folder: &Path,
+    ) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log).map_err(Error::file("create", &log))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(Error::file("create", &log))?;
         let errors = file.try_clone().map_err(Error::file("open", &log))?;
         let child = Command::new(binaries.join(name))
             .args(arguments)
@@ -33,7 +42,10 @@ impl Component {
             .stdout(file)
             .stderr(errors)
             .spawn()
-            .map_err(|source| Error::Start { command: name.to_owned(), source })?;
+            .map_err(|source| Error::Start {
+                command: name.to_owned(),
+                source,
+            })?;
         Ok(Self { name, child, log })
     }
 
@@ -46,12 +58,19 @@ impl Component {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(self.problem(format!("stopped ({status})"))),
-            Err(source) => Err(Error::Start { command: self.name.to_owned(), source }),
+            Err(source) => Err(Error::Start {
+                command: self.name.to_owned(),
+                source,
+            }),
         }
     }
 
     pub(crate) fn problem(&self, problem: String) -> Error {
-        Error::Component { component: self.name.to_owned(), problem, tail: tail_of_path(&self.log) }
+        Error::Component {
+            component: self.name.to_owned(),
+            problem,
+            tail: tail_of_path(&self.log),
+        }
     }
 
     /// Sends SIGKILL; the state is thrown away, so nothing is worth an orderly end.

@@ -106,7 +106,9 @@ impl Builder {
         if self.controller_manager {
             // Its first visible work, without which no pod is admitted.
             let client = control_plane.client();
-            control_plane.answers(&client, "/api/v1/namespaces/default/serviceaccounts/default").await?;
+            control_plane
+                .answers(&client, "/api/v1/namespaces/default/serviceaccounts/default")
+                .await?;
         }
         Ok(control_plane)
     }
@@ -150,7 +152,10 @@ impl ControlPlane {
     /// The process of a part, where it runs.
     #[must_use]
     pub fn pid(&self, part: Part) -> Option<u32> {
-        self.running.iter().find(|(running, _)| *running == part).map(|(_, component)| component.pid())
+        self.running
+            .iter()
+            .find(|(running, _)| *running == part)
+            .map(|(_, component)| component.pid())
     }
 
     /// Kills a part, as a crash would; its state stays. Returns when the process is gone.
@@ -214,7 +219,9 @@ impl ControlPlane {
     async fn answers(&mut self, client: &Client, path: &str) -> Result<()> {
         let started = Instant::now();
         loop {
-            let request = Request::get(path).body(Vec::new()).map_err(|error| Error::Unmet(error.to_string()))?;
+            let request = Request::get(path)
+                .body(Vec::new())
+                .map_err(|error| Error::Unmet(error.to_string()))?;
             if client.request_text(request).await.is_ok() {
                 return Ok(());
             }
@@ -233,7 +240,9 @@ impl ControlPlane {
         let problem = format!("{problem} within {} s", PATIENCE.as_secs());
         match self.running.iter().find(|(part, _)| *part == Part::ApiServer) {
             Some((_, component)) => Err(component.problem(problem)),
-            None => Err(Error::Unmet("the API server was killed: restart it first".to_owned())),
+            None => Err(Error::Unmet(
+                "the API server was killed: restart it first".to_owned(),
+            )),
         }
     }
 }
@@ -242,7 +251,10 @@ impl ControlPlane {
 impl ControlPlane {
     fn etcd(&self) -> Vec<String> {
         let (client, peer) = self.etcd_ports;
-        let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
+        let (client, peer) = (
+            format!("http://127.0.0.1:{client}"),
+            format!("http://127.0.0.1:{peer}"),
+        );
         vec![
             format!("--data-dir={}", self.folder().join("etcd").display()),
             format!("--listen-client-urls={client}"),
@@ -258,8 +270,11 @@ impl ControlPlane {
 
     fn api_server(&self) -> Result<Vec<String>> {
         let tokens = self.folder().join("tokens.csv");
-        std::fs::write(&tokens, format!("{TOKEN},administrator,administrator,system:masters\n"))
-            .map_err(Error::file("write", &tokens))?;
+        std::fs::write(
+            &tokens,
+            format!("{TOKEN},administrator,administrator,system:masters\n"),
+        )
+        .map_err(Error::file("write", &tokens))?;
         let certificates = self.folder().join("certs");
         // The API server signs service accounts' tokens with the key that it makes for itself.
         let key = certificates.join("apiserver.key");
@@ -293,7 +308,10 @@ impl ControlPlane {
         let certificates = self.folder().join("certs");
         vec![
             format!("--kubeconfig={}", self.kubeconfig().display()),
-            format!("--service-account-private-key-file={}", certificates.join("apiserver.key").display()),
+            format!(
+                "--service-account-private-key-file={}",
+                certificates.join("apiserver.key").display()
+            ),
             format!("--root-ca-file={}", certificates.join("apiserver.crt").display()),
             "--use-service-account-credentials=true".to_owned(),
             // A node that is only an object has no heartbeat: it would be called dead after 50 s.

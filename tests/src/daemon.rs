@@ -46,7 +46,10 @@ impl Daemon {
     /// # Errors
     /// When the cache has no place.
     pub fn at_its_place() -> Result<Self> {
-        Ok(Self { run: PathBuf::from(RUN), data: cache::root()?.join("docker") })
+        Ok(Self {
+            run: PathBuf::from(RUN),
+            data: cache::root()?.join("docker"),
+        })
     }
 
     /// Starts the daemon, unless it runs.
@@ -107,7 +110,10 @@ impl Daemon {
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.namespace().display())).arg(program).envs(self.environment());
+        command
+            .arg(format!("--net={}", self.namespace().display()))
+            .arg(program)
+            .envs(self.environment());
         command
     }
 
@@ -115,7 +121,10 @@ impl Daemon {
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 2] {
         // Debian packages no BuildKit front end, and the daemon has no registry to pull one from.
-        [("DOCKER_HOST", format!("unix://{}", self.socket().display())), ("DOCKER_BUILDKIT", "0".to_owned())]
+        [
+            ("DOCKER_HOST", format!("unix://{}", self.socket().display())),
+            ("DOCKER_BUILDKIT", "0".to_owned()),
+        ]
     }
 
     fn socket(&self) -> PathBuf {
@@ -136,7 +145,9 @@ impl Daemon {
     fn pid(&self) -> Option<Pid> {
         let number: i32 = fs::read_to_string(self.pid_file()).ok()?.trim().parse().ok()?;
         let line = fs::read_to_string(format!("/proc/{number}/cmdline")).ok()?;
-        (line.contains("dockerd") && line.contains(RUN)).then(|| Pid::from_raw(number)).flatten()
+        (line.contains("dockerd") && line.contains(RUN))
+            .then(|| Pid::from_raw(number))
+            .flatten()
     }
 
     fn configure(&self) -> Result<()> {
@@ -150,7 +161,8 @@ impl Daemon {
         });
         if !has_capability(SYS_RESOURCE) {
             say("root lacks CAP_SYS_RESOURCE here: containers go without it");
-            config["runtimes"] = json!({ "without-sys-resource": { "path": tools::kubernetes()?.join("runc") } });
+            config["runtimes"] =
+                json!({ "without-sys-resource": { "path": tools::kubernetes()?.join("runc") } });
             config["default-runtime"] = json!("without-sys-resource");
         }
         let file = self.run.join("docker.json");
@@ -179,22 +191,37 @@ impl Daemon {
             // An interrupt at the terminal is for the command that waits, not for the daemon.
             .process_group(0)
             .spawn()
-            .map_err(|source| Error::Start { command: "dockerd".to_owned(), source })?;
+            .map_err(|source| Error::Start {
+                command: "dockerd".to_owned(),
+                source,
+            })?;
         let started = Instant::now();
         while !self.answers() {
-            let stopped = child.try_wait().map_err(|source| Error::Start { command: "dockerd".to_owned(), source })?;
+            let stopped = child.try_wait().map_err(|source| Error::Start {
+                command: "dockerd".to_owned(),
+                source,
+            })?;
             let problem = match stopped {
                 Some(status) => format!("stopped ({status})"),
-                None if started.elapsed() > PATIENCE => format!("did not answer within {} s", PATIENCE.as_secs()),
+                None if started.elapsed() > PATIENCE => {
+                    format!("did not answer within {} s", PATIENCE.as_secs())
+                }
                 None => {
                     sleep(Duration::from_millis(50));
                     continue;
                 }
             };
             let tail = process::tail_of_path(&log_path);
-            return Err(Error::Component { component: "dockerd".to_owned(), problem, tail });
+            return Err(Error::Component {
+                component: "dockerd".to_owned(),
+                problem,
+                tail,
+            });
         }
-        say(&format!("started a private Docker daemon in {:.1}s", started.elapsed().as_secs_f64()));
+        say(&format!(
+            "started a private Docker daemon in {:.1}s",
+            started.elapsed().as_secs_f64()
+        ));
         Ok(())
     }
 
@@ -219,8 +246,15 @@ impl Daemon {
 /// Removes the groups called `docker` of each cgroup v1 hierarchy, or of v2: rmdir refuses one
 /// that is in use, by another daemon for instance.
 fn remove_empty_groups(root: &Path) {
-    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten().map(|item| item.path());
-    for group in hierarchies.chain([root.to_owned()]).map(|hierarchy| hierarchy.join("docker")) {
+    let hierarchies = fs::read_dir(root)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|item| item.path());
+    for group in hierarchies
+        .chain([root.to_owned()])
+        .map(|hierarchy| hierarchy.join("docker"))
+    {
         for inner in fs::read_dir(&group).into_iter().flatten().flatten() {
             // Files are no folders and stay; so does a group in use.
             let _ = fs::remove_dir(inner.path());
@@ -231,21 +265,27 @@ fn remove_empty_groups(root: &Path) {
 
 /// The mount points below one of the folders, the deepest first.
 fn mounts_under(mounts: &str, folders: &[&Path]) -> Vec<PathBuf> {
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
-    let mut found: Vec<PathBuf> =
-        points.filter(|point| folders.iter().any(|folder| point.starts_with(folder))).collect();
+    let points = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .map(PathBuf::from);
+    let mut found: Vec<PathBuf> = points
+        .filter(|point| folders.iter().any(|folder| point.starts_with(folder)))
+        .collect();
     found.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     found
 }
 
 fn has_capability(number: u32) -> bool {
-    fs::read_to_string("/proc/self/status").is_ok_and(|status| effective_capabilities(&status) >> number & 1 == 1)
+    fs::read_to_string("/proc/self/status")
+        .is_ok_and(|status| effective_capabilities(&status) >> number & 1 == 1)
 }
 
 /// The bits of `CapEff` in /proc/PID/status (proc(5)).
 fn effective_capabilities(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0)
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -264,6 +304,12 @@ mod tests {
     fn inner_mounts_go_first() {
         let mounts = "overlay /run/sconce/exec overlay rw 0 0\nnsfs /run/sconce/exec/netns/1 nsfs rw 0 0\nx /run/sconces y";
         let found = mounts_under(mounts, &[Path::new("/run/sconce")]);
-        assert_eq!(found, [Path::new("/run/sconce/exec/netns/1"), Path::new("/run/sconce/exec")]);
+        assert_eq!(
+            found,
+            [
+                Path::new("/run/sconce/exec/netns/1"),
+                Path::new("/run/sconce/exec")
+            ]
+        );
     }
 }

@@ -52,7 +52,13 @@ impl Docker {
     /// # Errors
     /// When the build fails.
     pub fn build(&self, label: &str, arguments: &[&str], context: &std::path::Path) -> Result<()> {
-        process::run(label, self.command("docker").args(["build", "--quiet"]).args(arguments).arg(context))
+        process::run(
+            label,
+            self.command("docker")
+                .args(["build", "--quiet"])
+                .args(arguments)
+                .arg(context),
+        )
     }
 
     /// Whether an image of that name is in the daemon's store.

@@ -60,7 +60,9 @@ pub enum Error {
     #[error("{0}")]
     Unmet(String),
     /// The variable CLUSTER has a value that nobody knows.
-    #[error("CLUSTER={0} is not a cluster: use `kind` (a cluster of our own, the default) or `current` (the kubeconfig in force)")]
+    #[error(
+        "CLUSTER={0} is not a cluster: use `kind` (a cluster of our own, the default) or `current` (the kubeconfig in force)"
+    )]
     Choice(String),
     /// The API server answered with an error, or not at all.
     #[error("the Kubernetes API refused to {action}: {source}")]
@@ -90,6 +92,9 @@ impl Error {
     /// Wraps an answer of the API server with what was asked.
     pub(crate) fn api(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let action = action.into();
-        move |source| Self::Api { action, source: Box::new(source) }
+        move |source| Self::Api {
+            action,
+            source: Box::new(source),
+        }
     }
 }

@@ -30,9 +30,21 @@ pub struct Image {
 
 /// All of them.
 pub const IMAGES: [Image; 3] = [
-    Image { name: "sconce-operator", package: "sconce-operator", folder: "operator" },
-    Image { name: "sconce-trainer", package: "sconce-train", folder: "runtime/train" },
-    Image { name: "sconce-server", package: "sconce-serve", folder: "runtime/serve" },
+    Image {
+        name: "sconce-operator",
+        package: "sconce-operator",
+        folder: "operator",
+    },
+    Image {
+        name: "sconce-trainer",
+        package: "sconce-train",
+        folder: "runtime/train",
+    },
+    Image {
+        name: "sconce-server",
+        package: "sconce-serve",
+        folder: "runtime/serve",
+    },
 ];
 
 impl Image {
@@ -52,7 +64,12 @@ pub fn ensure(cluster: &Kind) -> Result<()> {
     let root = workspace();
     process::run("compiling the release binaries", &mut cargo(&root))?;
     for image in &IMAGES {
-        build(cluster.docker(), image, &root.join("target/release").join(image.name), &root.join(image.folder))?;
+        build(
+            cluster.docker(),
+            image,
+            &root.join("target/release").join(image.name),
+            &root.join(image.folder),
+        )?;
     }
     load(cluster)
 }
@@ -92,14 +109,23 @@ pub fn build(docker: &Docker, image: &Image, binary: &Path, folder: &Path) -> Re
         return Ok(());
     }
     let content = format!("{LABEL}={digest}");
-    docker.build(&format!("building {reference}"), &["--tag", &reference, "--label", &content], context.path())
+    docker.build(
+        &format!("building {reference}"),
+        &["--tag", &reference, "--label", &content],
+        context.path(),
+    )
 }
 
 const LABEL: &str = "dev.sconce.content";
 
 fn label(docker: &Docker, reference: &str) -> Option<String> {
     let format = format!("{{{{index .Config.Labels \"{LABEL}\"}}}}");
-    process::output(docker.command("docker").args(["image", "inspect", "--format", &format, reference])).ok()
+    process::output(
+        docker
+            .command("docker")
+            .args(["image", "inspect", "--format", &format, reference]),
+    )
+    .ok()
 }
 
 /// Loads those images into the nodes that changed since they were loaded last.
@@ -108,22 +134,35 @@ fn label(docker: &Docker, reference: &str) -> Option<String> {
 /// When an image has not been built, or a node refuses it.
 pub fn load(cluster: &Kind) -> Result<()> {
     let state = kind::state("loaded.json")?;
-    let loaded: BTreeMap<String, String> =
-        fs::read_to_string(&state).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let loaded: BTreeMap<String, String> = fs::read_to_string(&state)
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
     let mut present = BTreeMap::new();
     for image in &IMAGES {
         let reference = image.reference();
-        let id = process::output(cluster.docker().command("docker").args(["image", "inspect", "--format", "{{.Id}}", &reference]))?;
+        let id = process::output(
+            cluster
+                .docker()
+                .command("docker")
+                .args(["image", "inspect", "--format", "{{.Id}}", &reference]),
+        )?;
         present.insert(reference, id);
     }
-    let changed: Vec<&str> =
-        present.iter().filter(|(name, id)| loaded.get(*name) != Some(id)).map(|(name, _)| name.as_str()).collect();
+    let changed: Vec<&str> = present
+        .iter()
+        .filter(|(name, id)| loaded.get(*name) != Some(id))
+        .map(|(name, _)| name.as_str())
+        .collect();
     if changed.is_empty() {
         return Ok(());
     }
     cluster.load(&changed)?;
     // The file goes with the cluster, so that a new one is loaded anew.
-    write(&state, &serde_json::to_string_pretty(&present).unwrap_or_default())
+    write(
+        &state,
+        &serde_json::to_string_pretty(&present).unwrap_or_default(),
+    )
 }
 
 /// The shared libraries that a binary is loaded with, the dynamic linker among them.
@@ -135,7 +174,11 @@ fn libraries(binary: &Path) -> Result<Vec<PathBuf>> {
 fn parse(ldd: &str) -> Vec<PathBuf> {
     let path = |line: &str| {
         let target = line.split_once("=>").map_or(line, |(_, target)| target);
-        target.split_whitespace().next().filter(|word| word.starts_with('/')).map(PathBuf::from)
+        target
+            .split_whitespace()
+            .next()
+            .filter(|word| word.starts_with('/'))
+            .map(PathBuf::from)
     };
     ldd.lines().filter_map(path).collect()
 }
@@ -171,7 +214,13 @@ mod tests {
     #[test]
     fn ldd_names_paths_in_two_ways() {
         let ldd = "\tlinux-vdso.so.1 (0x1)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x2)\n\t/lib64/ld-linux-x86-64.so.2 (0x3)\n";
-        assert_eq!(parse(ldd), [Path::new("/lib/x86_64-linux-gnu/libc.so.6"), Path::new("/lib64/ld-linux-x86-64.so.2")]);
+        assert_eq!(
+            parse(ldd),
+            [
+                Path::new("/lib/x86_64-linux-gnu/libc.so.6"),
+                Path::new("/lib64/ld-linux-x86-64.so.2")
+            ]
+        );
         assert!(parse("\tstatically linked\n").is_empty());
     }
 
@@ -180,7 +229,11 @@ mod tests {
         for image in &IMAGES {
             let file = workspace().join(image.folder).join("Dockerfile");
             let text = fs::read_to_string(&file).unwrap();
-            assert!(text.contains(&format!("/usr/local/bin/{}", image.name)), "{}", file.display());
+            assert!(
+                text.contains(&format!("/usr/local/bin/{}", image.name)),
+                "{}",
+                file.display()
+            );
         }
     }
 }

@@ -32,7 +32,9 @@ impl Kind {
         tools::prepare()?;
         let _lock = cache::lock("cluster")?;
         let started = Instant::now();
-        let kind = Self { docker: Docker::find_or_start()? };
+        let kind = Self {
+            docker: Docker::find_or_start()?,
+        };
         place_tools()?;
         if kind.is_ready()? {
             say("the cluster is up");
@@ -43,7 +45,10 @@ impl Kind {
             kind.delete()?;
         }
         kind.create(workers)?;
-        say(&format!("the cluster is up after {:.0}s", started.elapsed().as_secs_f64()));
+        say(&format!(
+            "the cluster is up after {:.0}s",
+            started.elapsed().as_secs_f64()
+        ));
         Ok(kind)
     }
 
@@ -54,7 +59,9 @@ impl Kind {
     pub fn running() -> Result<Self> {
         match Docker::find()?.map(|docker| Self { docker }) {
             Some(kind) if kind.is_ready()? => Ok(kind),
-            _ => Err(Error::Unmet("no cluster is up: run `cargo run -p sconce-tests --bin cluster -- up`".to_owned())),
+            _ => Err(Error::Unmet(
+                "no cluster is up: run `cargo run -p sconce-tests --bin cluster -- up`".to_owned(),
+            )),
         }
     }
 
@@ -94,7 +101,9 @@ impl Kind {
     /// When the cache has no place.
     pub fn command(&self, program: &str) -> Result<Command> {
         let mut command = self.docker.command(program);
-        command.env("KUBECONFIG", kubeconfig()?).env("PATH", path_with_tools()?);
+        command
+            .env("KUBECONFIG", kubeconfig()?)
+            .env("PATH", path_with_tools()?);
         Ok(command)
     }
 
@@ -114,8 +123,13 @@ impl Kind {
     /// When an image is not in the store or a node refuses it.
     pub fn load(&self, images: &[&str]) -> Result<()> {
         let mut command = self.kind()?;
-        command.args(["load", "docker-image", "--name", NAME]).args(images);
-        process::run(&format!("loading {} into the cluster", images.join(", ")), &mut command)
+        command
+            .args(["load", "docker-image", "--name", NAME])
+            .args(images);
+        process::run(
+            &format!("loading {} into the cluster", images.join(", ")),
+            &mut command,
+        )
     }
 
     fn is_ready(&self) -> Result<bool> {
@@ -131,12 +145,19 @@ impl Kind {
     fn exists(&self) -> Result<bool> {
         // Docker is asked, as kind may never have been built when there is nothing to take down.
         let label = format!("label=io.x-k8s.kind.cluster={NAME}");
-        let containers = process::output(self.docker.command("docker").args(["ps", "--all", "--quiet", "--filter", &label]))?;
+        let containers = process::output(
+            self.docker
+                .command("docker")
+                .args(["ps", "--all", "--quiet", "--filter", &label]),
+        )?;
         Ok(!containers.is_empty())
     }
 
     fn delete(&self) -> Result<()> {
-        process::run("deleting the cluster", self.kind()?.args(["delete", "cluster", "--name", NAME]))
+        process::run(
+            "deleting the cluster",
+            self.kind()?.args(["delete", "cluster", "--name", NAME]),
+        )
     }
 
     fn create(&self, workers: usize) -> Result<()> {
@@ -147,8 +168,21 @@ impl Kind {
         fs::write(&config, render(&template, image.ours, workers)).map_err(Error::file("write", &config))?;
         // Without a network plugin between the nodes, a wait for ready nodes is for ours alone.
         let mut create = self.kind()?;
-        create.args(["create", "cluster", "--wait", "3m", "--name", NAME, "--image", &image.name]);
-        create.arg("--config").arg(&config).arg("--kubeconfig").arg(kubeconfig()?);
+        create.args([
+            "create",
+            "cluster",
+            "--wait",
+            "3m",
+            "--name",
+            NAME,
+            "--image",
+            &image.name,
+        ]);
+        create
+            .arg("--config")
+            .arg(&config)
+            .arg("--kubeconfig")
+            .arg(kubeconfig()?);
         process::run("creating the cluster", &mut create)?;
         if image.ours && workers > 0 {
             network::join_nodes(self)?;
@@ -200,7 +234,11 @@ fn place_tools() -> Result<()> {
     let folder = tools_folder()?;
     fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
     let kubectl = tools::kubernetes()?.join("kubectl");
-    for (name, program) in [("kubectl", kubectl), ("kind", KIND.path()?), ("helm", HELM.path()?)] {
+    for (name, program) in [
+        ("kubectl", kubectl),
+        ("kind", KIND.path()?),
+        ("helm", HELM.path()?),
+    ] {
         let link = folder.join(name);
         if fs::read_link(&link).is_ok_and(|target| target == program) {
             continue;
@@ -215,7 +253,8 @@ fn place_tools() -> Result<()> {
 fn path_with_tools() -> Result<std::ffi::OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(tools_folder()?).chain(std::env::split_paths(&path));
-    std::env::join_paths(folders).map_err(|error| Error::Unmet(format!("the cache's path cannot be on the PATH: {error}")))
+    std::env::join_paths(folders)
+        .map_err(|error| Error::Unmet(format!("the cache's path cannot be on the PATH: {error}")))
 }
 
 /// The official node image brings kindnet; ours has its network plugin inside.
@@ -236,7 +275,9 @@ pub fn current_answers() -> Result<()> {
     let mut kubectl = command(Choice::Current, "kubectl")?;
     let answer = process::output(kubectl.args(["get", "--raw", "/readyz", "--request-timeout=10s"]));
     answer.map(|_| ()).map_err(|error| {
-        Error::Unmet(format!("CLUSTER=current, but the kubeconfig in force reaches no cluster: {error}"))
+        Error::Unmet(format!(
+            "CLUSTER=current, but the kubeconfig in force reaches no cluster: {error}"
+        ))
     })
 }
 
@@ -252,7 +293,10 @@ mod tests {
     #[test]
     fn the_config_says_which_network_and_how_many_nodes() {
         let config = render("networking:\n  ipFamily: ipv4\n", true, 2);
-        assert!(config.contains("  ipFamily: ipv4\n  disableDefaultCNI: true\nnodes:\n"), "{config}");
+        assert!(
+            config.contains("  ipFamily: ipv4\n  disableDefaultCNI: true\nnodes:\n"),
+            "{config}"
+        );
         assert_eq!(config.matches("role: worker").count(), 2);
         assert!(!render("networking:\n", false, 0).contains("disableDefaultCNI"));
     }

@@ -9,7 +9,11 @@ pub(crate) enum Identity<'a> {
     /// Somebody whom the bearer of an administrator's token impersonates. The API server
     /// authorizes the request as that somebody's
     /// (Kubernetes documentation, Authentication, "User impersonation").
-    Impersonated { token: &'a str, user: &'a str, groups: &'a [&'a str] },
+    Impersonated {
+        token: &'a str,
+        user: &'a str,
+        groups: &'a [&'a str],
+    },
 }
 
 /// A kubeconfig with one context that speaks to `server` as `identity`.
@@ -39,10 +43,17 @@ mod tests {
 
     #[test]
     fn impersonation_keeps_the_administrators_token() {
-        let identity = Identity::Impersonated { token: "t", user: "eve", groups: &["readers"] };
+        let identity = Identity::Impersonated {
+            token: "t",
+            user: "eve",
+            groups: &["readers"],
+        };
         let config = render("https://127.0.0.1:1", "ca.crt", &identity);
         let user = &config["users"][0]["user"];
-        assert_eq!(user, &json!({ "token": "t", "as": "eve", "as-groups": ["readers"] }));
+        assert_eq!(
+            user,
+            &json!({ "token": "t", "as": "eve", "as-groups": ["readers"] })
+        );
         let parsed = kube::config::Kubeconfig::from_yaml(&config.to_string()).unwrap();
         assert_eq!(parsed.current_context.as_deref(), Some("loopback"));
     }

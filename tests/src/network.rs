@@ -17,7 +17,10 @@ struct Node {
 pub(crate) fn join_nodes(kind: &Kind) -> Result<()> {
     let nodes = nodes(kind)?;
     for node in &nodes {
-        let script = format!("sed -i 's#10.244.[0-9]*.0/24#{}#' /etc/cni/net.d/10-bridge.conflist", node.pods);
+        let script = format!(
+            "sed -i 's#10.244.[0-9]*.0/24#{}#' /etc/cni/net.d/10-bridge.conflist",
+            node.pods
+        );
         process::output(&mut on(kind, node, &script))?;
         for other in nodes.iter().filter(|other| other.name != node.name) {
             let script = format!("ip route replace {} via {}", other.pods, other.address);
@@ -29,14 +32,23 @@ pub(crate) fn join_nodes(kind: &Kind) -> Result<()> {
 
 fn nodes(kind: &Kind) -> Result<Vec<Node>> {
     let fields = r#"{range .items[*]}{.metadata.name} {.status.addresses[?(@.type=="InternalIP")].address} {.spec.podCIDR}{"\n"}{end}"#;
-    let listed = process::output(kind.command("kubectl")?.args(["get", "nodes", "-o", &format!("jsonpath={fields}")]))?;
+    let listed = process::output(kind.command("kubectl")?.args([
+        "get",
+        "nodes",
+        "-o",
+        &format!("jsonpath={fields}"),
+    ]))?;
     Ok(parse(&listed))
 }
 
 fn parse(listed: &str) -> Vec<Node> {
     let node = |line: &str| {
         let mut fields = line.split_whitespace().map(str::to_owned);
-        Some(Node { name: fields.next()?, address: fields.next()?, pods: fields.next()? })
+        Some(Node {
+            name: fields.next()?,
+            address: fields.next()?,
+            pods: fields.next()?,
+        })
     };
     listed.lines().filter_map(node).collect()
 }

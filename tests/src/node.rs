@@ -21,23 +21,42 @@ impl FakeNode {
     /// A ready node of that name.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        let labels = [("kubernetes.io/hostname", name), ("kubernetes.io/os", "linux"), ("kubernetes.io/arch", "amd64")];
+        let labels = [
+            ("kubernetes.io/hostname", name),
+            ("kubernetes.io/os", "linux"),
+            ("kubernetes.io/arch", "amd64"),
+        ];
         let metadata = ObjectMeta {
             name: Some(name.to_owned()),
-            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            labels: Some(
+                labels
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+            ),
             ..Default::default()
         };
-        let node = Node { metadata, spec: Some(NodeSpec::default()), status: None };
-        Self { node, resources: BTreeMap::new() }
-            .resource("cpu", "16")
-            .resource("memory", "64Gi")
-            .resource("pods", "110")
+        let node = Node {
+            metadata,
+            spec: Some(NodeSpec::default()),
+            status: None,
+        };
+        Self {
+            node,
+            resources: BTreeMap::new(),
+        }
+        .resource("cpu", "16")
+        .resource("memory", "64Gi")
+        .resource("pods", "110")
     }
 
     /// Adds a label.
     #[must_use]
     pub fn label(mut self, key: &str, value: &str) -> Self {
-        self.node.metadata.labels.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+        self.node
+            .metadata
+            .labels
+            .get_or_insert_default()
+            .insert(key.to_owned(), value.to_owned());
         self
     }
 
@@ -50,14 +69,20 @@ impl FakeNode {
             effect: "NoSchedule".to_owned(),
             ..Default::default()
         };
-        self.node.spec.get_or_insert_default().taints.get_or_insert_default().push(taint);
+        self.node
+            .spec
+            .get_or_insert_default()
+            .taints
+            .get_or_insert_default()
+            .push(taint);
         self
     }
 
     /// Sets capacity and allocatable of one resource.
     #[must_use]
     pub fn resource(mut self, name: &str, quantity: &str) -> Self {
-        self.resources.insert(name.to_owned(), Quantity(quantity.to_owned()));
+        self.resources
+            .insert(name.to_owned(), Quantity(quantity.to_owned()));
         self
     }
 
@@ -82,6 +107,9 @@ impl FakeNode {
         // The API server keeps the status of a node that is created with one: kubelets register so.
         let nodes: Api<Node> = Api::all(client.clone());
         let name = node.metadata.name.clone().unwrap_or_default();
-        nodes.create(&PostParams::default(), &node).await.map_err(Error::api(format!("create node {name}")))
+        nodes
+            .create(&PostParams::default(), &node)
+            .await
+            .map_err(Error::api(format!("create node {name}")))
     }
 }

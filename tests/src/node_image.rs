@@ -37,10 +37,15 @@ pub struct NodeImage {
 /// # Errors
 /// When it can neither be pulled nor built here.
 pub fn ensure(docker: &Docker) -> Result<NodeImage> {
-    let official = || NodeImage { name: OFFICIAL.to_owned(), ours: false };
+    let official = || NodeImage {
+        name: OFFICIAL.to_owned(),
+        ours: false,
+    };
     if matches!(docker, Docker::AtHand) {
         let pull = ["pull", "--quiet", OFFICIAL];
-        if docker.has_image(OFFICIAL) || process::run("pulling the node image", Command::new("docker").args(pull)).is_ok() {
+        if docker.has_image(OFFICIAL)
+            || process::run("pulling the node image", Command::new("docker").args(pull)).is_ok()
+        {
             return Ok(official());
         }
         say("the official node image cannot be pulled here: building one");
@@ -89,8 +94,14 @@ fn preload_context(folder: &Path) -> Result<()> {
     let kubernetes = tools::kubernetes()?;
     place(&kubernetes.join("k8s"), &folder.join("k8s"))?;
     place(&kubernetes.join("pause"), &folder.join("pause"))?;
-    place(&LOCAL_PATH_PROVISIONER.path()?, &folder.join("local-path-provisioner"))?;
-    place(&debian("component", "extract", COMPONENT_PACKAGES)?, &folder.join("component.tar"))
+    place(
+        &LOCAL_PATH_PROVISIONER.path()?,
+        &folder.join("local-path-provisioner"),
+    )?;
+    place(
+        &debian("component", "extract", COMPONENT_PACKAGES)?,
+        &folder.join("component.tar"),
+    )
 }
 
 fn node_context(folder: &Path, storage: &storage::Storage) -> Result<()> {
@@ -99,28 +110,49 @@ fn node_context(folder: &Path, storage: &storage::Storage) -> Result<()> {
     let unit = folder.join("files/etc/systemd/system/containerd.service");
     let text = fs::read_to_string(&unit).map_err(Error::file("read", &unit))?;
     fs::write(&unit, containerd_unit(&text)).map_err(Error::file("write", &unit))?;
-    for (name, text) in [("version", format!("v{KUBERNETES}")), ("storage.yaml", storage.manifest.clone())] {
+    for (name, text) in [
+        ("version", format!("v{KUBERNETES}")),
+        ("storage.yaml", storage.manifest.clone()),
+    ] {
         let file = folder.join(name);
         fs::write(&file, text).map_err(Error::file("write", &file))?;
     }
     place(&tools::kubernetes()?.join("k8s"), &folder.join("k8s"))?;
-    place(&debian("node", "minbase", NODE_PACKAGES)?, &folder.join("base.tar"))
+    place(
+        &debian("node", "minbase", NODE_PACKAGES)?,
+        &folder.join("base.tar"),
+    )
 }
 
 /// Builds the components' images under the very names that kubeadm and the storage class use, and
 /// saves them all into one archive.
-fn build_preloaded(docker: &Docker, context: &Path, storage: &storage::Storage, archive: &Path) -> Result<()> {
+fn build_preloaded(
+    docker: &Docker,
+    context: &Path,
+    storage: &storage::Storage,
+    archive: &Path,
+) -> Result<()> {
     let version = format!("v{KUBERNETES}");
     let mut kubeadm = Command::new(tools::kubernetes()?.join("kubeadm"));
-    let listed = process::output(kubeadm.args(["config", "images", "list", "--kubernetes-version", &version]))?;
-    let names: Vec<&str> = listed.lines().chain(storage.images.iter().map(String::as_str)).collect();
+    let listed =
+        process::output(kubeadm.args(["config", "images", "list", "--kubernetes-version", &version]))?;
+    let names: Vec<&str> = listed
+        .lines()
+        .chain(storage.images.iter().map(String::as_str))
+        .collect();
     for target in ["component", "coredns", "pause"] {
-        let tags = names.iter().filter(|name| stage(name) == target).flat_map(|name| ["--tag", name]);
+        let tags = names
+            .iter()
+            .filter(|name| stage(name) == target)
+            .flat_map(|name| ["--tag", name]);
         let arguments: Vec<&str> = ["--target", target].into_iter().chain(tags).collect();
         docker.build(&format!("building the {target} images"), &arguments, context)?;
     }
     let mut save = docker.command("docker");
-    process::run("saving the components' images", save.arg("save").arg("--output").arg(archive).args(&names))
+    process::run(
+        "saving the components' images",
+        save.arg("save").arg("--output").arg(archive).args(&names),
+    )
 }
 
 /// The stage of `images/Dockerfile` that an image is built from.
@@ -136,17 +168,26 @@ fn stage(image: &str) -> &'static str {
 
 /// An archive of Debian packages and what they depend on.
 fn debian(name: &str, variant: &str, list: &str) -> Result<std::path::PathBuf> {
-    let key = Key::new(&format!("debian-{name}")).text(SUITE).text(variant).text(list);
+    let key = Key::new(&format!("debian-{name}"))
+        .text(SUITE)
+        .text(variant)
+        .text(list);
     let folder = cache::entry(&key, |folder| {
         packages::ensure("a node image", &packages::BASE)?;
         let mut command = Command::new("mmdebstrap");
         command
             .arg(format!("--variant={variant}"))
             .arg(format!("--include={list}"))
-            .args(["doc", "man", "locale", "info"].map(|part| format!("--dpkgopt=path-exclude=/usr/share/{part}/*")))
+            .args(
+                ["doc", "man", "locale", "info"]
+                    .map(|part| format!("--dpkgopt=path-exclude=/usr/share/{part}/*")),
+            )
             .arg(SUITE)
             .arg(folder.join("root.tar"));
-        process::run(&format!("collecting Debian packages for the {name} (once)"), &mut command)
+        process::run(
+            &format!("collecting Debian packages for the {name} (once)"),
+            &mut command,
+        )
     })?;
     Ok(folder.join("root.tar"))
 }
@@ -156,12 +197,16 @@ fn debian(name: &str, variant: &str, list: &str) -> Result<std::path::PathBuf> {
 fn containerd_unit(text: &str) -> String {
     let refused = |line: &&str| !line.starts_with("Limit") && !line.starts_with("OOMScoreAdjust");
     let kept: Vec<&str> = text.lines().filter(refused).collect();
-    kept.join("\n").replace("/usr/local/bin/containerd", "/usr/bin/containerd") + "\n"
+    kept.join("\n")
+        .replace("/usr/local/bin/containerd", "/usr/bin/containerd")
+        + "\n"
 }
 
 /// Puts a large file into a build context, without copying it where the file system allows.
 fn place(from: &Path, to: &Path) -> Result<()> {
-    fs::hard_link(from, to).or_else(|_| fs::copy(from, to).map(|_| ())).map_err(Error::file("create", to))
+    fs::hard_link(from, to)
+        .or_else(|_| fs::copy(from, to).map(|_| ()))
+        .map_err(Error::file("create", to))
 }
 
 /// Copies a folder; the copies are writable, unlike the files in Go's module cache.
@@ -187,7 +232,9 @@ mod tests {
 
     #[test]
     fn containerd_asks_for_nothing_that_may_be_refused() {
-        let unit = containerd_unit("[Service]\nExecStart=/usr/local/bin/containerd\nLimitCORE=infinity\nOOMScoreAdjust=-999\n");
+        let unit = containerd_unit(
+            "[Service]\nExecStart=/usr/local/bin/containerd\nLimitCORE=infinity\nOOMScoreAdjust=-999\n",
+        );
         assert_eq!(unit, "[Service]\nExecStart=/usr/bin/containerd\n");
     }
 

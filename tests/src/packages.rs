@@ -16,21 +16,35 @@ pub struct Package {
 
 /// For a private Docker daemon.
 pub const DAEMON: [Package; 3] = [
-    Package { program: "dockerd", name: "docker.io" },
-    Package { program: "ip", name: "iproute2" },
-    Package { program: "iptables", name: "iptables" },
+    Package {
+        program: "dockerd",
+        name: "docker.io",
+    },
+    Package {
+        program: "ip",
+        name: "iproute2",
+    },
+    Package {
+        program: "iptables",
+        name: "iptables",
+    },
 ];
 
 /// For a node image: a Debian base made out of packages.
-pub const BASE: [Package; 1] = [Package { program: "mmdebstrap", name: "mmdebstrap" }];
+pub const BASE: [Package; 1] = [Package {
+    program: "mmdebstrap",
+    name: "mmdebstrap",
+}];
 
 /// Makes sure that every program is there.
 ///
 /// # Errors
 /// When a package is missing and cannot be installed: not Debian, or not root.
 pub fn ensure(purpose: &str, packages: &[Package]) -> Result<()> {
-    let missing: Vec<&Package> =
-        packages.iter().filter(|package| process::find(package.program).is_none()).collect();
+    let missing: Vec<&Package> = packages
+        .iter()
+        .filter(|package| process::find(package.program).is_none())
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -42,7 +56,9 @@ pub fn ensure(purpose: &str, packages: &[Package]) -> Result<()> {
         )));
     }
     if !rustix::process::geteuid().is_root() {
-        return Err(Error::Unmet(format!("{purpose} needs {list}: run `sudo apt-get install --no-install-recommends {list}`")));
+        return Err(Error::Unmet(format!(
+            "{purpose} needs {list}: run `sudo apt-get install --no-install-recommends {list}`"
+        )));
     }
     let apt = || {
         let mut command = Command::new("apt-get");
@@ -50,13 +66,19 @@ pub fn ensure(purpose: &str, packages: &[Package]) -> Result<()> {
         command
     };
     if !lists_are_there() {
-        process::run("reading Debian's package lists (apt-get update)", apt().args(["update", "--quiet"]))?;
+        process::run(
+            "reading Debian's package lists (apt-get update)",
+            apt().args(["update", "--quiet"]),
+        )?;
     }
     let label = format!("installing {list} (apt-get install)");
     let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
     // An old list names versions that are gone: read it anew, once.
     if process::run(&label, apt().args(install).args(&names)).is_err() {
-        process::run("reading Debian's package lists (apt-get update)", apt().args(["update", "--quiet"]))?;
+        process::run(
+            "reading Debian's package lists (apt-get update)",
+            apt().args(["update", "--quiet"]),
+        )?;
         process::run(&label, apt().args(install).args(&names))?;
     }
     Ok(())

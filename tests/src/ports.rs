@@ -21,12 +21,17 @@ pub fn free() -> Result<u16> {
     let start = std::process::id().wrapping_mul(101);
     for _ in 0..COUNT {
         let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        let Ok(port) = u16::try_from(FIRST + offset) else { continue };
+        let Ok(port) = u16::try_from(FIRST + offset) else {
+            continue;
+        };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }
     }
-    Err(Error::Unmet(format!("no port between {FIRST} and {} is free: stop what listens there", FIRST + COUNT)))
+    Err(Error::Unmet(format!(
+        "no port between {FIRST} and {} is free: stop what listens there",
+        FIRST + COUNT
+    )))
 }
 
 #[cfg(test)]

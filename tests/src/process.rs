@@ -25,7 +25,9 @@ pub fn say(line: &str) {
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
 }
 
 /// Runs a quick command and returns its standard output, trimmed.
@@ -36,11 +38,18 @@ pub fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| Error::Start { command: line(command), source })?;
+        .map_err(|source| Error::Start {
+            command: line(command),
+            source,
+        })?;
     if !output.status.success() {
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
-        return Err(Error::Failed { command: line(command), status: output.status, tail: tail(&text) });
+        return Err(Error::Failed {
+            command: line(command),
+            status: output.status,
+            tail: tail(&text),
+        });
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -60,17 +69,26 @@ pub fn succeeds(command: &mut Command) -> bool {
 /// # Errors
 /// When it cannot be started or exits with another status than 0.
 pub fn run(label: &str, command: &mut Command) -> Result<()> {
-    let log_failed = |source| Error::Start { command: label.to_owned(), source };
+    let log_failed = |source| Error::Start {
+        command: label.to_owned(),
+        source,
+    };
     let mut log = tempfile::tempfile().map_err(log_failed)?;
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(log_failed)?)
         .stderr(log.try_clone().map_err(log_failed)?);
-    let mut child = command.spawn().map_err(|source| Error::Start { command: line(command), source })?;
+    let mut child = command.spawn().map_err(|source| Error::Start {
+        command: line(command),
+        source,
+    })?;
 
     let mut progress = Progress::start(label);
     let status = loop {
-        match child.try_wait().map_err(|source| Error::Start { command: line(command), source })? {
+        match child.try_wait().map_err(|source| Error::Start {
+            command: line(command),
+            source,
+        })? {
             Some(status) => break status,
             None => sleep(Duration::from_millis(50)),
         }
@@ -80,18 +98,27 @@ pub fn run(label: &str, command: &mut Command) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(Error::Failed { command: line(command), status, tail: tail_of(&mut log) })
+    Err(Error::Failed {
+        command: line(command),
+        status,
+        tail: tail_of(&mut log),
+    })
 }
 
 /// The last lines of a log file; empty when there is no such file.
 pub(crate) fn tail_of_path(path: &Path) -> String {
-    File::open(path).map(|mut file| tail_of(&mut file)).unwrap_or_default()
+    File::open(path)
+        .map(|mut file| tail_of(&mut file))
+        .unwrap_or_default()
 }
 
 fn tail_of(file: &mut File) -> String {
     let mut bytes = Vec::new();
-    let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes));
-    read.map(|_| tail(&String::from_utf8_lossy(&bytes))).unwrap_or_default()
+    let read = file
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_end(&mut bytes));
+    read.map(|_| tail(&String::from_utf8_lossy(&bytes)))
+        .unwrap_or_default()
 }
 
 fn tail(text: &str) -> String {
@@ -101,7 +128,10 @@ fn tail(text: &str) -> String {
 
 fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// One line that is rewritten on a terminal, and repeated now and then in a log.
@@ -118,11 +148,20 @@ impl<'a> Progress<'a> {
         if !terminal {
             say(&format!("{label} …"));
         }
-        Self { label, started: Instant::now(), said: Instant::now(), terminal }
+        Self {
+            label,
+            started: Instant::now(),
+            said: Instant::now(),
+            terminal,
+        }
     }
 
     fn tick(&mut self) {
-        let every = if self.terminal { Duration::from_secs(1) } else { HEARTBEAT };
+        let every = if self.terminal {
+            Duration::from_secs(1)
+        } else {
+            HEARTBEAT
+        };
         if self.said.elapsed() < every {
             return;
         }
@@ -140,7 +179,11 @@ impl<'a> Progress<'a> {
     fn end(self, success: bool) {
         let outcome = if success { "done in" } else { "failed after" };
         let start = if self.terminal { "\r" } else { "" };
-        eprintln!("{start}[cluster] {}: {outcome} {}", self.label, elapsed(self.started.elapsed()));
+        eprintln!(
+            "{start}[cluster] {}: {outcome} {}",
+            self.label,
+            elapsed(self.started.elapsed())
+        );
     }
 }
 
@@ -160,7 +203,10 @@ mod tests {
     fn a_failure_carries_the_last_words() {
         let error = output(Command::new("sh").args(["-c", "echo it broke >&2; exit 3"])).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("it broke") && text.contains("exit status: 3"), "{text}");
+        assert!(
+            text.contains("it broke") && text.contains("exit status: 3"),
+            "{text}"
+        );
     }
 
     #[test]

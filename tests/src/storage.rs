@@ -22,7 +22,9 @@ impl Storage {
         let file = source.join(FILE);
         let text = fs::read_to_string(&file).map_err(Error::file("read", &file))?;
         Self::parse(&text).ok_or_else(|| {
-            Error::Unmet(format!("{FILE} of kind no longer holds a storage manifest: adapt tests/src/storage.rs to it"))
+            Error::Unmet(format!(
+                "{FILE} of kind no longer holds a storage manifest: adapt tests/src/storage.rs to it"
+            ))
         })
     }
 
@@ -33,14 +35,19 @@ impl Storage {
             rest.split_once('"').map(|(value, _)| value.to_owned())
         };
         let (_, rest) = source.split_once("const defaultStorageManifest = `")?;
-        let mut storage = Self { manifest: String::new(), images: Vec::new() };
+        let mut storage = Self {
+            manifest: String::new(),
+            images: Vec::new(),
+        };
         for (index, piece) in rest.split('`').enumerate() {
             if index % 2 == 0 {
                 storage.manifest.push_str(piece);
                 continue;
             }
             // What follows the last backquote is other code.
-            let concatenated = piece.strip_prefix(" + ").and_then(|piece| piece.strip_suffix(" + "));
+            let concatenated = piece
+                .strip_prefix(" + ")
+                .and_then(|piece| piece.strip_suffix(" + "));
             let Some(name) = concatenated else { break };
             let image = constant(name)?;
             storage.manifest.push_str(&image);

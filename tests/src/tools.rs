@@ -37,13 +37,26 @@ pub struct Tool {
 }
 
 /// Creates and deletes the cluster in containers.
-pub const KIND: Tool = Tool { name: "kind", package: "sigs.k8s.io/kind", version: "v0.33.0", minutes: "10 s" };
+pub const KIND: Tool = Tool {
+    name: "kind",
+    package: "sigs.k8s.io/kind",
+    version: "v0.33.0",
+    minutes: "10 s",
+};
 /// Installs the chart.
-pub const HELM: Tool =
-    Tool { name: "helm", package: "helm.sh/helm/v3/cmd/helm", version: "v3.19.5", minutes: "2 minutes" };
+pub const HELM: Tool = Tool {
+    name: "helm",
+    package: "helm.sh/helm/v3/cmd/helm",
+    version: "v3.19.5",
+    minutes: "2 minutes",
+};
 /// Plays hundreds of nodes and their pods against a control plane on loopback.
-pub const KWOK: Tool =
-    Tool { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", version: "v0.7.0", minutes: "3 minutes" };
+pub const KWOK: Tool = Tool {
+    name: "kwok",
+    package: "sigs.k8s.io/kwok/cmd/kwok",
+    version: "v0.7.0",
+    minutes: "3 minutes",
+};
 /// Gives the claims of a node image of ours their volumes.
 pub const LOCAL_PATH_PROVISIONER: Tool = Tool {
     name: "local-path-provisioner",
@@ -60,9 +73,17 @@ impl Tool {
     pub fn path(&self) -> Result<PathBuf> {
         let key = Key::new(self.name).text(self.package).text(self.version);
         let folder = cache::entry(&key, |folder| {
-            let label = format!("building {} {} from source (once; about {})", self.name, self.version, self.minutes);
+            let label = format!(
+                "building {} {} from source (once; about {})",
+                self.name, self.version, self.minutes
+            );
             let package = format!("{}@{}", self.package, self.version);
-            process::run(&label, go()?.env("GOBIN", folder).args(["install", "-trimpath", "-ldflags=-s -w", &package]))
+            process::run(
+                &label,
+                go()?
+                    .env("GOBIN", folder)
+                    .args(["install", "-trimpath", "-ldflags=-s -w", &package]),
+            )
         })?;
         Ok(folder.join(self.name))
     }
@@ -76,7 +97,11 @@ impl Tool {
         let answer = process::output(go()?.args(["mod", "download", "-json", &module]).current_dir("/"))?;
         let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
         let folder = answer["Dir"].as_str().map(PathBuf::from);
-        folder.ok_or_else(|| Error::Unmet(format!("`go mod download {module}` named no folder: update Go to 1.24 or newer")))
+        folder.ok_or_else(|| {
+            Error::Unmet(format!(
+                "`go mod download {module}` named no folder: update Go to 1.24 or newer"
+            ))
+        })
     }
 }
 
@@ -96,9 +121,17 @@ pub fn kubernetes() -> Result<PathBuf> {
         .folder(&module.join("pause"))?
         .folder(&module.join("runc"))?;
     cache::entry(&key, |folder| {
-        let label = format!("building Kubernetes {KUBERNETES} from source (once; about 10 minutes on 2 cores)");
+        let label =
+            format!("building Kubernetes {KUBERNETES} from source (once; about 10 minutes on 2 cores)");
         let mut build = go()?;
-        build.current_dir(&module).args(["build", "-trimpath", "-mod=readonly", "-buildvcs=false", &flags, "-o"]);
+        build.current_dir(&module).args([
+            "build",
+            "-trimpath",
+            "-mod=readonly",
+            "-buildvcs=false",
+            &flags,
+            "-o",
+        ]);
         process::run(&label, build.arg(folder).args([".", "./pause", "./runc"]))?;
         let binary = folder.join("k8s");
         fs::rename(folder.join("cluster"), &binary).map_err(Error::file("name", &binary))?;
@@ -119,7 +152,10 @@ pub fn prepare() -> Result<()> {
     for tool in [KIND, HELM, LOCAL_PATH_PROVISIONER] {
         tool.path()?;
     }
-    say(&format!("Kubernetes {KUBERNETES}, kind and helm are in {}", cache::root()?.display()));
+    say(&format!(
+        "Kubernetes {KUBERNETES}, kind and helm are in {}",
+        cache::root()?.display()
+    ));
     Ok(())
 }
 
@@ -132,7 +168,10 @@ pub fn cluster_folder() -> PathBuf {
 /// The kubelet, kube-proxy and kubeadm refuse to run as version v0.0.0.
 fn link_flags() -> String {
     let mut numbers = KUBERNETES.split('.');
-    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let (major, minor) = (
+        numbers.next().unwrap_or_default(),
+        numbers.next().unwrap_or_default(),
+    );
     let version = "-X k8s.io/component-base/version.git";
     format!("-ldflags=-s -w {version}Version=v{KUBERNETES} {version}Major={major} {version}Minor={minor}")
 }

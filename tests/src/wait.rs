@@ -20,18 +20,17 @@ pub async fn until<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> Result
 ///
 /// # Errors
 /// When it has not come within the limit.
-pub async fn within<T>(
-    limit: Duration,
-    what: &str,
-    mut ask: impl AsyncFnMut() -> Option<T>,
-) -> Result<T> {
+pub async fn within<T>(limit: Duration, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> Result<T> {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return Ok(answer);
         }
         if started.elapsed() > limit {
-            return Err(Error::Unmet(format!("within {:.0} s, it did not come true that {what}", limit.as_secs_f64())));
+            return Err(Error::Unmet(format!(
+                "within {:.0} s, it did not come true that {what}",
+                limit.as_secs_f64()
+            )));
         }
         tokio::time::sleep(POLL).await;
     }
@@ -43,7 +42,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_never_comes_is_named() {
-        let error = within(Duration::from_millis(30), "pigs fly", async || None::<()>).await.unwrap_err();
+        let error = within(Duration::from_millis(30), "pigs fly", async || None::<()>)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("pigs fly"), "{error}");
     }
 }

@@ -28,14 +28,27 @@ async fn a_custom_resource_is_served_and_its_rules_hold() -> Outcome {
     let control_plane = ControlPlane::builder().start().await?;
     let client = control_plane.client();
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    definitions.create(&PostParams::default(), &serde_json::from_value(lamp_definition())?).await?;
+    definitions
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(lamp_definition())?,
+        )
+        .await?;
 
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("example.dev", "v1", "Lamp"));
     let lamps: Api<DynamicObject> = Api::default_namespaced_with(client, &resource);
-    until("lamps are served", async || lamps.list(&ListParams::default()).await.ok()).await?;
-    let lamp = |name: &str, watts: i64| DynamicObject::new(name, &resource).data(json!({ "spec": { "watts": watts } }));
+    until("lamps are served", async || {
+        lamps.list(&ListParams::default()).await.ok()
+    })
+    .await?;
+    let lamp = |name: &str, watts: i64| {
+        DynamicObject::new(name, &resource).data(json!({ "spec": { "watts": watts } }))
+    };
     lamps.create(&PostParams::default(), &lamp("bright", 60)).await?;
-    let refused = lamps.create(&PostParams::default(), &lamp("dark", 0)).await.unwrap_err();
+    let refused = lamps
+        .create(&PostParams::default(), &lamp("dark", 0))
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains("a lamp needs power"), "{refused}");
     Ok(())
 }
@@ -45,12 +58,22 @@ async fn only_the_administrator_may_do_everything() -> Outcome {
     let control_plane = ControlPlane::builder().controller_manager().start().await?;
     let eve: Api<ConfigMap> = Api::default_namespaced(control_plane.client_as("eve", &[]).await?);
     let refused = eve.list(&ListParams::default()).await.unwrap_err();
-    assert!(refused.to_string().contains("User \"eve\" cannot list"), "{refused}");
+    assert!(
+        refused.to_string().contains("User \"eve\" cannot list"),
+        "{refused}"
+    );
 
-    let account = control_plane.client_of_service_account("default", "default").await?;
+    let account = control_plane
+        .client_of_service_account("default", "default")
+        .await?;
     let maps: Api<ConfigMap> = Api::default_namespaced(account);
     let refused = maps.list(&ListParams::default()).await.unwrap_err();
-    assert!(refused.to_string().contains("system:serviceaccount:default:default"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("system:serviceaccount:default:default"),
+        "{refused}"
+    );
     Ok(())
 }
 
@@ -59,12 +82,16 @@ async fn the_scheduler_places_a_pod_on_the_node_with_the_accelerator() -> Outcom
     let control_plane = ControlPlane::builder().scheduler().start().await?;
     let client = control_plane.client();
     FakeNode::named("plain").create(&client).await?;
-    FakeNode::named("gpu").resource("nvidia.com/gpu", "2").create(&client).await?;
+    FakeNode::named("gpu")
+        .resource("nvidia.com/gpu", "2")
+        .create(&client)
+        .await?;
     let pods: Api<Pod> = Api::default_namespaced(client);
     let limits = json!({ "nvidia.com/gpu": "1" });
     let container = json!({ "name": "train", "image": "none", "resources": { "limits": limits } });
     let pod = json!({ "metadata": { "name": "train" }, "spec": { "containers": [container] } });
-    pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+    pods.create(&PostParams::default(), &serde_json::from_value(pod)?)
+        .await?;
     let node = async || pods.get("train").await.ok()?.spec?.node_name;
     let node = until("the pod is placed", node).await?;
     assert_eq!(node, "gpu");
@@ -87,9 +114,18 @@ async fn a_crash_of_the_api_server_loses_nothing() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_left_when_it_is_dropped() -> Outcome {
-    let control_plane = ControlPlane::builder().controller_manager().scheduler().start().await?;
+    let control_plane = ControlPlane::builder()
+        .controller_manager()
+        .scheduler()
+        .start()
+        .await?;
     let folder = control_plane.folder().to_owned();
-    let parts = [Part::Etcd, Part::ApiServer, Part::ControllerManager, Part::Scheduler];
+    let parts = [
+        Part::Etcd,
+        Part::ApiServer,
+        Part::ControllerManager,
+        Part::Scheduler,
+    ];
     let pids: Vec<u32> = parts.iter().filter_map(|part| control_plane.pid(*part)).collect();
     assert_eq!(pids.len(), parts.len());
     drop(control_plane);
@@ -104,7 +140,8 @@ async fn nothing_is_left_when_the_test_process_is_killed() -> Outcome {
     const VICTIM: &str = "SCONCE_TEST_VICTIM";
     if let Some(told) = std::env::var_os(VICTIM) {
         let control_plane = ControlPlane::builder().start().await?;
-        let pids = [Part::Etcd, Part::ApiServer].map(|part| control_plane.pid(part).unwrap_or_default().to_string());
+        let pids =
+            [Part::Etcd, Part::ApiServer].map(|part| control_plane.pid(part).unwrap_or_default().to_string());
         std::fs::write(&told, pids.join(" "))?;
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -127,7 +164,10 @@ async fn nothing_is_left_when_the_test_process_is_killed() -> Outcome {
     assert!(pids.iter().all(|pid| is_component(*pid)));
     victim.kill()?;
     victim.wait()?;
-    until("its components have ended", async || pids.iter().all(|pid| !is_component(*pid)).then_some(())).await?;
+    until("its components have ended", async || {
+        pids.iter().all(|pid| !is_component(*pid)).then_some(())
+    })
+    .await?;
     Ok(())
 }
 
@@ -141,7 +181,10 @@ async fn create_namespace(client: &Client, name: &str) -> Result<(), kube::Error
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some(name.to_owned());
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    namespaces.create(&PostParams::default(), &namespace).await.map(|_| ())
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .map(|_| ())
 }
 
 fn lamp_definition() -> serde_json::Value {

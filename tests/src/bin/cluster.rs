@@ -99,5 +99,8 @@ fn run(choice: Choice, verb: Verb) -> Result<()> {
 /// Turns this process into the program: signals, terminal and exit status are its own.
 fn become_program(command: &mut Command) -> Result<()> {
     let source = command.exec();
-    Err(Error::Start { command: command.get_program().to_string_lossy().into_owned(), source })
+    Err(Error::Start {
+        command: command.get_program().to_string_lossy().into_owned(),
+        source,
+    })
 }
