@@ -1,0 +1,96 @@
+# Sconce: one verb per task, the same by hand and in CI.
+#
+# CLUSTER=kind (the default) is a cluster of our own in containers; CLUSTER=current is the cluster of the kubeconfig
+# in force, and is used only when it is asked for by name.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+CLUSTER ?= kind
+export CLUSTER
+
+cluster := $(CARGO) run --quiet --package sconce-tests --bin cluster --
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+## Use
+
+.PHONY: demo demo-down install rehearse
+demo: install ## From data to predictions on Kubernetes: cluster, operator, training, served model
+	$(cluster) exec -- examples/demo.sh
+
+demo-down: cluster-down ## Take the demo's cluster down, with all that it brought
+
+# The images are ours, the tag never changes: a new binary shows as an annotation, so that the operator restarts.
+ifeq ($(CLUSTER),kind)
+VALUES ?= --set image.tag=dev --set-string podAnnotations.binary=$$(sha256sum target/release/sconce-operator | cut -c1-16)
+endif
+
+install: cluster ## Install the operator from the chart into the cluster (VALUES="--set …" for other values)
+ifeq ($(CLUSTER),kind)
+	$(cluster) images
+endif
+	$(cluster) kubectl apply --server-side --force-conflicts --filename charts/sconce/crds
+	$(cluster) helm upgrade --install sconce charts/sconce --namespace sconce-system --create-namespace \
+	  --wait --timeout 3m $(VALUES)
+
+rehearse: ## Train, gate and serve examples/tumour on this machine, without any cluster
+	$(CARGO) build --release --package sconce-train --package sconce-serve --bins
+	$(CARGO) run --release --package sconce-operator --bin kubectl-sconce -- rehearse -f examples/tumour
+
+## Test
+
+.PHONY: test test-unit test-cluster test-e2e lint ci
+test: ## All tests; the last line counts them
+	@.ci/count $(MAKE) --keep-going test-unit test-cluster test-e2e
+
+test-unit: ## Logic only: no cluster, seconds when warm
+	$(CARGO) test --workspace --exclude sconce-tests --no-fail-fast
+
+test-cluster: ## Controllers, admission and chart on control planes on loopback: no root, no Docker
+	$(CARGO) test --package sconce-tests --no-fail-fast
+
+# Compiled first: where the cluster is, there may be no way out to a registry.
+test-e2e: install ## Pods, volumes and traffic in the cluster
+	$(CARGO) test --package sconce-tests --features kind --test 'e2e_*' --no-run
+	$(cluster) exec -- $(CARGO) test --offline --package sconce-tests --features kind --test 'e2e_*' --no-fail-fast
+
+lint: ## Format, clippy, and cargo-deny where it is installed
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- --deny warnings
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny check bans licenses sources; \
+	else echo "cargo-deny is not installed, so licences and sources were not checked: cargo install --locked cargo-deny"; fi
+
+ci: ## What CI runs
+	.ci/run
+
+## Clusters
+
+.PHONY: cluster cluster-down kubectl images
+cluster: ## Bring the cluster up, or find it up
+	$(cluster) up
+
+cluster-down: ## Take the cluster down
+	$(cluster) down
+
+kubectl: ## Run kubectl against the cluster: make kubectl ARGS="get mtrain,mdep"
+	@$(cluster) kubectl $(ARGS)
+
+images: ## Compile the images of this tree and load them into the cluster
+	$(cluster) images
+
+## Generated files
+
+.PHONY: crds chart
+crds: ## After a change of the API: write crds/yaml, docs/api.md and what the chart has of it
+	$(CARGO) run --quiet --package sconce-crds --bin crdgen
+	$(CARGO) run --quiet --package sconce-crds --bin docgen
+	@$(MAKE) chart
+
+chart: ## After a change of the chart: write its copies of the CRDs and dist/
+	UPDATE=1 $(CARGO) test --quiet --package sconce-tests --test chart_renders
