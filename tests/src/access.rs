@@ -66,7 +66,7 @@ impl ControlPlane {
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect();
         let file = self.folder().join(format!("{name}.kubeconfig"));
-        let authority = self.folder().join("certs/apiserver.crt");
+        let authority = self.layout().authority();
         let config = render(self.url(), &authority.display().to_string(), identity);
         write_private(&file, &config.to_string()).map_err(Error::file("write", &file))?;
         Ok(file)

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::component::Component;
 use crate::kubeconfig::Identity;
+use crate::layout::Layout;
 use crate::{Error, Result, access, ports, tools};
 
 /// Far beyond the two seconds that a start takes: a machine may be busy with a build.
@@ -50,12 +51,10 @@ pub struct ControlPlane {
     // Before the folder: the processes end before their files go.
     running: Vec<(Part, Component)>,
     binaries: PathBuf,
-    api_port: u16,
-    etcd_ports: (u16, u16),
-    service_account_admission: bool,
+    layout: Layout,
     url: String,
     client: Option<Client>,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Builder {
@@ -83,16 +82,23 @@ impl Builder {
             .await
             .map_err(|error| Error::Unmet(format!("the build of Kubernetes was cut off: {error}")))??;
         let folder = tempfile::Builder::new().prefix("sconce-").tempdir();
-        let api_port = ports::free()?;
+        let folder = folder.map_err(Error::file("create", &std::env::temp_dir()))?;
+        let layout = Layout {
+            folder: folder.path().to_owned(),
+            api_port: ports::free()?,
+            etcd_client_port: ports::free()?,
+            etcd_peer_port: ports::free()?,
+            controller_manager: self.controller_manager,
+        };
+        let tokens = format!("{TOKEN},administrator,administrator,system:masters\n");
+        std::fs::write(layout.tokens(), tokens).map_err(Error::file("write", folder.path()))?;
         let mut control_plane = ControlPlane {
             running: Vec::new(),
             binaries,
-            api_port,
-            etcd_ports: (ports::free()?, ports::free()?),
-            service_account_admission: self.controller_manager,
-            url: format!("https://127.0.0.1:{api_port}"),
+            url: layout.url(),
+            layout,
             client: None,
-            folder: folder.map_err(Error::file("create", &std::env::temp_dir()))?,
+            _folder: folder,
         };
         control_plane.start(Part::Etcd)?;
         control_plane.start(Part::ApiServer)?;
@@ -134,7 +140,7 @@ impl ControlPlane {
     /// A kubeconfig with all rights, for programs.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
-        self.folder().join("administrator.kubeconfig")
+        self.layout.kubeconfig()
     }
 
     /// The API server's address, as in `https://127.0.0.1:20000`.
@@ -146,7 +152,7 @@ impl ControlPlane {
     /// The folder with the kubeconfigs and each component's log; gone with the control plane.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.layout.folder
     }
 
     /// The process of a part, where it runs.
@@ -183,17 +189,16 @@ impl ControlPlane {
         self.answers(&client, "/openapi/v2").await
     }
 
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     pub(crate) fn token(&self) -> &str {
         TOKEN
     }
 
     fn start(&mut self, part: Part) -> Result<()> {
-        let (name, arguments) = match part {
-            Part::Etcd => ("etcd", self.etcd()),
-            Part::ApiServer => ("kube-apiserver", self.api_server()?),
-            Part::ControllerManager => ("kube-controller-manager", self.controller_manager()),
-            Part::Scheduler => ("kube-scheduler", self.scheduler()),
-        };
+        let (name, arguments) = self.layout.command_line(part);
         let component = Component::start(&self.binaries, name, &arguments, self.folder())?;
         self.running.push((part, component));
         Ok(())
@@ -201,7 +206,7 @@ impl ControlPlane {
 
     async fn ready(&mut self) -> Result<()> {
         // The API server writes its certificate, then the key: with the key, both are there.
-        let key = self.folder().join("certs/apiserver.key");
+        let key = self.layout.key();
         let started = Instant::now();
         while !key.is_file() {
             self.check(started, "wrote no certificate")?;
@@ -244,88 +249,5 @@ impl ControlPlane {
                 "the API server was killed: restart it first".to_owned(),
             )),
         }
-    }
-}
-
-/// The command line of each part.
-impl ControlPlane {
-    fn etcd(&self) -> Vec<String> {
-        let (client, peer) = self.etcd_ports;
-        let (client, peer) = (
-            format!("http://127.0.0.1:{client}"),
-            format!("http://127.0.0.1:{peer}"),
-        );
-        vec![
-            format!("--data-dir={}", self.folder().join("etcd").display()),
-            format!("--listen-client-urls={client}"),
-            format!("--advertise-client-urls={client}"),
-            format!("--listen-peer-urls={peer}"),
-            format!("--initial-advertise-peer-urls={peer}"),
-            format!("--initial-cluster=default={peer}"),
-            // The data is thrown away: it has to survive a crash of etcd, not of the machine.
-            "--unsafe-no-fsync".to_owned(),
-            "--log-level=warn".to_owned(),
-        ]
-    }
-
-    fn api_server(&self) -> Result<Vec<String>> {
-        let tokens = self.folder().join("tokens.csv");
-        std::fs::write(
-            &tokens,
-            format!("{TOKEN},administrator,administrator,system:masters\n"),
-        )
-        .map_err(Error::file("write", &tokens))?;
-        let certificates = self.folder().join("certs");
-        // The API server signs service accounts' tokens with the key that it makes for itself.
-        let key = certificates.join("apiserver.key");
-        let mut arguments = vec![
-            format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_ports.0),
-            "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", self.api_port),
-            format!("--cert-dir={}", certificates.display()),
-            // The `kubernetes` service would have to point at a loopback address, which is refused.
-            "--endpoint-reconciler-type=none".to_owned(),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-            "--authorization-mode=Node,RBAC".to_owned(),
-            format!("--token-auth-file={}", tokens.display()),
-            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            format!("--service-account-signing-key-file={}", key.display()),
-            format!("--service-account-key-file={}", key.display()),
-            "--allow-privileged=true".to_owned(),
-        ];
-        // It taints a new node until the node lifecycle controller finds it ready; that one is off.
-        let mut disabled = "--disable-admission-plugins=TaintNodesByCondition".to_owned();
-        if !self.service_account_admission {
-            // Nobody makes a namespace's service account, and without one no pod is admitted.
-            disabled.push_str(",ServiceAccount");
-        }
-        arguments.push(disabled);
-        Ok(arguments)
-    }
-
-    fn controller_manager(&self) -> Vec<String> {
-        let certificates = self.folder().join("certs");
-        vec![
-            format!("--kubeconfig={}", self.kubeconfig().display()),
-            format!(
-                "--service-account-private-key-file={}",
-                certificates.join("apiserver.key").display()
-            ),
-            format!("--root-ca-file={}", certificates.join("apiserver.crt").display()),
-            "--use-service-account-credentials=true".to_owned(),
-            // A node that is only an object has no heartbeat: it would be called dead after 50 s.
-            "--controllers=*,-node-lifecycle-controller".to_owned(),
-            "--leader-elect=false".to_owned(),
-            "--secure-port=0".to_owned(),
-        ]
-    }
-
-    fn scheduler(&self) -> Vec<String> {
-        vec![
-            format!("--kubeconfig={}", self.kubeconfig().display()),
-            "--leader-elect=false".to_owned(),
-            "--secure-port=0".to_owned(),
-        ]
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -15,23 +15,12 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::json;
 
 use crate::process::{self, say};
-use crate::{Error, Result, cache, packages, tools};
+use crate::{Error, Result, cache, leftovers, packages, tools};
 
 /// Sockets and mounts; short, because a socket's path has at most 107 bytes (unix(7)).
 const RUN: &str = "/run/sconce";
 /// CAP_SYS_RESOURCE's number (capabilities(7), linux/capability.h).
 const SYS_RESOURCE: u32 = 24;
-/// What dockerd and its containerd make in fixed places whatever their configuration says; removed
-/// when empty.
-const FIXED_FOLDERS: [&str; 7] = [
-    "/run/docker/plugins",
-    "/run/docker",
-    "/run/containerd/s",
-    "/run/containerd",
-    "/opt/containerd/bin",
-    "/opt/containerd/lib",
-    "/opt/containerd",
-];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The private daemon, running or not.
@@ -227,53 +216,12 @@ impl Daemon {
 
     /// Removes mounts, namespace, cgroups and files of a daemon that has ended.
     fn clean(&self) -> Result<()> {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-        for mount in mounts_under(&mounts, &[&self.run, &self.data]) {
-            process::output(Command::new("umount").arg("--lazy").arg(mount))?;
-        }
-        remove_empty_groups(Path::new("/sys/fs/cgroup"));
-        for folder in FIXED_FOLDERS {
-            // One that is in use, or was never made, is not to be removed.
-            let _ = fs::remove_dir(folder);
-        }
+        leftovers::remove(&[&self.run, &self.data])?;
         if self.run.exists() {
             fs::remove_dir_all(&self.run).map_err(Error::file("remove", &self.run))?;
         }
         Ok(())
     }
-}
-
-/// Removes the groups called `docker` of each cgroup v1 hierarchy, or of v2: rmdir refuses one
-/// that is in use, by another daemon for instance.
-fn remove_empty_groups(root: &Path) {
-    let hierarchies = fs::read_dir(root)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|item| item.path());
-    for group in hierarchies
-        .chain([root.to_owned()])
-        .map(|hierarchy| hierarchy.join("docker"))
-    {
-        for inner in fs::read_dir(&group).into_iter().flatten().flatten() {
-            // Files are no folders and stay; so does a group in use.
-            let _ = fs::remove_dir(inner.path());
-        }
-        let _ = fs::remove_dir(group);
-    }
-}
-
-/// The mount points below one of the folders, the deepest first.
-fn mounts_under(mounts: &str, folders: &[&Path]) -> Vec<PathBuf> {
-    let points = mounts
-        .lines()
-        .filter_map(|line| line.split(' ').nth(1))
-        .map(PathBuf::from);
-    let mut found: Vec<PathBuf> = points
-        .filter(|point| folders.iter().any(|folder| point.starts_with(folder)))
-        .collect();
-    found.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
-    found
 }
 
 fn has_capability(number: u32) -> bool {
@@ -298,18 +246,5 @@ mod tests {
         let with = effective_capabilities("CapEff:\t000001ffffffffff\n");
         assert_eq!((without >> SYS_RESOURCE & 1, with >> SYS_RESOURCE & 1), (0, 1));
         assert_eq!(effective_capabilities(""), 0);
-    }
-
-    #[test]
-    fn inner_mounts_go_first() {
-        let mounts = "overlay /run/sconce/exec overlay rw 0 0\nnsfs /run/sconce/exec/netns/1 nsfs rw 0 0\nx /run/sconces y";
-        let found = mounts_under(mounts, &[Path::new("/run/sconce")]);
-        assert_eq!(
-            found,
-            [
-                Path::new("/run/sconce/exec/netns/1"),
-                Path::new("/run/sconce/exec")
-            ]
-        );
     }
 }

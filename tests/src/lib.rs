@@ -30,6 +30,8 @@ pub mod error;
 pub mod images;
 pub mod kind;
 pub mod kubeconfig;
+mod layout;
+mod leftovers;
 mod network;
 pub mod node;
 pub mod node_image;
