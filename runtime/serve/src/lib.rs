@@ -1,1 +1,33 @@
-//! The server: protocols, batching, probes, drain.
+//! The server: one model, several protocols, probes, drain.
+//!
+//! ```text
+//!   options ─► life ─► load ─► Served (model, columns) ──────────────┐
+//!               │                                                    │
+//!   client ─► listen ─► http ─► protocols ─► find                    │
+//!                        │        (one file each)                    │
+//!                        ├─► body        limits of size, time, memory│
+//!                        ├─► admission   slot, queue or 429          │
+//!                        └─► protocols ─► parse ─► Question ─► answer┘
+//!   kubelet, scaler, Prometheus ─► listen ─► observe ─► probes, load, metrics
+//! ```
+//!
+//! Read [`http`] first: the way of a request.
+
+#![forbid(unsafe_code)]
+
+pub mod admission;
+pub mod body;
+pub mod http;
+pub mod life;
+pub mod listen;
+pub mod load;
+pub mod metrics;
+pub mod observe;
+pub mod options;
+pub mod parse;
+pub mod protocols;
+pub mod refusal;
+pub mod reply;
+pub mod served;
+pub mod server;
+pub mod stall;

@@ -1,0 +1,116 @@
+//! Reading a request's body within limits of size, time and memory.
+//!
+//! The memory for all bodies together is bounded: each may hold a little freely, which the cap on connections
+//! bounds, and takes what is above from a common budget as the bytes arrive. So a client that claims much and
+//! sends little, or sends slowly, keeps nothing from the others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use crate::refusal::Refusal;
+
+/// Bytes of a body that are not taken from the budget.
+const FREE: usize = 64 << 10;
+/// How many bodies of the largest size the budget holds.
+const LARGE_BODIES: usize = 2;
+/// How long the rest of a refused body is read and thrown away, so that the client sees the answer.
+const DISCARD: Duration = Duration::from_secs(2);
+
+/// Limits on bodies.
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    limit: usize,
+    timeout: Duration,
+    /// In KiB.
+    budget: Arc<Semaphore>,
+}
+
+/// A body, whole.
+#[derive(Debug)]
+pub struct Body {
+    /// The bytes.
+    pub bytes: Bytes,
+    _budget: Option<OwnedSemaphorePermit>,
+}
+
+impl Bodies {
+    /// At most `limit` bytes within `timeout` each.
+    pub fn new(limit: usize, timeout: Duration) -> Self {
+        let kib = (LARGE_BODIES * (limit / 1024 + 1)).min(Semaphore::MAX_PERMITS);
+        Bodies { limit, timeout, budget: Arc::new(Semaphore::new(kib)) }
+    }
+
+    /// Reads a body.
+    pub async fn read(&self, mut body: Incoming) -> Result<Body, Refusal> {
+        let read = self.collect(&mut body).await;
+        if matches!(&read, Err(refusal) if refusal.status == StatusCode::PAYLOAD_TOO_LARGE) {
+            tokio::spawn(tokio::time::timeout(DISCARD, async move {
+                while let Some(Ok(_)) = body.frame().await {}
+            }));
+        }
+        read
+    }
+
+    async fn collect(&self, body: &mut Incoming) -> Result<Body, Refusal> {
+        let claimed = body.size_hint().lower();
+        if claimed > self.limit as u64 {
+            return Err(self.too_large());
+        }
+        let deadline = Instant::now() + self.timeout;
+        let mut bytes = Vec::new();
+        let mut budget: Option<OwnedSemaphorePermit> = None;
+        loop {
+            let Ok(frame) = timeout_at(deadline, body.frame()).await else {
+                let sentence = format!("the body did not arrive within {} s", self.timeout.as_secs_f64());
+                return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, sentence));
+            };
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|error| {
+                Refusal::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))
+            })?;
+            let Ok(chunk) = frame.into_data() else { continue };
+            // The usual small body is one chunk, which need not be copied.
+            if bytes.is_empty() && chunk.len() as u64 == claimed && chunk.len() <= FREE {
+                return Ok(Body { bytes: chunk, _budget: None });
+            }
+            if bytes.len() + chunk.len() > self.limit {
+                return Err(self.too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+            self.pay(&mut budget, bytes.len())?;
+        }
+        Ok(Body { bytes: bytes.into(), _budget: budget })
+    }
+
+    /// Takes from the budget what so many bytes need and the body does not hold yet.
+    fn pay(&self, budget: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Refusal> {
+        let due = bytes.saturating_sub(FREE).div_ceil(1024);
+        let paid = budget.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = u32::try_from(due.saturating_sub(paid)).unwrap_or(u32::MAX);
+        if more == 0 {
+            return Ok(());
+        }
+        let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(more) else {
+            let sentence = "too many large bodies arrive at once: try again in a second";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence));
+        };
+        match budget {
+            Some(held) => held.merge(permit),
+            None => *budget = Some(permit),
+        }
+        Ok(())
+    }
+
+    fn too_large(&self) -> Refusal {
+        let sentence =
+            format!("the body is larger than {} bytes: send fewer rows per request", self.limit);
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence)
+    }
+}

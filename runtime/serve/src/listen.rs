@@ -1,0 +1,145 @@
+//! Accepting connections, within limits, until told to stop.
+//!
+//! Ending without breaking a request takes four steps. While the server drains, every answer says that the
+//! connection closes, so clients move on by themselves. Then [`Listener::stop`] takes what the kernel has
+//! accepted already and closes the port; gives new connections a moment to bring their request; and asks
+//! every connection to close after the request that it is in.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::reply::Reply;
+use crate::stall::Stall;
+
+/// Most bytes of a request's header.
+const HEADER_LIMIT: usize = 64 << 10;
+/// How long a client may not take what is sent to it.
+const STALL: Duration = Duration::from_secs(30);
+/// How long a connection that was accepted last may take to bring its request.
+const LINGER: Duration = Duration::from_millis(250);
+/// Pause after an error that is not the client's, such as too many open files.
+const ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+/// Limits of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; more wait in the kernel's queue.
+    pub connections: usize,
+    /// How long a request's header may take to arrive; a connection that is idle for so long is closed.
+    pub header_timeout: Duration,
+}
+
+/// A port being served.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    accepting: JoinHandle<GracefulShutdown>,
+}
+
+impl Listener {
+    /// Serves a port.
+    pub fn start<H, F>(listener: TcpListener, limits: Limits, handler: H) -> std::io::Result<Self>
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Reply> + Send + 'static,
+    {
+        let address = listener.local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let accepting = tokio::spawn(accept(listener, limits, handler, stopped));
+        Ok(Listener { address, stop, accepting })
+    }
+
+    /// Closes the port and waits until every request is answered, or for `patience`. Whether all were.
+    pub async fn stop(self, patience: Duration) -> bool {
+        let _ = self.stop.send(true);
+        let finished = async {
+            let Ok(connections) = self.accepting.await else { return };
+            tokio::time::sleep(LINGER).await;
+            connections.shutdown().await;
+        };
+        timeout(patience, finished).await.is_ok()
+    }
+}
+
+async fn accept<H, F>(
+    listener: TcpListener,
+    limits: Limits,
+    handler: H,
+    mut stopped: watch::Receiver<bool>,
+) -> GracefulShutdown
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            accepted = next(&listener, &room) => accepted,
+        };
+        if let Some((stream, permit)) = accepted {
+            tokio::spawn(serve(stream, limits, handler.clone(), connections.watcher(), permit));
+        }
+    }
+    // For their clients these connections are established, so they are served like the others.
+    while let Ok(Some((stream, permit))) = timeout(Duration::from_millis(10), next(&listener, &room)).await {
+        tokio::spawn(serve(stream, limits, handler.clone(), connections.watcher(), permit));
+    }
+    connections
+}
+
+/// The next connection, once there is room for one.
+async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, permit)),
+        Err(error) => {
+            tracing::info!(%error, "a connection could not be accepted");
+            tokio::time::sleep(ERROR_PAUSE).await;
+            None
+        }
+    }
+}
+
+async fn serve<H, F>(
+    stream: TcpStream,
+    limits: Limits,
+    handler: H,
+    watcher: Watcher,
+    _permit: OwnedSemaphorePermit,
+) where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Reply> + Send + 'static,
+{
+    // Answers are written at once, so there is nothing to gather.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let reply = handler(request);
+        async move { Ok::<_, std::convert::Infallible>(reply.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(HEADER_LIMIT)
+        .serve_connection(TokioIo::new(Stall::new(stream, STALL)), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

@@ -1,0 +1,40 @@
+//! The port for probes, metrics and load: never behind the queue, never behind the model.
+
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use sconce_contract::progress::LOAD_PATH;
+
+use crate::refusal::Refusal;
+use crate::reply::{self, Reply};
+use crate::server::Server;
+
+/// Answers one request.
+pub fn handle(server: &Server, request: &Request<Incoming>) -> Reply {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return reply::refused(&Refusal::method("GET, HEAD"));
+    }
+    let load = server.admission.snapshot();
+    match request.uri().path() {
+        "/livez" => plain(StatusCode::OK, "alive\n".into()),
+        "/readyz" => match server.unready() {
+            None => plain(StatusCode::OK, "ready\n".into()),
+            Some(reason) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+        },
+        "/metrics" => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            reply::typed(StatusCode::OK, kind, server.metrics.text(load))
+        }
+        LOAD_PATH => match serde_json::to_vec(&load) {
+            Ok(json) => reply::written(json),
+            Err(error) => reply::refused(&crate::served::internal(&error.to_string())),
+        },
+        _ => {
+            let sentence = format!("there is /livez, /readyz, /metrics and {LOAD_PATH} here");
+            reply::refused(&Refusal::not_found(sentence))
+        }
+    }
+}
+
+fn plain(status: StatusCode, text: String) -> Reply {
+    reply::typed(status, "text/plain; charset=utf-8", text)
+}

@@ -1,0 +1,215 @@
+//! Rows of numbers in the order of the model's features.
+
+use std::collections::HashMap;
+
+use http::StatusCode;
+
+use super::{listed, quoted};
+use crate::refusal::Refusal;
+
+/// Most values in one request: 64 MiB of F32, which a body of the largest size reaches with 4 bytes per value.
+pub const MAX_VALUES: usize = 16 << 20;
+
+/// Name of the input that takes whole rows.
+pub const INPUT: &str = "input";
+
+/// Values `[rows, features]`, row-major.
+#[derive(Debug, PartialEq)]
+pub struct Table {
+    /// The values.
+    pub values: Vec<f32>,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+/// The model's columns, by name.
+#[derive(Debug)]
+pub struct Columns {
+    names: Vec<String>,
+    index: HashMap<String, usize>,
+}
+
+/// A tensor of a request: its name, its shape and its values, row-major.
+#[derive(Debug)]
+pub struct Named {
+    /// Name of the input.
+    pub name: String,
+    /// Length of each dimension.
+    pub shape: Vec<usize>,
+    /// The values.
+    pub values: Vec<f32>,
+}
+
+impl Columns {
+    /// Columns in the order of the model's inputs.
+    pub fn new(names: Vec<String>) -> Self {
+        let index = names.iter().cloned().enumerate().map(|(i, name)| (name, i)).collect();
+        Columns { names, index }
+    }
+
+    /// Number of columns.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is none; a model has at least one.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Name of a column.
+    pub fn name(&self, index: usize) -> &str {
+        self.names.get(index).map_or("?", String::as_str)
+    }
+
+    /// Place of a column.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+
+    /// The names, for messages.
+    pub fn list(&self) -> String {
+        listed(self.names.iter().map(String::as_str))
+    }
+
+    /// One table from either the one tensor `input` `[rows, features]` or one tensor `[rows]` or `[rows, 1]`
+    /// for each column.
+    pub fn assemble(&self, mut tensors: Vec<Named>) -> Result<Table, Refusal> {
+        if tensors.len() == 1 && tensors[0].name == INPUT && self.index(INPUT).is_none_or(|_| self.len() > 1) {
+            return self.whole(tensors.remove(0));
+        }
+        let mut columns: Vec<Option<Named>> = self.names.iter().map(|_| None).collect();
+        for tensor in tensors {
+            let Some(place) = self.index(&tensor.name) else {
+                return Err(refuse(format!(
+                    "there is no input {}: send either {INPUT:?} with whole rows, or each of the columns {}",
+                    quoted(&tensor.name),
+                    self.list()
+                )));
+            };
+            if columns[place].is_some() {
+                return Err(refuse(format!("the input {} is given twice", quoted(&tensor.name))));
+            }
+            columns[place] = Some(tensor);
+        }
+        self.interleave(columns)
+    }
+
+    fn whole(&self, tensor: Named) -> Result<Table, Refusal> {
+        match tensor.shape[..] {
+            [rows, columns] if columns == self.len() => filled(Table { values: tensor.values, rows }),
+            _ => Err(refuse(format!(
+                "the input {INPUT:?} has shape {:?}, but the model takes [-1, {}]: {}",
+                tensor.shape,
+                self.len(),
+                self.list()
+            ))),
+        }
+    }
+
+    fn interleave(&self, columns: Vec<Option<Named>>) -> Result<Table, Refusal> {
+        let mut table: Option<Table> = None;
+        let count = self.len();
+        for (place, column) in columns.into_iter().enumerate() {
+            let Some(column) = column else {
+                return Err(refuse(format!(
+                    "the input for the column {} is missing: send either {INPUT:?} with whole rows, or each of \
+                     the columns {}",
+                    quoted(self.name(place)),
+                    self.list()
+                )));
+            };
+            let rows = match column.shape[..] {
+                [rows] | [rows, 1] => rows,
+                _ => {
+                    return Err(refuse(format!(
+                        "the input {} has shape {:?}, but a column has [-1] or [-1, 1]",
+                        quoted(&column.name),
+                        column.shape
+                    )));
+                }
+            };
+            if rows.saturating_mul(count) > MAX_VALUES {
+                return Err(too_many());
+            }
+            let table = table.get_or_insert_with(|| Table { values: vec![0.0; rows * count], rows });
+            if rows != table.rows {
+                return Err(refuse(format!(
+                    "the input {} has {rows} rows, but {} has {}",
+                    quoted(&column.name),
+                    quoted(self.name(0)),
+                    table.rows
+                )));
+            }
+            for (row, value) in column.values.into_iter().take(rows).enumerate() {
+                table.values[row * count + place] = value;
+            }
+        }
+        filled(table.unwrap_or(Table { values: Vec::new(), rows: 0 }))
+    }
+}
+
+/// The table, unless it has no row.
+pub fn filled(table: Table) -> Result<Table, Refusal> {
+    if table.rows == 0 { Err(refuse("there is no row to predict: send at least one".to_owned())) } else { Ok(table) }
+}
+
+/// That a request is too large.
+pub fn too_many() -> Refusal {
+    Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("the request holds more than {MAX_VALUES} values: send fewer rows per request"),
+    )
+}
+
+fn refuse(sentence: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str, shape: &[usize], values: &[f32]) -> Named {
+        Named { name: name.into(), shape: shape.to_vec(), values: values.to_vec() }
+    }
+
+    #[test]
+    fn rows_and_columns_give_the_same_table() {
+        let columns = Columns::new(vec!["a".into(), "b".into()]);
+        let table = Table { values: vec![1.0, 2.0, 3.0, 4.0], rows: 2 };
+        assert_eq!(columns.assemble(vec![named("input", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]).unwrap(), table);
+        let by_column = vec![named("b", &[2, 1], &[2.0, 4.0]), named("a", &[2], &[1.0, 3.0])];
+        assert_eq!(columns.assemble(by_column).unwrap(), table);
+    }
+
+    #[test]
+    fn a_column_may_be_called_input() {
+        let one = Columns::new(vec!["input".into()]);
+        assert_eq!(one.assemble(vec![named("input", &[2], &[1.0, 2.0])]).unwrap().rows, 2);
+        assert_eq!(one.assemble(vec![named("input", &[2, 1], &[1.0, 2.0])]).unwrap().rows, 2);
+        let two = Columns::new(vec!["input".into(), "b".into()]);
+        assert_eq!(two.assemble(vec![named("input", &[1, 2], &[1.0, 2.0])]).unwrap().rows, 1);
+        let both = vec![named("input", &[1], &[1.0]), named("b", &[1], &[2.0])];
+        assert_eq!(two.assemble(both).unwrap().values, [1.0, 2.0]);
+    }
+
+    #[test]
+    fn wrong_tensors_are_refused_with_the_alternatives() {
+        let columns = Columns::new(vec!["a".into(), "b".into()]);
+        for (tensors, says) in [
+            (vec![named("c", &[1], &[1.0])], "there is no input \"c\": send either \"input\""),
+            (vec![named("a", &[1], &[1.0])], "the column \"b\" is missing"),
+            (vec![named("a", &[1], &[1.0]), named("a", &[1], &[1.0])], "\"a\" is given twice"),
+            (vec![named("a", &[1], &[1.0]), named("b", &[2], &[1.0, 2.0])], "\"b\" has 2 rows, but \"a\" has 1"),
+            (vec![named("a", &[1, 2], &[1.0, 2.0]), named("b", &[1], &[1.0])], "a column has [-1] or [-1, 1]"),
+            (vec![named("input", &[2], &[1.0, 2.0])], "has shape [2], but the model takes [-1, 2]"),
+            (vec![named("input", &[1, 3], &[1.0, 2.0, 3.0])], "has shape [1, 3], but the model takes [-1, 2]"),
+            (vec![named("input", &[0, 2], &[])], "there is no row"),
+            (vec![], "the column \"a\" is missing"),
+        ] {
+            let refusal = columns.assemble(tensors).unwrap_err();
+            assert!(refusal.sentence.contains(says), "{}", refusal.sentence);
+        }
+    }
+}

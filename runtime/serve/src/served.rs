@@ -1,0 +1,132 @@
+//! The model that is served, and what it takes to answer a question about it.
+
+use http::StatusCode;
+use sconce_contract::{Failure, FailureClass, Warmup};
+use sconce_model::Model;
+use serde::de::DeserializeSeed;
+use serde_json::Value;
+
+use crate::parse::rows::Rows;
+use crate::parse::table::{Columns, Table};
+use crate::refusal::Refusal;
+
+/// Most values in an answer: about 50 MB of JSON.
+const MAX_OUTPUTS: usize = 4 << 20;
+/// Most rows of a warm-up.
+const MAX_WARMUP: usize = 64;
+/// A body up to this size whose rows cost no more than so many multiplications is computed where it was read:
+/// handing it to another thread would take longer than the few hundred microseconds of work.
+const SMALL_BODY: usize = 16 << 10;
+const SMALL_WORK: usize = 4 << 20;
+
+/// Under which name and version the model is served.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// Name of the model.
+    pub name: String,
+    /// Its version.
+    pub revision: String,
+}
+
+/// A loaded model.
+#[derive(Debug)]
+pub struct Served {
+    /// Its names.
+    pub names: Names,
+    /// The model.
+    pub model: Model,
+    /// Its columns.
+    pub columns: Columns,
+}
+
+/// A parsed request.
+pub struct Question {
+    /// The rows.
+    pub table: Table,
+    /// Writes the answer, given the outputs `[rows, outputs]`, all of them finite.
+    pub answer: Box<dyn FnOnce(&Served, &[f32]) -> Result<Vec<u8>, serde_json::Error> + Send>,
+}
+
+impl Served {
+    /// A model under its names.
+    pub fn new(names: Names, model: Model) -> Self {
+        let columns = Columns::new(model.features().iter().map(|feature| feature.name.clone()).collect());
+        Served { names, model, columns }
+    }
+
+    /// Whether a body of this size is cheap enough to be computed where it was read.
+    pub fn is_small(&self, body: usize) -> bool {
+        // A value takes at least two bytes of JSON.
+        let rows = body / 2 / self.columns.len().max(1) + 1;
+        body <= SMALL_BODY && rows.saturating_mul(self.model.parameters()) <= SMALL_WORK
+    }
+
+    /// The answer to a question; nothing where `gone` says that nobody waits for it any more.
+    pub fn answer(&self, question: Question, gone: impl Fn() -> bool) -> Result<Option<Vec<u8>>, Refusal> {
+        let Question { table, answer } = question;
+        let outputs = self.model.outputs();
+        if table.rows.saturating_mul(outputs) > MAX_OUTPUTS {
+            return Err(Refusal::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "{} rows with {outputs} outputs each are too many for one answer: send at most {} rows",
+                    table.rows,
+                    MAX_OUTPUTS / outputs
+                ),
+            ));
+        }
+        let mut predicted = Vec::with_capacity(table.rows * outputs);
+        let step = self.model.rows_per_step();
+        for rows in table.values.chunks(step * self.columns.len()) {
+            if gone() {
+                return Ok(None);
+            }
+            let batch = rows.len() / self.columns.len();
+            let outputs = self.model.predict(rows, batch).map_err(|error| internal(&error.to_string()))?;
+            predicted.extend(outputs);
+        }
+        if let Some(place) = predicted.iter().position(|value| !value.is_finite()) {
+            return Err(Refusal::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!("the prediction for row {} is not a finite number: its values are too large", place / outputs),
+            ));
+        }
+        answer(self, &predicted).map(Some).map_err(|error| internal(&error.to_string()))
+    }
+
+    /// Answers the sample request, or one row of the features' means.
+    pub fn warm_up(&self, warmup: Option<&Warmup>) -> Result<(), Failure> {
+        let table = match warmup {
+            Some(warmup) if !(1..=MAX_WARMUP).contains(&warmup.rows.len()) => {
+                let count = warmup.rows.len();
+                let sentence = format!("warmup.rows has {count} rows: give 1 to {MAX_WARMUP}");
+                return Err(Failure::bad_input("warmup", sentence));
+            }
+            Some(warmup) => {
+                let seed = Rows { name: "warmup.rows", columns: &self.columns };
+                seed.deserialize(Value::Array(warmup.rows.clone()))
+                    .map_err(|error| Failure::bad_input("warmup", error.to_string()))?
+            }
+            None => Table {
+                values: self.model.features().iter().map(|feature| feature.mean as f32).collect(),
+                rows: 1,
+            },
+        };
+        let question = Question { table, answer: Box::new(|_, _| Ok(Vec::new())) };
+        match self.answer(question, || false) {
+            Ok(_) => Ok(()),
+            Err(refusal) if refusal.status.is_client_error() && warmup.is_some() => {
+                Err(Failure::bad_input("warmup", refusal.sentence))
+            }
+            Err(refusal) => {
+                let sentence = format!("the model does not answer the warm-up: {}", refusal.sentence);
+                Err(Failure::new(FailureClass::Internal, sentence))
+            }
+        }
+    }
+}
+
+/// A defect of ours, which the log shows.
+pub fn internal(sentence: &str) -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the server failed: {sentence}"))
+}

@@ -1,0 +1,276 @@
+//! A small model on disk, a real server process, and a client that speaks HTTP by hand.
+#![allow(dead_code, reason = "each file of tests uses another part")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Tensor};
+use sconce_contract::{
+    Activation, Feature, FileDigest, Layer, Mount, Network, Preprocess, Target,
+};
+use sconce_model::{Draft, save};
+use sconce_store::Store;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A model with features `radius` (mean 10, scale 2) and `texture` (mean 5, scale 1). Binary: the sigmoid of
+/// `radius − texture`, classes benign and malignant. Otherwise three classes by softmax.
+pub fn draft(binary: bool) -> Draft {
+    let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+    let feature = |name: &str, mean, scale| Feature { name: name.into(), mean, scale };
+    let (units, last, weight, classes) = if binary {
+        (1, Activation::Sigmoid, &[1.0, -1.0][..], &["benign", "malignant"][..])
+    } else {
+        (3, Activation::Softmax, &[1.0, 0.0, -1.0, 0.0, 1.0, -1.0][..], &["a", "b", "c"][..])
+    };
+    Draft {
+        name: "tumour".into(),
+        run: "run".into(),
+        network: Network { layers: vec![Layer::dense(units, last)] },
+        weights: BTreeMap::from([
+            ("layers.0.weight".into(), tensor(weight, &[2, units as usize])),
+            ("layers.0.bias".into(), tensor(&vec![0.0; units as usize], &[units as usize])),
+        ]),
+        preprocess: Preprocess {
+            features: vec![feature("radius", 10.0, 2.0), feature("texture", 5.0, 1.0)],
+            target: Target {
+                name: "diagnosis".into(),
+                classes: Some(classes.iter().map(ToString::to_string).collect()),
+            },
+        },
+        metrics: vec![],
+        data: FileDigest::of(b"data"),
+        rows: 100,
+        seed: 42,
+        trainer: "0.1.0".into(),
+    }
+}
+
+/// A folder with a model in it and a plan that serves it.
+pub struct Fixture {
+    pub folder: TempDir,
+    pub plan: Value,
+    /// Of the artifact.
+    pub path: PathBuf,
+}
+
+impl Fixture {
+    pub fn new(draft: Draft) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Mount { uri: "pvc://models".into(), path: folder.path().to_owned() };
+        let store = Store::new(vec![mount.clone()]);
+        let (_, artifact) = save(&store, "pvc://models/tumour", draft).unwrap();
+        let path = folder.path().join("tumour").join(artifact.digest.trim_start_matches("sha256:"));
+        let plan = json!({
+            "name": "tumour", "revision": "r1", "model": artifact.uri, "digest": artifact.digest,
+            "mounts": [mount],
+        });
+        Fixture { folder, plan, path }
+    }
+
+    pub fn report(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.folder.path().join("report")).unwrap()).unwrap()
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let plan = self.folder.path().join("plan.json");
+        std::fs::write(&plan, self.plan.to_string()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sconce-server"));
+        command
+            .args(["--listen", "127.0.0.1:0", "--observe", "127.0.0.1:0", "--drain-delay", "0s"])
+            .arg("--plan")
+            .arg(plan)
+            .arg("--report")
+            .arg(self.folder.path().join("report"))
+            .args(arguments)
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts a server and waits until it is ready.
+    pub fn serve(&self, arguments: &[&str]) -> Server {
+        let server = self.start(arguments);
+        server.wait_ready();
+        server
+    }
+
+    /// Starts a server that may not become ready.
+    pub fn start(&self, arguments: &[&str]) -> Server {
+        let mut child = self.command(arguments).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening: Value = loop {
+            let line = lines.next().expect("the server ended").unwrap();
+            let line: Value = serde_json::from_str(&line).expect(&line);
+            if line["message"] == "listening" {
+                break line;
+            }
+        };
+        std::thread::spawn(move || lines.for_each(|line| eprintln!("{}", line.unwrap_or_default())));
+        let address = |name: &str| listening[name].as_str().unwrap().to_owned();
+        Server { child, http: address("http"), observe: address("observe") }
+    }
+
+    /// Runs a server that is expected to end by itself.
+    pub fn fails(&self, arguments: &[&str]) -> (i32, Value) {
+        let output = self.command(arguments).output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+        (output.status.code().unwrap(), self.report())
+    }
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    pub child: Child,
+    pub http: String,
+    pub observe: String,
+}
+
+impl Server {
+    pub fn wait_ready(&self) {
+        let start = Instant::now();
+        while self.probe("/readyz").status != 200 {
+            assert!(start.elapsed() < Duration::from_secs(20), "the server is not ready");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::to(&self.http)
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.connect().send("GET", path, &[], b"")
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Reply {
+        self.connect().post(path, body.to_string().as_bytes())
+    }
+
+    pub fn probe(&self, path: &str) -> Reply {
+        Client::to(&self.observe).send("GET", path, &[], b"")
+    }
+
+    pub fn load(&self) -> Value {
+        self.probe("/v1/load").json()
+    }
+
+    pub fn terminate(&self) {
+        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+    }
+
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(start.elapsed() < patience, "the server does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One keep-alive connection.
+pub struct Client {
+    pub stream: BufReader<TcpStream>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {}", self.text())).to_owned()
+    }
+}
+
+impl Client {
+    pub fn to(address: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream: BufReader::new(stream) }
+    }
+
+    pub fn post(&mut self, path: &str, body: &[u8]) -> Reply {
+        self.send("POST", path, &[("Content-Type", "application/json")], body)
+    }
+
+    pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        self.try_send(method, path, headers, body).unwrap()
+    }
+
+    pub fn try_send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<Reply> {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut bytes = format!("{head}\r\n").into_bytes();
+        bytes.extend(body);
+        // A server may answer and close before it has read everything.
+        let written = self.stream.get_mut().write_all(&bytes);
+        self.read(method == "HEAD").or_else(|error| written.and(Err(error)))
+    }
+
+    /// Writes bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// Reads an answer with a Content-Length.
+    pub fn read(&mut self, head: bool) -> std::io::Result<Reply> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| std::io::Error::other(format!("no answer: {line:?}")))?;
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; if head { 0 } else { length }];
+        self.stream.read_exact(&mut body)?;
+        Ok(Reply { status, headers, body })
+    }
+}
