@@ -100,6 +100,15 @@ fn root_from(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
         })
 }
 
+/// The entry's folder, where it has been built.
+///
+/// # Errors
+/// When the cache has no place.
+pub fn find(key: &Key) -> Result<Option<PathBuf>> {
+    let published = published_in(&root()?, key);
+    Ok(published.is_dir().then_some(published))
+}
+
 /// The entry's folder; `build` fills a new one when there is none yet.
 ///
 /// # Errors
@@ -109,7 +118,7 @@ pub fn entry(key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathB
 }
 
 fn entry_in(root: &Path, key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let published = root.join(format!("{}-{}", key.name, key.digest()));
+    let published = published_in(root, key);
     if published.is_dir() {
         return Ok(published);
     }
@@ -127,6 +136,10 @@ fn entry_in(root: &Path, key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> 
     build(&unfinished)?;
     fs::rename(&unfinished, &published).map_err(Error::file("publish", &published))?;
     Ok(published)
+}
+
+fn published_in(root: &Path, key: &Key) -> PathBuf {
+    root.join(format!("{}-{}", key.name, key.digest()))
 }
 
 /// Holds the lock of that name until the returned file is dropped, or the process ends.

@@ -55,7 +55,7 @@ impl Docker {
         process::run(
             label,
             self.command("docker")
-                .args(["build", "--quiet"])
+                .args(["build", "--quiet", "--force-rm"])
                 .args(arguments)
                 .arg(context),
         )

@@ -29,14 +29,13 @@ impl Kind {
     /// # Errors
     /// When a step fails; the next `up` or `down` takes it from there.
     pub fn up(workers: usize) -> Result<Self> {
-        tools::prepare()?;
         let _lock = cache::lock("cluster")?;
         let started = Instant::now();
         let kind = Self {
             docker: Docker::find_or_start()?,
         };
-        place_tools()?;
         if kind.is_ready()? {
+            place_tools()?;
             say("the cluster is up");
             return Ok(kind);
         }
@@ -136,7 +135,7 @@ impl Kind {
         if !kubeconfig()?.is_file() {
             return Ok(false);
         }
-        let kubectl = tools::kubernetes()?.join("kubectl");
+        let kubectl = tools::kubectl()?;
         let mut kubectl = self.command(&kubectl.to_string_lossy())?;
         kubectl.args(["get", "--raw", "/readyz", "--request-timeout=5s"]);
         Ok(process::succeeds(&mut kubectl))
@@ -162,11 +161,12 @@ impl Kind {
 
     fn create(&self, workers: usize) -> Result<()> {
         let image = node_image::ensure(&self.docker)?;
+        // Now, as a node image of ours has been built out of the same binary as kubectl.
+        place_tools()?;
         let config = folder()?.join("kind.yaml");
         let template = tools::cluster_folder().join("kind.yaml");
         let template = fs::read_to_string(&template).map_err(Error::file("read", &template))?;
         fs::write(&config, render(&template, image.ours, workers)).map_err(Error::file("write", &config))?;
-        // Without a network plugin between the nodes, a wait for ready nodes is for ours alone.
         let mut create = self.kind()?;
         create.args([
             "create",
@@ -205,7 +205,10 @@ pub fn command(choice: Choice, program: &str) -> Result<Command> {
     match choice {
         Choice::Kind => Kind::running()?.command(program),
         Choice::Current => {
-            place_tools()?;
+            // The person's own, where they are there.
+            if process::find("kubectl").is_none() || process::find("helm").is_none() {
+                place_tools()?;
+            }
             let mut command = Command::new(program);
             command.env("PATH", path_with_tools()?);
             Ok(command)
@@ -233,11 +236,10 @@ fn tools_folder() -> Result<PathBuf> {
 fn place_tools() -> Result<()> {
     let folder = tools_folder()?;
     fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
-    let kubectl = tools::kubernetes()?.join("kubectl");
     for (name, program) in [
-        ("kubectl", kubectl),
+        ("kubectl", tools::kubectl()?),
         ("kind", KIND.path()?),
-        ("helm", HELM.path()?),
+        ("helm", HELM.path_or_installed()?),
     ] {
         let link = folder.join(name);
         if fs::read_link(&link).is_ok_and(|target| target == program) {

@@ -71,8 +71,7 @@ impl Tool {
     /// # Errors
     /// When Go is missing or the build fails.
     pub fn path(&self) -> Result<PathBuf> {
-        let key = Key::new(self.name).text(self.package).text(self.version);
-        let folder = cache::entry(&key, |folder| {
+        let folder = cache::entry(&self.key(), |folder| {
             let label = format!(
                 "building {} {} from source (once; about {})",
                 self.name, self.version, self.minutes
@@ -86,6 +85,21 @@ impl Tool {
             )
         })?;
         Ok(folder.join(self.name))
+    }
+
+    /// The binary: built where it has been, else the PATH's, else built now.
+    ///
+    /// # Errors
+    /// When there is neither and it cannot be built.
+    pub fn path_or_installed(&self) -> Result<PathBuf> {
+        match (cache::find(&self.key())?, installed(self.name)) {
+            (None, Some(installed)) => Ok(installed),
+            _ => self.path(),
+        }
+    }
+
+    fn key(&self) -> Key {
+        Key::new(self.name).text(self.package).text(self.version)
     }
 
     /// The module's source, as it lies in Go's module cache.
@@ -113,13 +127,7 @@ impl Tool {
 pub fn kubernetes() -> Result<PathBuf> {
     let module = cluster_folder();
     let flags = link_flags();
-    let key = Key::new("kubernetes")
-        .text(&flags)
-        .file(&module.join("go.mod"))?
-        .file(&module.join("go.sum"))?
-        .file(&module.join("main.go"))?
-        .folder(&module.join("pause"))?
-        .folder(&module.join("runc"))?;
+    let key = kubernetes_key()?;
     cache::entry(&key, |folder| {
         let label =
             format!("building Kubernetes {KUBERNETES} from source (once; about 10 minutes on 2 cores)");
@@ -141,6 +149,35 @@ pub fn kubernetes() -> Result<PathBuf> {
         }
         Ok(())
     })
+}
+
+/// A kubectl: the one built from source where it has been, else the PATH's, as nobody should wait ten
+/// minutes for a client that they have.
+///
+/// # Errors
+/// When there is neither and it cannot be built.
+pub fn kubectl() -> Result<PathBuf> {
+    match (cache::find(&kubernetes_key()?)?, installed("kubectl")) {
+        (Some(built), _) => Ok(built.join("kubectl")),
+        (None, Some(installed)) => Ok(installed),
+        (None, None) => Ok(kubernetes()?.join("kubectl")),
+    }
+}
+
+/// The PATH's program, followed to where it is: the PATH may hold links of ours.
+fn installed(program: &str) -> Option<PathBuf> {
+    process::find(program).and_then(|found| fs::canonicalize(found).ok())
+}
+
+fn kubernetes_key() -> Result<Key> {
+    let module = cluster_folder();
+    Key::new("kubernetes")
+        .text(&link_flags())
+        .file(&module.join("go.mod"))?
+        .file(&module.join("go.sum"))?
+        .file(&module.join("main.go"))?
+        .folder(&module.join("pause"))?
+        .folder(&module.join("runc"))
 }
 
 /// Everything that a person's cluster needs, and says where it is.
