@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Kubernetes gives a pod.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Name of the thread that does the work.
+const WORKER: &str = "trainer";
+
 /// Waits for the work. A panic becomes a failure of ours; a read that hangs is left behind when the process is
 /// told to stop.
 pub fn supervise(
@@ -33,7 +36,7 @@ pub fn supervise(
 ) -> Result<Report, TrainError> {
     let place = remember_place_of_panics();
     let (sender, receiver) = mpsc::channel();
-    let worker = thread::Builder::new().name("trainer".into()).spawn(move || {
+    let worker = thread::Builder::new().name(WORKER.into()).spawn(move || {
         // Nothing that the work could have left half changed is used afterwards but the progress.
         let ended = panic::catch_unwind(AssertUnwindSafe(work));
         // The receiver is gone only where the process is about to end.
@@ -67,16 +70,20 @@ pub fn supervise(
     }
 }
 
-/// Where the last panic was, as the end of a sentence.
+/// Where the last panic of the work was, as the end of a sentence. Panics elsewhere are told as ever.
 fn remember_place_of_panics() -> Arc<Mutex<String>> {
     let place = Arc::new(Mutex::new(String::new()));
     let remembered = Arc::clone(&place);
+    let otherwise = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
+        if thread::current().name() != Some(WORKER) {
+            return otherwise(info);
+        }
         let at = info
             .location()
             .map(|at| format!(" ({}:{})", at.file(), at.line()))
             .unwrap_or_default();
-        tracing::error!(place = at.trim(), "panic: {}", message(info.payload()));
+        tracing::error!("panic: {}{at}", message(info.payload()));
         *remembered.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }));
     place

@@ -35,6 +35,16 @@ pub enum TableError {
         /// What may be the reason.
         hint: &'static str,
     },
+    /// A label that no one means.
+    #[error(
+        "line {line}, column {column:?}: the cell runs over several lines; is a quotation mark left open?"
+    )]
+    OpenQuote {
+        /// The line that it begins on.
+        line: u64,
+        /// The column.
+        column: String,
+    },
     /// Two columns of one name.
     #[error("the header has the column {0:?} twice: rename one, so that it is clear which is meant")]
     DuplicateColumn(String),

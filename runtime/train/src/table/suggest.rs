@@ -8,7 +8,7 @@ pub(super) fn suggestion(wanted: &str, columns: &[String]) -> String {
     let mut close: Vec<(usize, &String)> = columns
         .iter()
         .map(|column| (distance(&wanted.to_lowercase(), &column.to_lowercase()), column))
-        .filter(|(distance, column)| *distance <= 1 + column.chars().count().max(wanted.chars().count()) / 4)
+        .filter(|(distance, column)| *distance <= column.chars().count().max(wanted.chars().count()) / 3)
         .collect();
     close.sort();
     let quoted = |names: &mut dyn Iterator<Item = &String>| {

@@ -1,0 +1,120 @@
+//! A training in a folder of its own.
+
+#![allow(dead_code)] // Each test file uses a part.
+
+use std::{fs, path::PathBuf, time::Instant};
+
+use sconce_contract::{Artifact, Failure, Metric, MetricName, Report, TrainingPlan};
+use sconce_train::{
+    TrainError, run,
+    watch::{Stop, Watch},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A folder with a table, a plan and room for models.
+pub struct Rehearsal {
+    folder: TempDir,
+    pub plan: Value,
+}
+
+impl Rehearsal {
+    /// Of a table; what is learned is `y`.
+    pub fn of(table: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("table.csv"), table).unwrap();
+        fs::create_dir(folder.path().join("models")).unwrap();
+        let plan = json!({
+            "name": "rehearsal",
+            "run": "abc",
+            "network": {"layers": [{"dense": {"units": 1, "activation": "Linear"}}]},
+            "dataset": {"uri": "pvc://data/table.csv", "target": "y", "split": {"validation": 0.1, "test": 0.2}},
+            "output": "pvc://data/models",
+            "mounts": [{"uri": "pvc://data", "path": folder.path()}],
+        });
+        Rehearsal { folder, plan }
+    }
+
+    /// Sets a part of the plan, named as in JavaScript: `dataset.target`.
+    pub fn with(mut self, path: &str, value: Value) -> Self {
+        let place = path.split('.').fold(&mut self.plan, |place, key| &mut place[key]);
+        *place = value;
+        self
+    }
+
+    /// Dense layers: units and activation.
+    pub fn layers(self, layers: &[(u32, &str)]) -> Self {
+        let layers = layers
+            .iter()
+            .map(|(units, activation)| json!({"dense": {"units": units, "activation": activation}}));
+        self.with("network.layers", layers.collect())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write_plan(&self) -> PathBuf {
+        let path = self.path("plan.json");
+        fs::write(&path, self.plan.to_string()).unwrap();
+        path
+    }
+
+    pub fn run(&self) -> Result<Report, TrainError> {
+        self.run_watched(&Watch::default(), &Stop::default())
+    }
+
+    pub fn run_watched(&self, watch: &Watch, stop: &Stop) -> Result<Report, TrainError> {
+        let plan: TrainingPlan = serde_json::from_value(self.plan.clone()).unwrap();
+        run::run(&plan, Instant::now(), watch, stop)
+    }
+
+    pub fn train(&self) -> (Vec<Metric>, Artifact) {
+        match self.run().unwrap() {
+            Report::Trained {
+                metrics, artifact, ..
+            } => (metrics, artifact),
+            Report::Failed(failure) => panic!("{failure:?}"),
+        }
+    }
+
+    pub fn refuse(&self) -> Failure {
+        let failure = self.run().unwrap_err().failure();
+        assert!(self.models().is_empty(), "a refused training left a model");
+        failure
+    }
+
+    /// What is under the output folder, unfinished things too.
+    pub fn models(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("models")).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+}
+
+pub fn metric(metrics: &[Metric], name: MetricName) -> f64 {
+    metrics
+        .iter()
+        .find(|metric| metric.name == name)
+        .unwrap_or_else(|| panic!("no {name} in {metrics:?}"))
+        .value
+}
+
+/// A table by a formula over two features in −1 to 1, the same on every machine.
+pub fn table(rows: u32, y: impl Fn(f64, f64) -> String) -> String {
+    let mut text = "a,b,y\n".to_owned();
+    for row in 0..rows {
+        let a = f64::from(row * 37 % 101) / 50.0 - 1.0;
+        let b = f64::from(row * 53 % 97) / 48.0 - 1.0;
+        text.push_str(&format!("{a},{b},{}\n", y(a, b)));
+    }
+    text
+}
+
+/// Two classes that a line tells apart.
+pub fn separable(rows: u32) -> String {
+    table(rows, |a, b| {
+        if a + 2.0 * b > 0.1 { "yes" } else { "no" }.to_owned()
+    })
+}
