@@ -79,7 +79,10 @@ struct Place<'a>(&'a AtomicUsize);
 impl<'a> Place<'a> {
     fn take(admission: &'a Admission) -> Option<Self> {
         let room = |waiting| (waiting < admission.max_queue).then_some(waiting + 1);
-        admission.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        admission
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+            .ok()?;
         Some(Place(&admission.waiting))
     }
 }

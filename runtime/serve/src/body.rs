@@ -20,6 +20,8 @@ use crate::refusal::Refusal;
 const FREE: usize = 64 << 10;
 /// How many bodies of the largest size the budget holds.
 const LARGE_BODIES: usize = 2;
+/// Bytes of a piece of a body that is being read.
+const SEGMENT: usize = 512 << 10;
 /// How long the rest of a refused body is read and thrown away, so that the client sees the answer.
 const DISCARD: Duration = Duration::from_secs(2);
 
@@ -44,7 +46,11 @@ impl Bodies {
     /// At most `limit` bytes within `timeout` each.
     pub fn new(limit: usize, timeout: Duration) -> Self {
         let kib = (LARGE_BODIES * (limit / 1024 + 1)).min(Semaphore::MAX_PERMITS);
-        Bodies { limit, timeout, budget: Arc::new(Semaphore::new(kib)) }
+        Bodies {
+            limit,
+            timeout,
+            budget: Arc::new(Semaphore::new(kib)),
+        }
     }
 
     /// Reads a body.
@@ -64,7 +70,7 @@ impl Bodies {
             return Err(self.too_large());
         }
         let deadline = Instant::now() + self.timeout;
-        let mut bytes = Vec::new();
+        let mut bytes = Segments::default();
         let mut budget: Option<OwnedSemaphorePermit> = None;
         loop {
             let Ok(frame) = timeout_at(deadline, body.frame()).await else {
@@ -77,16 +83,22 @@ impl Bodies {
             })?;
             let Ok(chunk) = frame.into_data() else { continue };
             // The usual small body is one chunk, which need not be copied.
-            if bytes.is_empty() && chunk.len() as u64 == claimed && chunk.len() <= FREE {
-                return Ok(Body { bytes: chunk, _budget: None });
+            if bytes.length == 0 && chunk.len() as u64 == claimed && chunk.len() <= FREE {
+                return Ok(Body {
+                    bytes: chunk,
+                    _budget: None,
+                });
             }
-            if bytes.len() + chunk.len() > self.limit {
+            if bytes.length + chunk.len() > self.limit {
                 return Err(self.too_large());
             }
-            bytes.extend_from_slice(&chunk);
-            self.pay(&mut budget, bytes.len())?;
+            bytes.push(&chunk);
+            self.pay(&mut budget, bytes.length)?;
         }
-        Ok(Body { bytes: bytes.into(), _budget: budget })
+        Ok(Body {
+            bytes: bytes.join(),
+            _budget: budget,
+        })
     }
 
     /// Takes from the budget what so many bytes need and the body does not hold yet.
@@ -109,8 +121,70 @@ impl Bodies {
     }
 
     fn too_large(&self) -> Refusal {
-        let sentence =
-            format!("the body is larger than {} bytes: send fewer rows per request", self.limit);
+        let sentence = format!(
+            "the body is larger than {} bytes: send fewer rows per request",
+            self.limit
+        );
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence)
+    }
+}
+
+/// Bytes in pieces, so that a growing body is never copied as a whole and never takes twice its size.
+#[derive(Debug, Default)]
+struct Segments {
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
+    length: usize,
+}
+
+impl Segments {
+    fn push(&mut self, mut chunk: &[u8]) {
+        self.length += chunk.len();
+        while !chunk.is_empty() {
+            if self.last.len() == SEGMENT {
+                self.full
+                    .push(std::mem::replace(&mut self.last, Vec::with_capacity(SEGMENT)));
+            }
+            let (fits, rest) = chunk.split_at(chunk.len().min(SEGMENT - self.last.len()));
+            self.last.extend_from_slice(fits);
+            chunk = rest;
+        }
+    }
+
+    fn join(self) -> Bytes {
+        if self.full.is_empty() {
+            return self.last.into();
+        }
+        let mut bytes = Vec::with_capacity(self.length);
+        for segment in self.full.into_iter().chain([self.last]) {
+            bytes.extend_from_slice(&segment);
+        }
+        bytes.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_join_to_what_came() {
+        for (chunk, times) in [
+            (1, 5),
+            (SEGMENT - 1, 3),
+            (SEGMENT, 2),
+            (SEGMENT + 1, 2),
+            (5 * SEGMENT, 1),
+        ] {
+            let mut segments = Segments::default();
+            let mut whole = Vec::new();
+            for i in 0..times {
+                let bytes = vec![i as u8; chunk];
+                segments.push(&bytes);
+                whole.extend(bytes);
+            }
+            assert_eq!(segments.length, whole.len());
+            assert!(segments.join() == whole, "{times} times {chunk}");
+        }
     }
 }

@@ -29,13 +29,19 @@ pub async fn handle(server: Arc<Server>, request: Request<Incoming>) -> Reply {
     let (protocol, answer) = respond(&server, &parts, body).await;
     let mut reply = answer.unwrap_or_else(|refusal| {
         if refusal.status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::info!(path = parts.uri.path(), error = refusal.sentence, "a request failed");
+            tracing::info!(
+                path = parts.uri.path(),
+                error = refusal.sentence,
+                "a request failed"
+            );
         }
         reply::refused(&refusal)
     });
     if server.phase() == Phase::Draining {
         // The client's next request must find another server.
-        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        reply
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let id = parts.headers.get(REQUEST_ID);
     if let Some(id) = id {
@@ -66,7 +72,14 @@ async fn respond(
     let readable = matches!(parts.method, Method::GET | Method::HEAD);
     if path == "/" {
         let index = reply::value(StatusCode::OK, &protocols::index(server));
-        return ("none", if readable { Ok(index) } else { Err(Refusal::method("GET, HEAD")) });
+        return (
+            "none",
+            if readable {
+                Ok(index)
+            } else {
+                Err(Refusal::method("GET, HEAD"))
+            },
+        );
     }
     for protocol in PROTOCOLS {
         let answer = match protocol.find(path, &server.names) {
@@ -80,7 +93,12 @@ async fn respond(
         };
         return (protocol.name(), answer);
     }
-    ("none", Err(Refusal::not_found("there is nothing at this path: GET / lists what there is")))
+    (
+        "none",
+        Err(Refusal::not_found(
+            "there is nothing at this path: GET / lists what there is",
+        )),
+    )
 }
 
 async fn predict(
@@ -102,7 +120,9 @@ async fn predict(
         elsewhere(server, parts.headers.clone(), body, parse, slot).await?
     };
     // Nothing only where the client is gone, and then nobody reads this.
-    written.map(reply::written).ok_or_else(|| internal("the request was abandoned"))
+    written
+        .map(reply::written)
+        .ok_or_else(|| internal("the request was abandoned"))
 }
 
 fn compute(
@@ -133,7 +153,9 @@ async fn elsewhere(
         // The client may be gone.
         let _ = answer.send(written);
     });
-    answered.await.map_err(|_| internal("the computation broke off"))?
+    answered
+        .await
+        .map_err(|_| internal("the computation broke off"))?
 }
 
 /// A refusal unless the body is JSON as it stands.
@@ -142,10 +164,15 @@ async fn elsewhere(
 /// do not mind, so this one does not either.
 fn check_type(headers: &HeaderMap) -> Result<(), Refusal> {
     let unsupported = |sentence| Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence));
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding != "identity")
+    {
         return unsupported("compressed bodies are not supported: send the JSON as it is");
     }
-    let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let Some(content_type) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
     let text = content_type.to_str().unwrap_or_default().to_ascii_lowercase();
     let kind = text.split(';').next().unwrap_or_default().trim();
     if matches!(kind, "application/json" | "application/x-www-form-urlencoded") || kind.ends_with("+json") {

@@ -31,7 +31,10 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let plan = load::plan(&options.plan)?;
     let processors = u32::try_from(sconce_engine::threads::available()).unwrap_or(u32::MAX);
     let slots = options.max_in_flight.unwrap_or(processors);
-    let names = Names { name: plan.name.clone(), revision: plan.revision.clone() };
+    let names = Names {
+        name: plan.name.clone(),
+        revision: plan.revision.clone(),
+    };
     let admission = Admission::new(slots as usize, options.max_queue as usize);
     let bodies = Bodies::new(options.max_body as usize, options.body_timeout);
     let server = Arc::new(Server::new(names, admission, bodies));
@@ -73,20 +76,29 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     if all {
         tracing::info!(completed = load.completed, "every request is answered");
     } else {
-        tracing::warn!(in_flight = load.in_flight, queued = load.queued, "the drain timeout is over");
+        tracing::warn!(
+            in_flight = load.in_flight,
+            queued = load.queued,
+            "the drain timeout is over"
+        );
     }
     Ok(())
 }
 
 /// Opens both ports.
 async fn listen(options: &Options, server: &Arc<Server>) -> Result<(Listener, Listener), Failure> {
-    let limits =
-        Limits { connections: options.max_connections as usize, header_timeout: options.header_timeout };
+    let limits = Limits {
+        connections: options.max_connections as usize,
+        header_timeout: options.header_timeout,
+    };
     let state = Arc::clone(server);
     let http = Listener::start(bind(options.listen).await?, limits, move |request| {
         crate::http::handle(Arc::clone(&state), request)
     });
-    let limits = Limits { connections: OBSERVERS, header_timeout: Duration::from_secs(30) };
+    let limits = Limits {
+        connections: OBSERVERS,
+        header_timeout: Duration::from_secs(30),
+    };
     let state = Arc::clone(server);
     let observe = Listener::start(bind(options.observe).await?, limits, move |request| {
         let reply = crate::observe::handle(&state, &request);
@@ -113,10 +125,16 @@ impl Signals {
     fn install() -> Result<Self, Failure> {
         let install = |kind| {
             signal(kind).map_err(|error| {
-                Failure::new(FailureClass::Internal, format!("signals cannot be handled: {error}"))
+                Failure::new(
+                    FailureClass::Internal,
+                    format!("signals cannot be handled: {error}"),
+                )
             })
         };
-        Ok(Signals { terminate: install(SignalKind::terminate())?, interrupt: install(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) {

@@ -19,7 +19,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::reply::Reply;
 use crate::stall::Stall;
@@ -30,6 +30,8 @@ const HEADER_LIMIT: usize = 64 << 10;
 const STALL: Duration = Duration::from_secs(30);
 /// How long a connection that was accepted last may take to bring its request.
 const LINGER: Duration = Duration::from_millis(250);
+/// How long connections are taken that the kernel has accepted when the port closes.
+const BACKLOG: Duration = Duration::from_millis(20);
 /// Pause after an error that is not the client's, such as too many open files.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
 
@@ -61,14 +63,20 @@ impl Listener {
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, limits, handler, stopped));
-        Ok(Listener { address, stop, accepting })
+        Ok(Listener {
+            address,
+            stop,
+            accepting,
+        })
     }
 
     /// Closes the port and waits until every request is answered, or for `patience`. Whether all were.
     pub async fn stop(self, patience: Duration) -> bool {
         let _ = self.stop.send(true);
         let finished = async {
-            let Ok(connections) = self.accepting.await else { return };
+            let Ok(connections) = self.accepting.await else {
+                return;
+            };
             tokio::time::sleep(LINGER).await;
             connections.shutdown().await;
         };
@@ -95,12 +103,26 @@ where
             accepted = next(&listener, &room) => accepted,
         };
         if let Some((stream, permit)) = accepted {
-            tokio::spawn(serve(stream, limits, handler.clone(), connections.watcher(), permit));
+            tokio::spawn(serve(
+                stream,
+                limits,
+                handler.clone(),
+                connections.watcher(),
+                permit,
+            ));
         }
     }
-    // For their clients these connections are established, so they are served like the others.
-    while let Ok(Some((stream, permit))) = timeout(Duration::from_millis(10), next(&listener, &room)).await {
-        tokio::spawn(serve(stream, limits, handler.clone(), connections.watcher(), permit));
+    // For their clients these connections are established, so they are served like the others. While clients
+    // keep coming there is no last one, hence the deadline.
+    let deadline = Instant::now() + BACKLOG;
+    while let Ok(Some((stream, permit))) = timeout_at(deadline, next(&listener, &room)).await {
+        tokio::spawn(serve(
+            stream,
+            limits,
+            handler.clone(),
+            connections.watcher(),
+            permit,
+        ));
     }
     connections
 }

@@ -12,12 +12,22 @@ use crate::served::{Names, Served};
 pub fn plan(path: &Path) -> Result<ServingPlan, Failure> {
     let bad = |sentence: String| Failure::new(FailureClass::BadInput, sentence);
     let text = std::fs::read(path).map_err(|error| {
-        bad(format!("the plan {} cannot be read ({error}): name the file by --plan", path.display()))
+        bad(format!(
+            "the plan {} cannot be read ({error}): name the file by --plan",
+            path.display()
+        ))
     })?;
-    let plan: ServingPlan = serde_json::from_slice(&text)
-        .map_err(|error| bad(format!("the plan {} cannot be understood: {error}", path.display())))?;
+    let plan: ServingPlan = serde_json::from_slice(&text).map_err(|error| {
+        bad(format!(
+            "the plan {} cannot be understood: {error}",
+            path.display()
+        ))
+    })?;
     if plan.name.is_empty() || plan.name.contains(['/', ':']) {
-        return Err(bad(format!("{:?} cannot be the name of a model: it is part of a path", plan.name)));
+        return Err(bad(format!(
+            "{:?} cannot be the name of a model: it is part of a path",
+            plan.name
+        )));
     }
     if plan.device != Device::Cpu {
         return Err(Failure::bad_input(
@@ -40,9 +50,16 @@ pub fn load(plan: &ServingPlan) -> Result<Served, Failure> {
             ModelError::Digest { .. } => "model.digest",
             _ => "model.uri",
         };
-        Failure { class: error.class(), message: error.to_string(), field: Some(field.to_owned()) }
+        Failure {
+            class: error.class(),
+            message: error.to_string(),
+            field: Some(field.to_owned()),
+        }
     })?;
-    let names = Names { name: plan.name.clone(), revision: plan.revision.clone() };
+    let names = Names {
+        name: plan.name.clone(),
+        revision: plan.revision.clone(),
+    };
     let served = Served::new(names, model);
     served.warm_up(plan.warmup.as_ref())?;
     Ok(served)

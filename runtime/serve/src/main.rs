@@ -33,7 +33,12 @@ fn serve(options: Options, threads: std::io::Result<()>) -> Result<(), Failure> 
         .worker_threads(sconce_engine::threads::available().max(2))
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(FailureClass::Internal, format!("threads cannot be started: {error}")))?;
+        .map_err(|error| {
+            Failure::new(
+                FailureClass::Internal,
+                format!("threads cannot be started: {error}"),
+            )
+        })?;
     let result = runtime.block_on(sconce_serve::life::run(options));
     // A model that is still being loaded would be waited for.
     runtime.shutdown_background();
@@ -43,7 +48,10 @@ fn serve(options: Options, threads: std::io::Result<()>) -> Result<(), Failure> 
 /// Structured lines on standard error.
 fn log(filter: &str) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Failure::new(FailureClass::BadInput, format!("--log {filter:?} is not a filter ({error}): try info"))
+        Failure::new(
+            FailureClass::BadInput,
+            format!("--log {filter:?} is not a filter ({error}): try info"),
+        )
     })?;
     tracing_subscriber::fmt()
         .json()
@@ -62,7 +70,11 @@ fn fail(failure: Failure, path: &Path) -> ExitCode {
     let report = Report::Failed(failure);
     // The kubelet puts its file there; elsewhere none must appear under /dev.
     let create = path != Path::new(REPORT_PATH);
-    let file = std::fs::OpenOptions::new().write(true).truncate(true).create(create).open(path);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .create(create)
+        .open(path);
     if let Err(error) = file.and_then(|mut file| file.write_all(report.to_json().as_bytes())) {
         tracing::debug!(%error, path = %path.display(), "the report could not be written");
     }

@@ -43,7 +43,11 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("sconce");
         let requests = Family::default();
-        registry.register("requests", "Requests answered, by protocol and status", requests.clone());
+        registry.register(
+            "requests",
+            "Requests answered, by protocol and status",
+            requests.clone(),
+        );
         // 100 µs to 26 s: a small model answers in microseconds, a large batch in seconds.
         let buckets = || Histogram::new(exponential_buckets(0.0001, 4.0, 10));
         let seconds = Family::new_with_constructor(buckets as fn() -> Histogram);
@@ -52,7 +56,11 @@ impl Default for Metrics {
         let in_flight = Gauge::default();
         registry.register("requests_in_flight", "Requests being computed", in_flight.clone());
         let queued = Gauge::default();
-        registry.register("requests_queued", "Requests that wait for their turn", queued.clone());
+        registry.register(
+            "requests_queued",
+            "Requests that wait for their turn",
+            queued.clone(),
+        );
         let load_seconds = Gauge::default();
         let help = "Time to read, check and warm up the model";
         registry.register_with_unit("model_load", help, Unit::Seconds, load_seconds.clone());
@@ -60,7 +68,15 @@ impl Default for Metrics {
         registry.register("model_info", "The model that is served; always 1", model.clone());
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the server", build);
-        Metrics { registry, requests, seconds, in_flight, queued, load_seconds, model }
+        Metrics {
+            registry,
+            requests,
+            seconds,
+            in_flight,
+            queued,
+            load_seconds,
+            model,
+        }
     }
 }
 
@@ -68,7 +84,9 @@ impl Metrics {
     /// Counts an answer.
     pub fn answered(&self, protocol: &'static str, code: u16, took: Duration) {
         self.requests.get_or_create(&Request { protocol, code }).inc();
-        self.seconds.get_or_create(&Protocol { protocol }).observe(took.as_secs_f64());
+        self.seconds
+            .get_or_create(&Protocol { protocol })
+            .observe(took.as_secs_f64());
     }
 
     /// Tells of the model.
@@ -84,7 +102,8 @@ impl Metrics {
 
     /// All of it as OpenMetrics text.
     pub fn text(&self, load: LoadSnapshot) -> String {
-        self.in_flight.set(i64::try_from(load.in_flight).unwrap_or(i64::MAX));
+        self.in_flight
+            .set(i64::try_from(load.in_flight).unwrap_or(i64::MAX));
         self.queued.set(i64::try_from(load.queued).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing to a string cannot fail.

@@ -16,7 +16,11 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with this status and sentence.
     pub fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
-        Refusal { status, sentence: sentence.into(), allow: None }
+        Refusal {
+            status,
+            sentence: sentence.into(),
+            allow: None,
+        }
     }
 
     /// That there is nothing.
@@ -27,7 +31,10 @@ impl Refusal {
     /// That the method is wrong.
     pub fn method(allow: &'static str) -> Self {
         let sentence = format!("this path answers {allow} only");
-        Refusal { allow: Some(allow), ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, sentence) }
+        Refusal {
+            allow: Some(allow),
+            ..Refusal::new(StatusCode::METHOD_NOT_ALLOWED, sentence)
+        }
     }
 
     /// That the server is full.
@@ -38,6 +45,9 @@ impl Refusal {
 
     /// Whether the same request may succeed in a second.
     pub fn passes(&self) -> bool {
-        matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+        matches!(
+            self.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        )
     }
 }

@@ -25,7 +25,9 @@ pub fn value(status: StatusCode, value: &Value) -> Reply {
 pub fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }
 
@@ -40,7 +42,10 @@ pub fn refused(refusal: &Refusal) -> Reply {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     // What is left of a body that was not read would have to be read before the next request.
-    if matches!(refusal.status, StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE) {
+    if matches!(
+        refusal.status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
+    ) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     reply

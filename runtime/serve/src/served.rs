@@ -50,8 +50,18 @@ pub struct Question {
 impl Served {
     /// A model under its names.
     pub fn new(names: Names, model: Model) -> Self {
-        let columns = Columns::new(model.features().iter().map(|feature| feature.name.clone()).collect());
-        Served { names, model, columns }
+        let columns = Columns::new(
+            model
+                .features()
+                .iter()
+                .map(|feature| feature.name.clone())
+                .collect(),
+        );
+        Served {
+            names,
+            model,
+            columns,
+        }
     }
 
     /// Whether a body of this size is cheap enough to be computed where it was read.
@@ -82,16 +92,24 @@ impl Served {
                 return Ok(None);
             }
             let batch = rows.len() / self.columns.len();
-            let outputs = self.model.predict(rows, batch).map_err(|error| internal(&error.to_string()))?;
+            let outputs = self
+                .model
+                .predict(rows, batch)
+                .map_err(|error| internal(&error.to_string()))?;
             predicted.extend(outputs);
         }
         if let Some(place) = predicted.iter().position(|value| !value.is_finite()) {
             return Err(Refusal::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
-                format!("the prediction for row {} is not a finite number: its values are too large", place / outputs),
+                format!(
+                    "the prediction for row {} is not a finite number: its values are too large",
+                    place / outputs
+                ),
             ));
         }
-        answer(self, &predicted).map(Some).map_err(|error| internal(&error.to_string()))
+        answer(self, &predicted)
+            .map(Some)
+            .map_err(|error| internal(&error.to_string()))
     }
 
     /// Answers the sample request, or one row of the features' means.
@@ -103,16 +121,27 @@ impl Served {
                 return Err(Failure::bad_input("warmup", sentence));
             }
             Some(warmup) => {
-                let seed = Rows { name: "warmup.rows", columns: &self.columns };
+                let seed = Rows {
+                    name: "warmup.rows",
+                    columns: &self.columns,
+                };
                 seed.deserialize(Value::Array(warmup.rows.clone()))
                     .map_err(|error| Failure::bad_input("warmup", error.to_string()))?
             }
             None => Table {
-                values: self.model.features().iter().map(|feature| feature.mean as f32).collect(),
+                values: self
+                    .model
+                    .features()
+                    .iter()
+                    .map(|feature| feature.mean as f32)
+                    .collect(),
                 rows: 1,
             },
         };
-        let question = Question { table, answer: Box::new(|_, _| Ok(Vec::new())) };
+        let question = Question {
+            table,
+            answer: Box::new(|_, _| Ok(Vec::new())),
+        };
         match self.answer(question, || false) {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.status.is_client_error() && warmup.is_some() => {
@@ -128,5 +157,8 @@ impl Served {
 
 /// A defect of ours, which the log shows.
 pub fn internal(sentence: &str) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the server failed: {sentence}"))
+    Refusal::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        format!("the server failed: {sentence}"),
+    )
 }

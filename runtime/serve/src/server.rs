@@ -42,7 +42,14 @@ impl Server {
     /// A server that still has to load its model.
     pub fn new(names: Names, admission: Admission, bodies: Bodies) -> Self {
         let phase = AtomicU8::new(Phase::Loading as u8);
-        Server { names, admission, bodies, metrics: Metrics::default(), served: OnceLock::new(), phase }
+        Server {
+            names,
+            admission,
+            bodies,
+            metrics: Metrics::default(),
+            served: OnceLock::new(),
+            phase,
+        }
     }
 
     /// Starts to answer with a model that has answered its warm-up.
@@ -50,7 +57,9 @@ impl Server {
         if self.served.set(served).is_ok() {
             let (from, to) = (Phase::Loading as u8, Phase::Ready as u8);
             // A server that drains already stays so.
-            let _ = self.phase.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
+            let _ = self
+                .phase
+                .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
         }
     }
 
@@ -80,7 +89,10 @@ impl Server {
     /// The model, once it is loaded; also while draining.
     pub fn served(&self) -> Result<&Served, Refusal> {
         self.served.get().ok_or_else(|| {
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the model is being loaded: try again in a second")
+            Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the model is being loaded: try again in a second",
+            )
         })
     }
 }

@@ -23,7 +23,11 @@ pub struct Stall<S> {
 impl<S> Stall<S> {
     /// A stream whose writes wait no longer than `patience`.
     pub fn new(stream: S, patience: Duration) -> Self {
-        Stall { stream, patience, timer: None }
+        Stall {
+            stream,
+            patience,
+            timer: None,
+        }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

@@ -6,7 +6,12 @@ use common::{Fixture, draft};
 use serde_json::{Value, json};
 
 fn near(found: &Value, expected: &[f64]) {
-    let found: Vec<f64> = found.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+    let found: Vec<f64> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|value| value.as_f64().unwrap())
+        .collect();
     assert_eq!(found.len(), expected.len(), "{found:?}");
     for (found, expected) in found.iter().zip(expected) {
         assert!((found - expected).abs() < 1e-6, "{found} instead of {expected}");
@@ -36,16 +41,32 @@ fn describes_itself() {
         ("/v2/models/tumour", metadata.clone()),
         ("/v2/models/tumour/", metadata.clone()),
         ("/v2/models/tumour/versions/r1", metadata),
-        ("/v2/models/tumour/ready", json!({"name": "tumour", "ready": true})),
-        ("/v2/models/tumour/versions/r1/ready", json!({"name": "tumour", "ready": true})),
+        (
+            "/v2/models/tumour/ready",
+            json!({"name": "tumour", "ready": true}),
+        ),
+        (
+            "/v2/models/tumour/versions/r1/ready",
+            json!({"name": "tumour", "ready": true}),
+        ),
     ] {
         let reply = server.get(path);
         assert_eq!((reply.status, reply.json()), (200, expected), "{path}");
-        assert_eq!(server.connect().send("HEAD", path, &[], b"").status, 200, "{path}");
+        assert_eq!(
+            server.connect().send("HEAD", path, &[], b"").status,
+            200,
+            "{path}"
+        );
     }
     let index = server.get("/").json();
-    assert_eq!((index["model"].as_str(), index["ready"].as_bool()), (Some("tumour"), Some(true)));
-    assert!(index.to_string().contains("POST /v2/models/tumour/infer"), "{index}");
+    assert_eq!(
+        (index["model"].as_str(), index["ready"].as_bool()),
+        (Some("tumour"), Some(true))
+    );
+    assert!(
+        index.to_string().contains("POST /v2/models/tumour/infer"),
+        "{index}"
+    );
 }
 
 #[test]
@@ -53,13 +74,16 @@ fn answers_rows_flat_nested_and_by_column() {
     let server = Fixture::new(draft(true)).serve(&[]);
     // (14 − 10) / 2 − (6 − 5) / 1 = 1, and (10 − 10) / 2 − (7 − 5) / 1 = −2.
     let expected = [sigmoid(1.0), sigmoid(-2.0)];
-    let tensor = |name: &str, datatype: &str, shape: Value, data: Value| {
-        json!({"name": name, "shape": shape, "datatype": datatype, "data": data})
-    };
+    let tensor = |name: &str, datatype: &str, shape: Value, data: Value| json!({"name": name, "shape": shape, "datatype": datatype, "data": data});
     let mut client = server.connect();
     for inputs in [
         json!([tensor("input", "FP32", json!([2, 2]), json!([14, 6, 10, 7]))]),
-        json!([tensor("input", "FP64", json!([2, 2]), json!([[14.0, 6.0], [10.0, 7.0]]))]),
+        json!([tensor(
+            "input",
+            "FP64",
+            json!([2, 2]),
+            json!([[14.0, 6.0], [10.0, 7.0]])
+        )]),
         json!([tensor("input", "INT32", json!([2, 2]), json!([[14, 6], [10, 7]]))]),
         json!([
             tensor("texture", "INT64", json!([2, 1]), json!([[6], [7]])),
@@ -68,7 +92,9 @@ fn answers_rows_flat_nested_and_by_column() {
     ] {
         let reply = client.post(
             "/v2/models/tumour/versions/r1/infer",
-            json!({"id": "42", "parameters": {}, "inputs": inputs}).to_string().as_bytes(),
+            json!({"id": "42", "parameters": {}, "inputs": inputs})
+                .to_string()
+                .as_bytes(),
         );
         let answer = reply.json();
         assert_eq!(reply.status, 200, "{answer}");
@@ -76,8 +102,13 @@ fn answers_rows_flat_nested_and_by_column() {
         assert_eq!(answer["model_name"], "tumour");
         assert_eq!(answer["model_version"], "r1");
         assert_eq!(answer["id"], "42");
-        let [output, label] = &answer["outputs"].as_array().unwrap()[..] else { panic!("{answer}") };
-        assert_eq!((&output["name"], &output["datatype"]), (&json!("output"), &json!("FP32")));
+        let [output, label] = &answer["outputs"].as_array().unwrap()[..] else {
+            panic!("{answer}")
+        };
+        assert_eq!(
+            (&output["name"], &output["datatype"]),
+            (&json!("output"), &json!("FP32"))
+        );
         assert_eq!(output["shape"], json!([2, 1]));
         near(&output["data"], &expected);
         let labels = json!({
@@ -91,13 +122,26 @@ fn answers_rows_flat_nested_and_by_column() {
 fn answers_only_the_outputs_asked_for() {
     let server = Fixture::new(draft(false)).serve(&[]);
     let inputs = json!([{"name": "input", "shape": [1, 2], "datatype": "FP32", "data": [14, 5]}]);
-    let ask = |outputs: Value| server.post("/v2/models/tumour/infer", &json!({"inputs": inputs, "outputs": outputs}));
+    let ask = |outputs: Value| {
+        server.post(
+            "/v2/models/tumour/infer",
+            &json!({"inputs": inputs, "outputs": outputs}),
+        )
+    };
     let answer = ask(json!([{"name": "label", "parameters": {"binary_data": false}}])).json();
-    assert_eq!(answer["outputs"], json!([{"name": "label", "shape": [1], "datatype": "BYTES", "data": ["a"]}]));
+    assert_eq!(
+        answer["outputs"],
+        json!([{"name": "label", "shape": [1], "datatype": "BYTES", "data": ["a"]}])
+    );
     assert!(answer.get("id").is_none());
     let answer = ask(json!([{"name": "label"}, {"name": "output"}])).json();
     assert_eq!(answer["outputs"][1]["shape"], json!([1, 3]));
-    let sum: f64 = answer["outputs"][1]["data"].as_array().unwrap().iter().map(|p| p.as_f64().unwrap()).sum();
+    let sum: f64 = answer["outputs"][1]["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p.as_f64().unwrap())
+        .sum();
     assert!((sum - 1.0).abs() < 1e-6);
 }
 
@@ -112,21 +156,54 @@ fn refuses_what_it_cannot_answer_and_says_why() {
     };
     let mut client = server.connect();
     for (body, says) in [
-        (with("name", json!("x")), "there is no input \"x\": send either \"input\" with whole rows, or each of"),
-        (with("datatype", json!("BYTES")), "datatype \"BYTES\": send one of \"FP32\", \"FP64\", \"INT32\", \"INT64\""),
-        (with("shape", json!([1, 3])), "has shape [1,3], but its data have shape [2]"),
-        (with("shape", json!([2])), "has shape [2], but the model takes [-1, 2]"),
+        (
+            with("name", json!("x")),
+            "there is no input \"x\": send either \"input\" with whole rows, or each of",
+        ),
+        (
+            with("datatype", json!("BYTES")),
+            "datatype \"BYTES\": send one of \"FP32\", \"FP64\", \"INT32\", \"INT64\"",
+        ),
+        (
+            with("shape", json!([1, 3])),
+            "has shape [1,3], but its data have shape [2]",
+        ),
+        (
+            with("shape", json!([2])),
+            "has shape [2], but the model takes [-1, 2]",
+        ),
         (with("shape", json!([-1, 2])), "invalid value"),
-        (with("shape", json!([u64::MAX, u64::MAX])), "but its data have shape"),
-        (with("shape", json!([2, 1])), "has shape [2, 1], but the model takes [-1, 2]"),
+        (
+            with("shape", json!([u64::MAX, u64::MAX])),
+            "but its data have shape",
+        ),
+        (
+            with("shape", json!([2, 1])),
+            "has shape [2, 1], but the model takes [-1, 2]",
+        ),
         (with("data", json!([1, null])), "value 1 of the data is null"),
         (with("data", json!([[1, 2], [3]])), "lists of different lengths"),
         (with("data", json!(7)), "it must be a list"),
-        (with("parameters", json!({"binary_data_size": 8})), "binary tensors, which are not supported yet"),
-        (json!({"inputs": [good], "parameters": {"binary_data_output": true}}), "binary tensors"),
-        (json!({"inputs": [good], "parameters": {"priority": 1}}), "\"priority\" is not supported"),
-        (json!({"inputs": [good], "outputs": [{"name": "probability"}]}), "the model has \"output\", \"label\""),
-        (json!({"inputs": [good], "outputs": [{"name": "label"}, {"name": "label"}]}), "asked for twice"),
+        (
+            with("parameters", json!({"binary_data_size": 8})),
+            "binary tensors, which are not supported yet",
+        ),
+        (
+            json!({"inputs": [good], "parameters": {"binary_data_output": true}}),
+            "binary tensors",
+        ),
+        (
+            json!({"inputs": [good], "parameters": {"priority": 1}}),
+            "\"priority\" is not supported",
+        ),
+        (
+            json!({"inputs": [good], "outputs": [{"name": "probability"}]}),
+            "the model has \"output\", \"label\"",
+        ),
+        (
+            json!({"inputs": [good], "outputs": [{"name": "label"}, {"name": "label"}]}),
+            "asked for twice",
+        ),
         (json!({"inputs": [good], "output": []}), "unknown field `output`"),
         (json!({"inputs": [good, good]}), "there is no input \"input\""),
         (json!({"inputs": []}), "the column \"radius\" is missing"),
@@ -137,23 +214,46 @@ fn refuses_what_it_cannot_answer_and_says_why() {
         assert_eq!(reply.status, 400, "{body}: {}", reply.text());
         assert!(reply.error().contains(says), "{body}: {}", reply.error());
     }
-    let fraction = json!({"inputs": [{"name": "input", "shape": [1, 2], "datatype": "INT32", "data": [1, 2.5]}]});
-    assert!(server.post("/v2/models/tumour/infer", &fraction).error().contains("not all its data are integers"));
+    let fraction =
+        json!({"inputs": [{"name": "input", "shape": [1, 2], "datatype": "INT32", "data": [1, 2.5]}]});
+    assert!(
+        server
+            .post("/v2/models/tumour/infer", &fraction)
+            .error()
+            .contains("not all its data are integers")
+    );
     let binary = [("Inference-Header-Content-Length", "10")];
     let reply = client.send("POST", "/v2/models/tumour/infer", &binary, b"{}");
-    assert!(reply.status == 400 && reply.error().contains("binary"), "{}", reply.text());
+    assert!(
+        reply.status == 400 && reply.error().contains("binary"),
+        "{}",
+        reply.text()
+    );
     for (path, says) in [
-        ("/v2/models/other", "there is no model \"other\" here: this server has \"tumour\""),
-        ("/v2/models/tumour/versions/r2", "no version \"r2\" of \"tumour\" here: this server has \"r1\""),
+        (
+            "/v2/models/other",
+            "there is no model \"other\" here: this server has \"tumour\"",
+        ),
+        (
+            "/v2/models/tumour/versions/r2",
+            "no version \"r2\" of \"tumour\" here: this server has \"r1\"",
+        ),
         ("/v2/models/tumour/explain", "GET / lists"),
         ("/v2/models", "GET / lists"),
         ("/v3", "GET / lists"),
     ] {
         let reply = server.get(path);
-        assert!(reply.status == 404 && reply.error().contains(says), "{path}: {}", reply.text());
+        assert!(
+            reply.status == 404 && reply.error().contains(says),
+            "{path}: {}",
+            reply.text()
+        );
     }
     let wrong = server.get("/v2/models/tumour/infer");
     assert_eq!((wrong.status, wrong.headers["allow"].as_str()), (405, "POST"));
     let wrong = server.post("/v2/health/live", &json!({}));
-    assert_eq!((wrong.status, wrong.headers["allow"].as_str()), (405, "GET, HEAD"));
+    assert_eq!(
+        (wrong.status, wrong.headers["allow"].as_str()),
+        (405, "GET, HEAD")
+    );
 }

@@ -22,7 +22,9 @@ const SHOWN: usize = 64;
 /// Parses a body.
 pub fn parse<'de, S: DeserializeSeed<'de>>(body: &'de [u8], seed: S) -> Result<S::Value, Refusal> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let parsed = seed.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
+    let parsed = seed
+        .deserialize(&mut json)
+        .and_then(|value| json.end().map(|()| value));
     parsed.map_err(|error| {
         let sentence = match error.classify() {
             Category::Data => error.to_string(),

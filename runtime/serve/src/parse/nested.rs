@@ -24,8 +24,17 @@ pub struct Nested {
 
 impl<'de> Deserialize<'de> for Nested {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut read = Read { nested: Nested { whole: true, ..Nested::default() }, leaves: None };
-        deserializer.deserialize_any(Level { depth: 0, read: &mut read })?;
+        let mut read = Read {
+            nested: Nested {
+                whole: true,
+                ..Nested::default()
+            },
+            leaves: None,
+        };
+        deserializer.deserialize_any(Level {
+            depth: 0,
+            read: &mut read,
+        })?;
         Ok(read.nested)
     }
 }
@@ -69,7 +78,10 @@ impl Level<'_> {
 
     fn refuse<T, E: Error>(&self, found: &Unexpected<'_>) -> Result<T, E> {
         let position = self.read.nested.values.len();
-        Err(E::custom(format_args!("value {position} of the data is {}, not a number", kind(found))))
+        Err(E::custom(format_args!(
+            "value {position} of the data is {}, not a number",
+            kind(found)
+        )))
     }
 }
 
@@ -94,7 +106,13 @@ impl<'de> Visitor<'de> for Level<'_> {
             return Err(A::Error::custom("the data is nested too deeply or unevenly"));
         }
         let mut length = 0;
-        while list.next_element_seed(Level { depth: depth + 1, read })?.is_some() {
+        while list
+            .next_element_seed(Level {
+                depth: depth + 1,
+                read,
+            })?
+            .is_some()
+        {
             length += 1;
         }
         // Lists end from the innermost outwards, so the shape is filled from its end.
@@ -182,7 +200,10 @@ mod tests {
             let result = serde_json::from_str::<Nested>(json);
             if says.is_empty() {
                 // The shape does not match the values; whoever reads the shape notices.
-                assert!(result.is_err() || result.is_ok_and(|n| n.shape.iter().product::<usize>() != n.values.len()));
+                assert!(
+                    result.is_err()
+                        || result.is_ok_and(|n| n.shape.iter().product::<usize>() != n.values.len())
+                );
                 continue;
             }
             let error = result.unwrap_err().to_string();

@@ -33,7 +33,10 @@ impl<'de, P: Display> Visitor<'de> for Number<P> {
         if number.is_finite() {
             return Ok((number, false));
         }
-        Err(E::custom(format_args!("{} is {value:e}, which is beyond the range of FP32 (±3.4e38)", self.0)))
+        Err(E::custom(format_args!(
+            "{} is {value:e}, which is beyond the range of FP32 (±3.4e38)",
+            self.0
+        )))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {

@@ -43,7 +43,12 @@ pub struct Named {
 impl Columns {
     /// Columns in the order of the model's inputs.
     pub fn new(names: Vec<String>) -> Self {
-        let index = names.iter().cloned().enumerate().map(|(i, name)| (name, i)).collect();
+        let index = names
+            .iter()
+            .cloned()
+            .enumerate()
+            .map(|(i, name)| (name, i))
+            .collect();
         Columns { names, index }
     }
 
@@ -75,7 +80,8 @@ impl Columns {
     /// One table from either the one tensor `input` `[rows, features]` or one tensor `[rows]` or `[rows, 1]`
     /// for each column.
     pub fn assemble(&self, mut tensors: Vec<Named>) -> Result<Table, Refusal> {
-        if tensors.len() == 1 && tensors[0].name == INPUT && self.index(INPUT).is_none_or(|_| self.len() > 1) {
+        if tensors.len() == 1 && tensors[0].name == INPUT && self.index(INPUT).is_none_or(|_| self.len() > 1)
+        {
             return self.whole(tensors.remove(0));
         }
         let mut columns: Vec<Option<Named>> = self.names.iter().map(|_| None).collect();
@@ -88,7 +94,10 @@ impl Columns {
                 )));
             };
             if columns[place].is_some() {
-                return Err(refuse(format!("the input {} is given twice", quoted(&tensor.name))));
+                return Err(refuse(format!(
+                    "the input {} is given twice",
+                    quoted(&tensor.name)
+                )));
             }
             columns[place] = Some(tensor);
         }
@@ -97,7 +106,10 @@ impl Columns {
 
     fn whole(&self, tensor: Named) -> Result<Table, Refusal> {
         match tensor.shape[..] {
-            [rows, columns] if columns == self.len() => filled(Table { values: tensor.values, rows }),
+            [rows, columns] if columns == self.len() => filled(Table {
+                values: tensor.values,
+                rows,
+            }),
             _ => Err(refuse(format!(
                 "the input {INPUT:?} has shape {:?}, but the model takes [-1, {}]: {}",
                 tensor.shape,
@@ -132,7 +144,10 @@ impl Columns {
             if rows.saturating_mul(count) > MAX_VALUES {
                 return Err(too_many());
             }
-            let table = table.get_or_insert_with(|| Table { values: vec![0.0; rows * count], rows });
+            let table = table.get_or_insert_with(|| Table {
+                values: vec![0.0; rows * count],
+                rows,
+            });
             if rows != table.rows {
                 return Err(refuse(format!(
                     "the input {} has {rows} rows, but {} has {}",
@@ -145,13 +160,20 @@ impl Columns {
                 table.values[row * count + place] = value;
             }
         }
-        filled(table.unwrap_or(Table { values: Vec::new(), rows: 0 }))
+        filled(table.unwrap_or(Table {
+            values: Vec::new(),
+            rows: 0,
+        }))
     }
 }
 
 /// The table, unless it has no row.
 pub fn filled(table: Table) -> Result<Table, Refusal> {
-    if table.rows == 0 { Err(refuse("there is no row to predict: send at least one".to_owned())) } else { Ok(table) }
+    if table.rows == 0 {
+        Err(refuse("there is no row to predict: send at least one".to_owned()))
+    } else {
+        Ok(table)
+    }
 }
 
 /// That a request is too large.
@@ -171,14 +193,26 @@ mod tests {
     use super::*;
 
     fn named(name: &str, shape: &[usize], values: &[f32]) -> Named {
-        Named { name: name.into(), shape: shape.to_vec(), values: values.to_vec() }
+        Named {
+            name: name.into(),
+            shape: shape.to_vec(),
+            values: values.to_vec(),
+        }
     }
 
     #[test]
     fn rows_and_columns_give_the_same_table() {
         let columns = Columns::new(vec!["a".into(), "b".into()]);
-        let table = Table { values: vec![1.0, 2.0, 3.0, 4.0], rows: 2 };
-        assert_eq!(columns.assemble(vec![named("input", &[2, 2], &[1.0, 2.0, 3.0, 4.0])]).unwrap(), table);
+        let table = Table {
+            values: vec![1.0, 2.0, 3.0, 4.0],
+            rows: 2,
+        };
+        assert_eq!(
+            columns
+                .assemble(vec![named("input", &[2, 2], &[1.0, 2.0, 3.0, 4.0])])
+                .unwrap(),
+            table
+        );
         let by_column = vec![named("b", &[2, 1], &[2.0, 4.0]), named("a", &[2], &[1.0, 3.0])];
         assert_eq!(columns.assemble(by_column).unwrap(), table);
     }
@@ -186,10 +220,25 @@ mod tests {
     #[test]
     fn a_column_may_be_called_input() {
         let one = Columns::new(vec!["input".into()]);
-        assert_eq!(one.assemble(vec![named("input", &[2], &[1.0, 2.0])]).unwrap().rows, 2);
-        assert_eq!(one.assemble(vec![named("input", &[2, 1], &[1.0, 2.0])]).unwrap().rows, 2);
+        assert_eq!(
+            one.assemble(vec![named("input", &[2], &[1.0, 2.0])])
+                .unwrap()
+                .rows,
+            2
+        );
+        assert_eq!(
+            one.assemble(vec![named("input", &[2, 1], &[1.0, 2.0])])
+                .unwrap()
+                .rows,
+            2
+        );
         let two = Columns::new(vec!["input".into(), "b".into()]);
-        assert_eq!(two.assemble(vec![named("input", &[1, 2], &[1.0, 2.0])]).unwrap().rows, 1);
+        assert_eq!(
+            two.assemble(vec![named("input", &[1, 2], &[1.0, 2.0])])
+                .unwrap()
+                .rows,
+            1
+        );
         let both = vec![named("input", &[1], &[1.0]), named("b", &[1], &[2.0])];
         assert_eq!(two.assemble(both).unwrap().values, [1.0, 2.0]);
     }
@@ -198,13 +247,31 @@ mod tests {
     fn wrong_tensors_are_refused_with_the_alternatives() {
         let columns = Columns::new(vec!["a".into(), "b".into()]);
         for (tensors, says) in [
-            (vec![named("c", &[1], &[1.0])], "there is no input \"c\": send either \"input\""),
+            (
+                vec![named("c", &[1], &[1.0])],
+                "there is no input \"c\": send either \"input\"",
+            ),
             (vec![named("a", &[1], &[1.0])], "the column \"b\" is missing"),
-            (vec![named("a", &[1], &[1.0]), named("a", &[1], &[1.0])], "\"a\" is given twice"),
-            (vec![named("a", &[1], &[1.0]), named("b", &[2], &[1.0, 2.0])], "\"b\" has 2 rows, but \"a\" has 1"),
-            (vec![named("a", &[1, 2], &[1.0, 2.0]), named("b", &[1], &[1.0])], "a column has [-1] or [-1, 1]"),
-            (vec![named("input", &[2], &[1.0, 2.0])], "has shape [2], but the model takes [-1, 2]"),
-            (vec![named("input", &[1, 3], &[1.0, 2.0, 3.0])], "has shape [1, 3], but the model takes [-1, 2]"),
+            (
+                vec![named("a", &[1], &[1.0]), named("a", &[1], &[1.0])],
+                "\"a\" is given twice",
+            ),
+            (
+                vec![named("a", &[1], &[1.0]), named("b", &[2], &[1.0, 2.0])],
+                "\"b\" has 2 rows, but \"a\" has 1",
+            ),
+            (
+                vec![named("a", &[1, 2], &[1.0, 2.0]), named("b", &[1], &[1.0])],
+                "a column has [-1] or [-1, 1]",
+            ),
+            (
+                vec![named("input", &[2], &[1.0, 2.0])],
+                "has shape [2], but the model takes [-1, 2]",
+            ),
+            (
+                vec![named("input", &[1, 3], &[1.0, 2.0, 3.0])],
+                "has shape [1, 3], but the model takes [-1, 2]",
+            ),
             (vec![named("input", &[0, 2], &[])], "there is no row"),
             (vec![], "the column \"a\" is missing"),
         ] {

@@ -12,12 +12,14 @@ use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
 use crate::reply::Reply;
-use crate::server::Server;
 use crate::served::{Names, Question, Served};
+use crate::server::Server;
 
 /// Every protocol.
-pub const PROTOCOLS: &[&dyn Protocol] =
-    &[&open_inference::OpenInference, &tensorflow_serving::TensorFlowServing];
+pub const PROTOCOLS: &[&dyn Protocol] = &[
+    &open_inference::OpenInference,
+    &tensorflow_serving::TensorFlowServing,
+];
 
 /// One way to ask a model.
 pub trait Protocol: Sync {
@@ -73,7 +75,10 @@ fn check_model(asked: &str, names: &Names) -> Result<(), Refusal> {
         return Ok(());
     }
     let asked = crate::parse::quoted(asked);
-    Err(Refusal::not_found(format!("there is no model {asked} here: this server has {:?}", names.name)))
+    Err(Refusal::not_found(format!(
+        "there is no model {asked} here: this server has {:?}",
+        names.name
+    )))
 }
 
 /// A refusal unless the version is the one that is served.

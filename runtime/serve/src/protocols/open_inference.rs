@@ -80,11 +80,16 @@ fn live(_: &Server) -> Result<Reply, Refusal> {
 }
 
 fn readiness(server: &Server) -> StatusCode {
-    server.unready().map_or(StatusCode::OK, |_| StatusCode::SERVICE_UNAVAILABLE)
+    server
+        .unready()
+        .map_or(StatusCode::OK, |_| StatusCode::SERVICE_UNAVAILABLE)
 }
 
 fn ready(server: &Server) -> Result<Reply, Refusal> {
-    Ok(reply::value(readiness(server), &json!({"ready": server.unready().is_none()})))
+    Ok(reply::value(
+        readiness(server),
+        &json!({"ready": server.unready().is_none()}),
+    ))
 }
 
 fn model_ready(server: &Server) -> Result<Reply, Refusal> {
@@ -94,7 +99,8 @@ fn model_ready(server: &Server) -> Result<Reply, Refusal> {
 
 fn metadata(server: &Server) -> Result<Reply, Refusal> {
     let served = server.served()?;
-    let mut outputs = vec![json!({"name": OUTPUT, "datatype": "FP32", "shape": [-1, served.model.outputs()]})];
+    let mut outputs =
+        vec![json!({"name": OUTPUT, "datatype": "FP32", "shape": [-1, served.model.outputs()]})];
     if served.model.classes().is_some() {
         outputs.push(json!({"name": LABEL, "datatype": "BYTES", "shape": [-1]}));
     }
@@ -165,7 +171,9 @@ enum Data<'a> {
 
 fn infer(served: &Served, headers: &HeaderMap, body: &[u8]) -> Result<Question, Refusal> {
     if headers.contains_key("inference-header-content-length") {
-        return Err(refuse("binary tensors are not supported yet: send and receive JSON".into()));
+        return Err(refuse(
+            "binary tensors are not supported yet: send and receive JSON".into(),
+        ));
     }
     let request: InferRequest = crate::parse::parse(body, std::marker::PhantomData)?;
     let wanted = wanted(served, &request.outputs)?;
@@ -173,16 +181,31 @@ fn infer(served: &Served, headers: &HeaderMap, body: &[u8]) -> Result<Question, 
     let table = served.columns.assemble(tensors)?;
     let id = request.id;
     let answer = move |served: &Served, outputs: &[f32]| {
-        let tensors = wanted.into_iter().map(|name| output(served, name, outputs)).collect();
+        let tensors = wanted
+            .into_iter()
+            .map(|name| output(served, name, outputs))
+            .collect();
         let (model_name, model_version) = (&served.names.name, &served.names.revision);
-        serde_json::to_vec(&InferResponse { model_name, model_version, id, outputs: tensors })
+        serde_json::to_vec(&InferResponse {
+            model_name,
+            model_version,
+            id,
+            outputs: tensors,
+        })
     };
-    Ok(Question { table, answer: Box::new(answer) })
+    Ok(Question {
+        table,
+        answer: Box::new(answer),
+    })
 }
 
 /// The outputs to answer with, in the order in which they were asked for.
 fn wanted(served: &Served, asked: &[WantedOutput]) -> Result<Vec<&'static str>, Refusal> {
-    let known = if served.model.classes().is_some() { &[OUTPUT, LABEL][..] } else { &[OUTPUT] };
+    let known = if served.model.classes().is_some() {
+        &[OUTPUT, LABEL][..]
+    } else {
+        &[OUTPUT]
+    };
     let mut wanted = Vec::new();
     for output in asked {
         let Some(name) = known.iter().find(|name| **name == output.name) else {
@@ -202,21 +225,40 @@ fn wanted(served: &Served, asked: &[WantedOutput]) -> Result<Vec<&'static str>, 
 
 /// An input with its shape checked against its data, which may be flat or nested.
 fn tensor(input: InputTensor) -> Result<Named, Refusal> {
-    let InputTensor { name, shape, datatype, data, .. } = input;
+    let InputTensor {
+        name,
+        shape,
+        datatype,
+        data,
+        ..
+    } = input;
     let shown = quoted(&name);
     let integers = INTEGERS.contains(&datatype.as_str());
     if !integers && !FLOATS.contains(&datatype.as_str()) {
-        let (found, known) = (quoted(&datatype), listed(FLOATS.into_iter().chain(INTEGERS).collect::<Vec<_>>().into_iter()));
-        return Err(refuse(format!("the input {shown} has datatype {found}: send one of {known}")));
+        let (found, known) = (
+            quoted(&datatype),
+            listed(FLOATS.into_iter().chain(INTEGERS).collect::<Vec<_>>().into_iter()),
+        );
+        return Err(refuse(format!(
+            "the input {shown} has datatype {found}: send one of {known}"
+        )));
     }
     if integers && !data.whole {
-        return Err(refuse(format!("the input {shown} has datatype {datatype}, but not all its data are integers")));
+        return Err(refuse(format!(
+            "the input {shown} has datatype {datatype}, but not all its data are integers"
+        )));
     }
     let claimed: Option<Vec<usize>> = shape.iter().map(|length| usize::try_from(*length).ok()).collect();
-    let count = shape.iter().try_fold(1_u64, |count, length| count.checked_mul(*length));
+    let count = shape
+        .iter()
+        .try_fold(1_u64, |count, length| count.checked_mul(*length));
     let flat = data.shape.len() == 1 && count == Some(data.values.len() as u64);
     match claimed {
-        Some(claimed) if flat || claimed == data.shape => Ok(Named { name, shape: claimed, values: data.values }),
+        Some(claimed) if flat || claimed == data.shape => Ok(Named {
+            name,
+            shape: claimed,
+            values: data.values,
+        }),
         _ => {
             let shape: Vec<Value> = shape.iter().take(8).map(|length| json!(length)).collect();
             Err(refuse(format!(
@@ -233,10 +275,23 @@ fn output<'a>(served: &'a Served, name: &'static str, outputs: &'a [f32]) -> Out
     let rows = outputs.len() / width;
     match name {
         LABEL => {
-            let labels = outputs.chunks(width).map(|row| served.model.label(row).unwrap_or_default()).collect();
-            OutputTensor { name, shape: vec![rows], datatype: "BYTES", data: Data::Labels(labels) }
+            let labels = outputs
+                .chunks(width)
+                .map(|row| served.model.label(row).unwrap_or_default())
+                .collect();
+            OutputTensor {
+                name,
+                shape: vec![rows],
+                datatype: "BYTES",
+                data: Data::Labels(labels),
+            }
         }
-        _ => OutputTensor { name, shape: vec![rows, width], datatype: "FP32", data: Data::Numbers(outputs) },
+        _ => OutputTensor {
+            name,
+            shape: vec![rows, width],
+            datatype: "FP32",
+            data: Data::Numbers(outputs),
+        },
     }
 }
 

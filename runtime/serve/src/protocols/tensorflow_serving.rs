@@ -7,8 +7,8 @@
 use std::fmt;
 
 use http::{HeaderMap, StatusCode};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::json;
 
 use super::{Endpoint, Protocol, check_model, check_version};
@@ -40,7 +40,9 @@ impl Protocol for TensorFlowServing {
     }
 
     fn find(&self, path: &str, names: &Names) -> Result<Option<Endpoint>, Refusal> {
-        let Some(rest) = path.strip_prefix("/v1/models/") else { return Ok(None) };
+        let Some(rest) = path.strip_prefix("/v1/models/") else {
+            return Ok(None);
+        };
         let (rest, verb) = match rest.split_once(':') {
             Some((rest, verb)) => (rest, Some(verb)),
             None => (rest.trim_end_matches('/'), None),
@@ -77,7 +79,10 @@ fn status(server: &Server) -> Result<Reply, Refusal> {
         "state": state,
         "status": {"error_code": "OK", "error_message": ""},
     });
-    Ok(reply::value(StatusCode::OK, &json!({"model_version_status": [version]})))
+    Ok(reply::value(
+        StatusCode::OK,
+        &json!({"model_version_status": [version]}),
+    ))
 }
 
 fn metadata(server: &Server) -> Result<Reply, Refusal> {
@@ -109,26 +114,40 @@ fn metadata(server: &Server) -> Result<Reply, Refusal> {
 }
 
 fn predict(served: &Served, _: &HeaderMap, body: &[u8]) -> Result<Question, Refusal> {
-    let request = crate::parse::parse(body, Request { columns: &served.columns })?;
+    let request = crate::parse::parse(
+        body,
+        Request {
+            columns: &served.columns,
+        },
+    )?;
     if let Some(name) = request.signature.filter(|name| name != SIGNATURE) {
         let name = quoted(&name);
-        return Err(refuse(format!("there is no signature {name}: the model has {SIGNATURE:?}")));
+        return Err(refuse(format!(
+            "there is no signature {name}: the model has {SIGNATURE:?}"
+        )));
     }
     let (table, key) = match (request.instances, request.inputs) {
         (Some(table), None) => (filled(table)?, "predictions"),
         (None, Some(tensors)) => (served.columns.assemble(tensors)?, "outputs"),
         (None, None) => {
-            return Err(refuse("the body has neither \"instances\" (rows) nor \"inputs\" (columns)".into()));
+            return Err(refuse(
+                "the body has neither \"instances\" (rows) nor \"inputs\" (columns)".into(),
+            ));
         }
         (Some(_), Some(_)) => {
-            return Err(refuse("the body has both \"instances\" and \"inputs\": send one of them".into()));
+            return Err(refuse(
+                "the body has both \"instances\" and \"inputs\": send one of them".into(),
+            ));
         }
     };
     let answer = move |served: &Served, outputs: &[f32]| {
         let rows: Vec<&[f32]> = outputs.chunks(served.model.outputs()).collect();
         serde_json::to_vec(&std::collections::BTreeMap::from([(key, rows)]))
     };
-    Ok(Question { table, answer: Box::new(answer) })
+    Ok(Question {
+        table,
+        answer: Box::new(answer),
+    })
 }
 
 fn refuse(sentence: String) -> Refusal {
@@ -169,10 +188,16 @@ impl<'de> Visitor<'de> for Request<'_> {
             let twice = match key.as_str() {
                 "signature_name" => parsed.signature.replace(object.next_value()?).is_some(),
                 "instances" => {
-                    let rows = Rows { name: "instances", columns };
+                    let rows = Rows {
+                        name: "instances",
+                        columns,
+                    };
                     parsed.instances.replace(object.next_value_seed(rows)?).is_some()
                 }
-                "inputs" => parsed.inputs.replace(object.next_value_seed(Inputs { columns })?).is_some(),
+                "inputs" => parsed
+                    .inputs
+                    .replace(object.next_value_seed(Inputs { columns })?)
+                    .is_some(),
                 _ => {
                     return Err(A::Error::custom(format_args!(
                         "the field {} is not known: a request has {}",
@@ -211,7 +236,11 @@ impl<'de> Visitor<'de> for Inputs<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
         let data = Nested::deserialize(SeqAccessDeserializer::new(list))?;
-        Ok(vec![Named { name: INPUT.into(), shape: data.shape, values: data.values }])
+        Ok(vec![Named {
+            name: INPUT.into(),
+            shape: data.shape,
+            values: data.values,
+        }])
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
@@ -220,10 +249,16 @@ impl<'de> Visitor<'de> for Inputs<'_> {
             // One more than there are columns cannot be right, however many follow.
             if tensors.len() > self.columns.len() {
                 let known = self.columns.list();
-                return Err(A::Error::custom(format_args!("there are more inputs than the columns {known}")));
+                return Err(A::Error::custom(format_args!(
+                    "there are more inputs than the columns {known}"
+                )));
             }
             let data: Nested = object.next_value()?;
-            tensors.push(Named { name, shape: data.shape, values: data.values });
+            tensors.push(Named {
+                name,
+                shape: data.shape,
+                values: data.values,
+            });
         }
         Ok(tensors)
     }

@@ -9,9 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
-use sconce_contract::{
-    Activation, Feature, FileDigest, Layer, Mount, Network, Preprocess, Target,
-};
+use sconce_contract::{Activation, Feature, FileDigest, Layer, Mount, Network, Preprocess, Target};
 use sconce_model::{Draft, save};
 use sconce_store::Store;
 use serde_json::{Value, json};
@@ -21,19 +19,38 @@ use tempfile::TempDir;
 /// `radius − texture`, classes benign and malignant. Otherwise three classes by softmax.
 pub fn draft(binary: bool) -> Draft {
     let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
-    let feature = |name: &str, mean, scale| Feature { name: name.into(), mean, scale };
+    let feature = |name: &str, mean, scale| Feature {
+        name: name.into(),
+        mean,
+        scale,
+    };
     let (units, last, weight, classes) = if binary {
-        (1, Activation::Sigmoid, &[1.0, -1.0][..], &["benign", "malignant"][..])
+        (
+            1,
+            Activation::Sigmoid,
+            &[1.0, -1.0][..],
+            &["benign", "malignant"][..],
+        )
     } else {
-        (3, Activation::Softmax, &[1.0, 0.0, -1.0, 0.0, 1.0, -1.0][..], &["a", "b", "c"][..])
+        (
+            3,
+            Activation::Softmax,
+            &[1.0, 0.0, -1.0, 0.0, 1.0, -1.0][..],
+            &["a", "b", "c"][..],
+        )
     };
     Draft {
         name: "tumour".into(),
         run: "run".into(),
-        network: Network { layers: vec![Layer::dense(units, last)] },
+        network: Network {
+            layers: vec![Layer::dense(units, last)],
+        },
         weights: BTreeMap::from([
             ("layers.0.weight".into(), tensor(weight, &[2, units as usize])),
-            ("layers.0.bias".into(), tensor(&vec![0.0; units as usize], &[units as usize])),
+            (
+                "layers.0.bias".into(),
+                tensor(&vec![0.0; units as usize], &[units as usize]),
+            ),
         ]),
         preprocess: Preprocess {
             features: vec![feature("radius", 10.0, 2.0), feature("texture", 5.0, 1.0)],
@@ -61,10 +78,16 @@ pub struct Fixture {
 impl Fixture {
     pub fn new(draft: Draft) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mount = Mount { uri: "pvc://models".into(), path: folder.path().to_owned() };
+        let mount = Mount {
+            uri: "pvc://models".into(),
+            path: folder.path().to_owned(),
+        };
         let store = Store::new(vec![mount.clone()]);
         let (_, artifact) = save(&store, "pvc://models/tumour", draft).unwrap();
-        let path = folder.path().join("tumour").join(artifact.digest.trim_start_matches("sha256:"));
+        let path = folder
+            .path()
+            .join("tumour")
+            .join(artifact.digest.trim_start_matches("sha256:"));
         let plan = json!({
             "name": "tumour", "revision": "r1", "model": artifact.uri, "digest": artifact.digest,
             "mounts": [mount],
@@ -81,11 +104,11 @@ impl Fixture {
         std::fs::write(&plan, self.plan.to_string()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sconce-server"));
         command
-            .args(["--listen", "127.0.0.1:0", "--observe", "127.0.0.1:0", "--drain-delay", "0s"])
-            .arg("--plan")
-            .arg(plan)
-            .arg("--report")
-            .arg(self.folder.path().join("report"))
+            .env("SCONCE_LISTEN", "127.0.0.1:0")
+            .env("SCONCE_OBSERVE", "127.0.0.1:0")
+            .env("SCONCE_DRAIN_DELAY", "0s")
+            .env("SCONCE_PLAN", plan)
+            .env("SCONCE_REPORT", self.folder.path().join("report"))
             .args(arguments)
             .stderr(Stdio::piped());
         command
@@ -111,13 +134,20 @@ impl Fixture {
         };
         std::thread::spawn(move || lines.for_each(|line| eprintln!("{}", line.unwrap_or_default())));
         let address = |name: &str| listening[name].as_str().unwrap().to_owned();
-        Server { child, http: address("http"), observe: address("observe") }
+        Server {
+            child,
+            http: address("http"),
+            observe: address("observe"),
+        }
     }
 
     /// Runs a server that is expected to end by itself.
     pub fn fails(&self, arguments: &[&str]) -> (i32, Value) {
         let output = self.command(arguments).output().unwrap();
-        assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+        assert!(
+            !String::from_utf8_lossy(&output.stderr).contains("panicked"),
+            "{output:?}"
+        );
         (output.status.code().unwrap(), self.report())
     }
 }
@@ -133,7 +163,10 @@ impl Server {
     pub fn wait_ready(&self) {
         let start = Instant::now();
         while self.probe("/readyz").status != 200 {
-            assert!(start.elapsed() < Duration::from_secs(20), "the server is not ready");
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "the server is not ready"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -159,7 +192,10 @@ impl Server {
     }
 
     pub fn terminate(&self) {
-        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let kill = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(kill.success());
     }
 
@@ -212,7 +248,10 @@ impl Reply {
     }
 
     pub fn error(&self) -> String {
-        self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {}", self.text())).to_owned()
+        self.json()["error"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no error: {}", self.text()))
+            .to_owned()
     }
 }
 
@@ -221,7 +260,9 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream.set_nodelay(true).unwrap();
-        Client { stream: BufReader::new(stream) }
+        Client {
+            stream: BufReader::new(stream),
+        }
     }
 
     pub fn post(&mut self, path: &str, body: &[u8]) -> Reply {
@@ -239,7 +280,10 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> std::io::Result<Reply> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n", body.len());
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n",
+            body.len()
+        );
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -247,7 +291,8 @@ impl Client {
         bytes.extend(body);
         // A server may answer and close before it has read everything.
         let written = self.stream.get_mut().write_all(&bytes);
-        self.read(method == "HEAD").or_else(|error| written.and(Err(error)))
+        self.read(method == "HEAD")
+            .or_else(|error| written.and(Err(error)))
     }
 
     /// Writes bytes as they are.
@@ -265,12 +310,20 @@ impl Client {
         loop {
             let mut line = String::new();
             self.stream.read_line(&mut line)?;
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
             headers.insert(name.to_ascii_lowercase(), value.to_owned());
         }
-        let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+        let length = headers
+            .get("content-length")
+            .map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; if head { 0 } else { length }];
         self.stream.read_exact(&mut body)?;
-        Ok(Reply { status, headers, body })
+        Ok(Reply {
+            status,
+            headers,
+            body,
+        })
     }
 }
