@@ -58,6 +58,11 @@ impl Sequential {
         }
     }
 
+    /// Refuses a network that makes no sense, without making room for its weights.
+    pub fn check(network: &Network) -> Result<(), EngineError> {
+        Self::build(network, 1, &mut Unfilled).map(drop)
+    }
+
     fn build(network: &Network, inputs: usize, weights: &mut dyn Weights) -> Result<Self, EngineError> {
         check_shape_of(network)?;
         let mut stages = Vec::new();
@@ -200,6 +205,15 @@ impl Weights for Initial<'_> {
                 Tensor::from_vec(values.collect::<Vec<f32>>(), shape, self.device)?
             }
         })
+    }
+}
+
+/// Weights of no size, for a network that is only looked at.
+struct Unfilled;
+
+impl Weights for Unfilled {
+    fn take(&mut self, _: usize, _: &'static str, _: &[usize], _: Start) -> Result<Tensor, EngineError> {
+        Ok(Tensor::zeros(0, DType::F32, &Device::Cpu)?)
     }
 }
 
@@ -374,9 +388,17 @@ mod tests {
                 "model.network.layers",
             ),
         ] {
-            let error = Sequential::initialised(&Network { layers }, 3, 42, &Device::Cpu).unwrap_err();
+            let error = Sequential::check(&Network { layers }).unwrap_err();
             assert_eq!(error.failure().field.as_deref(), Some(field), "{error}");
         }
+    }
+
+    #[test]
+    fn a_network_is_checked_without_its_memory() {
+        let huge = Network {
+            layers: vec![Layer::dense(65_536, Activation::ReLU); 64],
+        };
+        Sequential::check(&huge).unwrap();
     }
 
     #[test]

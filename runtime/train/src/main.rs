@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match observe::start(arguments.listen, &watch, &stop) {
         Ok(address) => tracing::info!(%address, "progress and metrics can be asked for"),
         Err(error) => {
-            tracing::warn!(listen = %arguments.listen, %error, "training without a progress endpoint")
+            tracing::warn!(listen = %arguments.listen, %error, "training without a progress endpoint");
         }
     }
 

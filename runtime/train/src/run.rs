@@ -37,8 +37,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         seen.progress.run = plan.run.clone();
         seen.progress.epochs = epochs;
     });
-    // A network that makes no sense is told before the table is read; its width does not matter for that.
-    Sequential::initialised(&plan.network, 1, seed, &Device::Cpu)?;
+    Sequential::check(&plan.network)?;
     let Some((field, last)) = fit::last_layer(&plan.network) else {
         return Err(TrainError::setting(
             "model.network.layers",

@@ -1,5 +1,7 @@
 //! What cannot be learned is refused with a class, a field and a sentence, and leaves nothing behind.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
+
 mod rehearsal;
 
 use rehearsal::{Rehearsal, separable, table};

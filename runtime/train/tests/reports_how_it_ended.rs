@@ -1,5 +1,7 @@
 //! The binary from end to end: exit code, report, endpoints and signals.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
+
 mod rehearsal;
 
 use std::{

@@ -74,7 +74,7 @@ mod tests {
             (Activation::ReLU, [0.0, 0.0, 1.5]),
             (Activation::Sigmoid, [0.119_202_92, 0.5, 0.817_574_5]),
             (Activation::Tanh, [-0.964_027_6, 0.0, 0.905_148_3]),
-            (Activation::Softmax, [0.024_093_8, 0.178_030_2, 0.797_876_0]),
+            (Activation::Softmax, [0.024_093_8, 0.178_030_2, 0.797_876]),
             (Activation::GELU, [-0.045_500_26, 0.0, 1.399_789_2]),
         ] {
             let found = apply(activation, &[-2.0, 0.0, 1.5]);

@@ -96,13 +96,10 @@ async fn accept(listener: TcpListener, watch: Watch) -> io::Result<()> {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return Ok(());
         };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(_) => {
-                // Out of descriptors, or a client that left at once: both pass.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, or a client that left at once: both pass.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
         };
         let watch = watch.clone();
         tokio::spawn(async move {

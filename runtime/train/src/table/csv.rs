@@ -201,4 +201,36 @@ mod tests {
         let error = read(b"a;y\n1;2\n", &dataset("y", &[])).unwrap_err();
         assert!(error.to_string().contains("its columns are \"a;y\""), "{error}");
     }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        use sconce_engine::{Purpose, Random};
+        let pieces: [&[u8]; 14] = [
+            b"a",
+            b"y",
+            b",",
+            b"\n",
+            b"\r",
+            b"\"",
+            b"1",
+            b"-",
+            b".",
+            b"e",
+            b" ",
+            b"\xff",
+            b"\0",
+            "é".as_bytes(),
+        ];
+        let mut random = Random::new(1, Purpose::Split, 0);
+        for _ in 0..20_000 {
+            let mut bytes = b"a,y\n".to_vec();
+            for _ in 0..random.below(24) {
+                bytes.extend_from_slice(pieces[random.below(pieces.len() as u64) as usize]);
+            }
+            if let Ok(table) = read(&bytes, &dataset("y", &[])) {
+                assert_eq!(table.values.len(), table.rows() * table.features.len());
+                assert_eq!(table.target.iter().count(), table.rows());
+            }
+        }
+    }
 }
