@@ -91,12 +91,10 @@ impl Model {
 
     /// The class that an output row `[outputs]` means; nothing where a number is predicted.
     ///
-    /// One unit means the second class from 0.5 on (from 0 on, where it has no Sigmoid), several units mean
-    /// the class of the largest.
+    /// One unit means the second class from 0.5 on, several mean the class of the largest; the same rules by which
+    /// the trainer measured accuracy.
     pub fn label(&self, output: &[f32]) -> Option<&str> {
-        self.classes()?
-            .get(self.signature.class(output))
-            .map(String::as_str)
+        self.classes()?.get(Signature::class(output)).map(String::as_str)
     }
 
     /// What is in the artifact and where it came from.

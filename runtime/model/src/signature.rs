@@ -4,7 +4,7 @@ use sconce_contract::{Activation, LayerKind, Network, Preprocess};
 
 use crate::ModelError;
 
-/// Widths of a network, and how an output becomes a class.
+/// Widths of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Signature {
     pub(crate) inputs: usize,
@@ -13,8 +13,6 @@ pub(crate) struct Signature {
     pub(crate) widest: usize,
     /// Weights and biases.
     pub(crate) parameters: usize,
-    /// From this value on, a single output unit means the second class.
-    pub(crate) threshold: f32,
 }
 
 impl Signature {
@@ -70,26 +68,22 @@ impl Signature {
                     classes.len()
                 ));
             }
+            if width == 1 && activation != Activation::Sigmoid {
+                return unfit("one output for two classes needs Sigmoid");
+            }
         }
-        // A unit without Sigmoid gives the logit, whose sign decides.
-        let threshold = if activation == Activation::Sigmoid {
-            0.5
-        } else {
-            0.0
-        };
         Ok(Signature {
             inputs,
             outputs: width,
             widest,
             parameters,
-            threshold,
         })
     }
 
     /// Index of the class that an output row means.
-    pub(crate) fn class(&self, output: &[f32]) -> usize {
+    pub(crate) fn class(output: &[f32]) -> usize {
         match output {
-            [single] => usize::from(*single >= self.threshold),
+            [single] => usize::from(*single >= 0.5),
             // The first of equals, as everywhere else.
             _ => (1..output.len()).fold(0, |best, i| if output[i] > output[best] { i } else { best }),
         }
@@ -148,7 +142,6 @@ mod tests {
             outputs: 3,
             widest: 8,
             parameters: 2 * 8 + 8 + 8 * 3 + 3,
-            threshold: 0.0,
         };
         assert_eq!(signature, expected);
     }
@@ -192,15 +185,8 @@ mod tests {
 
     #[test]
     fn an_output_means_a_class() {
-        let of = |units, last| Signature::of(&network(&[units], last), &preprocess(&["a"], None)).unwrap();
-        let sigmoid = of(1, Activation::Sigmoid);
-        assert_eq!([0.49, 0.5, 1.0].map(|p| sigmoid.class(&[p])), [0, 1, 1]);
-        assert_eq!(
-            [-0.1, 0.1].map(|logit| of(1, Activation::Linear).class(&[logit])),
-            [0, 1]
-        );
-        let softmax = of(3, Activation::Softmax);
-        assert_eq!(softmax.class(&[0.2, 0.5, 0.3]), 1);
-        assert_eq!(softmax.class(&[0.4, 0.4, 0.2]), 0);
+        assert_eq!([0.49, 0.5, 1.0].map(|p| Signature::class(&[p])), [0, 1, 1]);
+        assert_eq!(Signature::class(&[0.2, 0.5, 0.3]), 1);
+        assert_eq!(Signature::class(&[0.4, 0.4, 0.2]), 0);
     }
 }

@@ -1,4 +1,5 @@
 //! An artifact on disk: the same bytes for the same draft, and never a damaged one loaded.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::fs;

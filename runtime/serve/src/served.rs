@@ -39,12 +39,15 @@ pub struct Served {
     pub columns: Columns,
 }
 
+/// Writes an answer, given the outputs `[rows, outputs]`, all of them finite.
+pub type Answer = Box<dyn FnOnce(&Served, &[f32]) -> Result<Vec<u8>, serde_json::Error> + Send>;
+
 /// A parsed request.
 pub struct Question {
     /// The rows.
     pub table: Table,
-    /// Writes the answer, given the outputs `[rows, outputs]`, all of them finite.
-    pub answer: Box<dyn FnOnce(&Served, &[f32]) -> Result<Vec<u8>, serde_json::Error> + Send>,
+    /// What to do with its outputs.
+    pub answer: Answer,
 }
 
 impl Served {

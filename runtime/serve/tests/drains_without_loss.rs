@@ -1,4 +1,5 @@
 //! SIGTERM: nothing that was accepted is lost, and the server ends in time.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

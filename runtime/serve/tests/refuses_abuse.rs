@@ -1,4 +1,5 @@
 //! What hostile and hasty clients do, and that good ones do not notice.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A model that cannot be served: the reason and the field in the report, the exit code, never a panic.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

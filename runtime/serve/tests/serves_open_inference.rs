@@ -1,4 +1,5 @@
 //! The Open Inference Protocol, as its specification and its clients write it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! TensorFlow Serving's REST API, as its documents write it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

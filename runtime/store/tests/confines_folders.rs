@@ -1,4 +1,5 @@
 //! Claims and ConfigMaps: reading, writing, and no way out.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
 //! A real little web server that fails in the ways that web servers do.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -131,15 +131,12 @@ impl Columns {
                     self.list()
                 )));
             };
-            let rows = match column.shape[..] {
-                [rows] | [rows, 1] => rows,
-                _ => {
-                    return Err(refuse(format!(
-                        "the input {} has shape {:?}, but a column has [-1] or [-1, 1]",
-                        quoted(&column.name),
-                        column.shape
-                    )));
-                }
+            let ([rows] | [rows, 1]) = column.shape[..] else {
+                return Err(refuse(format!(
+                    "the input {} has shape {:?}, but a column has [-1] or [-1, 1]",
+                    quoted(&column.name),
+                    column.shape
+                )));
             };
             if rows.saturating_mul(count) > MAX_VALUES {
                 return Err(too_many());

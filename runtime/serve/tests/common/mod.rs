@@ -1,5 +1,6 @@
 //! A small model on disk, a real server process, and a client that speaks HTTP by hand.
 #![allow(dead_code, reason = "each file of tests uses another part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
