@@ -18,6 +18,8 @@ pub mod accelerator;
 pub mod condition;
 pub mod deployment;
 pub mod manifest;
+#[cfg(feature = "offline")]
+pub mod offline;
 pub mod quantity;
 pub mod resources;
 pub mod training;

@@ -149,6 +149,9 @@ pub struct ModelTrainingStatus {
     /// The run that is at work or was last: a hash over everything that what is learned depends on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// Name of the Job of that run: `kubectl logs job/NAME` shows what its pod says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     /// How far it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<TrainingProgress>,
@@ -164,6 +167,9 @@ pub struct ModelTrainingStatus {
     /// What the last finished run left behind, whether it passed or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Artifact>,
+    /// The run that `metrics`, `gates` and `candidate` speak of: the last that ended with an artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed_run: Option<String>,
     /// Pods that were started for the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,

@@ -4,17 +4,11 @@
 use std::collections::BTreeSet;
 
 use kube_cel::{Validator, apply_defaults, compile_schema};
-use sconce_crds::manifest;
+use sconce_crds::{manifest, offline};
 use serde_json::Value;
 
 fn schema(kind: &str) -> Value {
-    let definitions = manifest::definitions().unwrap();
-    let definition = definitions
-        .iter()
-        .find(|definition| definition.spec.names.kind == kind)
-        .unwrap();
-    let schema = definition.spec.versions[0].schema.as_ref().unwrap();
-    serde_json::to_value(schema.open_api_v3_schema.as_ref().unwrap()).unwrap()
+    offline::schema(kind).unwrap()
 }
 
 fn valid(kind: &str) -> Value {
@@ -76,6 +70,14 @@ fn each_rule_refuses_its_rows_and_nothing_else() {
             "{case}: {found:?} does not say {wanted:?}"
         );
     }
+}
+
+#[test]
+fn a_misspelt_field_is_told_with_those_that_there_are() {
+    let mut object = valid("ModelTraining");
+    merge(&mut object, &serde_json::json!({"spec": {"hyperparameters": {"epoch": 3}}}));
+    let complaints = offline::admit(&schema("ModelTraining"), &object).unwrap_err();
+    assert!(complaints[0].starts_with("spec.hyperparameters.epoch: there is no such field; there are batchSize, epochs"), "{complaints:?}");
 }
 
 #[test]

@@ -1,1 +1,34 @@
-//! The controllers of ModelTraining and ModelDeployment.
+//! The operator: two controllers of one shape, and what they share.
+//!
+//! ```text
+//!   watches ──► dereference ──► validate ──► build ──► apply ──► status ──► API server
+//!   (stores)       IO, reads     pure         pure     IO, writes  pure
+//!                                  │ Problem                        ▲
+//!                                  └────────────────────────────────┘
+//! ```
+//!
+//! [`training`] and [`deployment`] each have these five steps, one file per step; their `mod.rs` reads like the
+//! sentence above. What a user can cause is a [`problem::Problem`] and ends as a condition; an [`error::Error`]
+//! is the API server's, and is tried again. Read [`training`] first.
+
+pub mod accelerator;
+pub mod apply;
+pub mod conditions;
+pub mod context;
+pub mod deployment;
+pub mod difference;
+pub mod error;
+pub mod labels;
+pub mod leader;
+pub mod metrics;
+pub mod names;
+pub mod observed;
+pub mod pod;
+pub mod probes;
+pub mod problem;
+pub mod progress;
+pub mod reconcile;
+pub mod rehearsal;
+pub mod training;
+pub mod volumes;
+pub mod watches;

@@ -1,0 +1,123 @@
+//! An AcceleratorProfile and a count, as a pod needs them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{EnvVar, Toleration};
+use sconce_contract::Device;
+use sconce_crds::resources::Accelerator;
+use sconce_crds::{AcceleratorProfile, AcceleratorProfileSpec};
+
+use crate::problem::Problem;
+
+/// What a pod is given for its accelerator; the default is the processor alone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resolved {
+    /// What the image must compute on.
+    pub device: Device,
+    /// Extended resources of one pod, already multiplied by the count.
+    pub resources: BTreeMap<String, String>,
+    /// Labels that the node must carry.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the pod puts up with.
+    pub tolerations: Vec<Toleration>,
+    /// RuntimeClass of the pod.
+    pub runtime_class_name: Option<String>,
+    /// Image of the trainer, where the device has one of its own.
+    pub trainer_image: Option<String>,
+    /// Image of the server, where the device has one of its own.
+    pub server_image: Option<String>,
+    /// Environment of the container.
+    pub env: Vec<EnvVar>,
+}
+
+/// Resolves what the spec asks for. `profile` is what was found under the name it gives.
+///
+/// # Errors
+/// A profile that does not exist.
+pub fn resolve(asked: Option<&Accelerator>, profile: Option<&AcceleratorProfile>) -> Result<Resolved, Problem> {
+    let Some(asked) = asked else { return Ok(Resolved::default()) };
+    let Some(profile) = profile else {
+        return Err(Problem::new(
+            "ProfileNotFound",
+            "spec.accelerator.profile",
+            format!(
+                "there is no AcceleratorProfile named {:?}; `kubectl get accel` lists those that there are",
+                asked.profile
+            ),
+        ));
+    };
+    Ok(multiply(&profile.spec, asked.count))
+}
+
+/// Makes sure that an image of the device was named. Our own computes on the processor: on another device it
+/// would hold the unit and leave it idle. `part` is `trainer` or `server`.
+///
+/// # Errors
+/// A device other than the processor whose profile names no image for the part.
+pub fn image_computes_on(accelerator: &Resolved, profile: Option<&AcceleratorProfile>, part: &str) -> Result<(), Problem> {
+    let image = if part == "server" { &accelerator.server_image } else { &accelerator.trainer_image };
+    if accelerator.device == Device::Cpu || image.is_some() {
+        return Ok(());
+    }
+    let profile = profile.map(kube::ResourceExt::name_any).unwrap_or_default();
+    Err(Problem::new(
+        "NoImageForDevice",
+        "spec.accelerator.profile",
+        format!(
+            "the AcceleratorProfile {profile:?} is of another device than the operator's own {part} image computes on (CPU); \
+             name an image that does in the profile's spec.images.{part}"
+        ),
+    ))
+}
+
+fn multiply(profile: &AcceleratorProfileSpec, count: u32) -> Resolved {
+    let resources = profile
+        .resources
+        .iter()
+        .map(|(name, units)| (name.clone(), (u64::from(units.0) * u64::from(count)).to_string()))
+        .collect();
+    Resolved {
+        device: profile.device,
+        resources,
+        node_selector: profile.node_selector.clone(),
+        tolerations: profile.tolerations.clone(),
+        runtime_class_name: profile.runtime_class_name.clone(),
+        trainer_image: profile.images.trainer.clone(),
+        server_image: profile.images.server.clone(),
+        env: profile.env.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile() -> AcceleratorProfile {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "sconce.dev/v1alpha1", "kind": "AcceleratorProfile", "metadata": {"name": "l4"},
+            "spec": {"device": "CUDA", "resources": {"nvidia.com/gpu": "2"}, "runtimeClassName": "nvidia"}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn nothing_asked_is_the_processor() {
+        assert_eq!(resolve(None, None).unwrap(), Resolved::default());
+    }
+
+    #[test]
+    fn units_are_multiplied_by_the_count() {
+        let asked = Accelerator { profile: "l4".into(), count: 3 };
+        let resolved = resolve(Some(&asked), Some(&profile())).unwrap();
+        assert_eq!(resolved.resources["nvidia.com/gpu"], "6");
+        assert_eq!(resolved.device, Device::Cuda);
+    }
+
+    #[test]
+    fn an_unknown_profile_names_the_field() {
+        let asked = Accelerator { profile: "l5".into(), count: 1 };
+        let problem = resolve(Some(&asked), None).unwrap_err();
+        assert_eq!((problem.reason, problem.field.as_str()), ("ProfileNotFound", "spec.accelerator.profile"));
+        assert!(problem.message.contains("\"l5\""));
+    }
+}

@@ -1,0 +1,242 @@
+//! Writes to the cluster: server-side apply by one field manager, and none that would change nothing.
+//!
+//! A child's name is derived from its parent's, so an object of that name may already be there and belong to
+//! somebody else. Before the first write of a child, one read makes sure that it does not.
+
+use std::fmt::Debug;
+
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::difference;
+use crate::error::{Doing, Error};
+use crate::labels::MANAGER;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+
+/// A kind that lives in a namespace and is known at compile time.
+pub trait Child:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug
+{
+}
+
+impl<K> Child for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug
+{
+}
+
+/// A child that is as it should be, as the API server last said.
+///
+/// Only this module makes one, so a status can be computed from nothing that was not applied.
+#[derive(Clone, Debug)]
+pub struct Applied<K>(K);
+
+impl<K> Applied<K> {
+    /// The object as the API server last said.
+    pub fn get(&self) -> &K {
+        &self.0
+    }
+}
+
+/// Why a child could not be written.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Something that a user can mend: the name is taken, or the API server refuses the child.
+    Problem(Problem),
+    /// Something that a later try may get past.
+    Error(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::Error(error)
+    }
+}
+
+/// The way to write.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    metrics: Metrics,
+}
+
+impl Writer {
+    /// Writes through this client and counts each write.
+    pub fn new(client: Client, metrics: Metrics) -> Self {
+        Writer { client, metrics }
+    }
+
+    /// Makes the child what it should be. `observed` is what a watch has shown; nothing where it has shown none.
+    ///
+    /// # Errors
+    /// [`Refusal::Problem`] where the name is taken by an object that `owner_uid` does not own, or the API
+    /// server refuses the child as it is (quota, admission, an invalid value).
+    pub async fn ensure<K: Child>(
+        &self,
+        owner_uid: &str,
+        desired: K,
+        observed: Option<&K>,
+    ) -> Result<Applied<K>, Refusal> {
+        let namespace = desired.namespace().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let name = desired.name_any();
+        let what = |verb: &str| format!("{verb} {} {namespace}/{name}", K::kind(&()));
+
+        let read;
+        let observed = match observed {
+            Some(observed) => Some(observed),
+            None => {
+                read = api.get_opt(&name).await.doing(|| what("get"))?;
+                read.as_ref()
+            }
+        };
+        if let Some(live) = observed {
+            if !is_owned_by(live, owner_uid) {
+                return Err(Refusal::Problem(taken::<K>(&name)));
+            }
+            if difference::first(&json(&desired), &json(live)).is_none() {
+                return Ok(Applied(live.clone()));
+            }
+        }
+        self.metrics.write(&K::kind(&()), "apply");
+        let parameters = PatchParams::apply(MANAGER).force();
+        match api.patch(&name, &parameters, &Patch::Apply(&typed(&desired))).await {
+            Ok(stored) => Ok(Applied(stored)),
+            Err(error) => Err(refusal(error, what("apply"))),
+        }
+    }
+
+    /// Makes a child that is not there. One of ours that is there stays as it is.
+    ///
+    /// # Errors
+    /// As [`Writer::ensure`].
+    pub async fn provide<K: Child>(&self, owner_uid: &str, desired: K) -> Result<(), Refusal> {
+        let namespace = desired.namespace().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let name = desired.name_any();
+        match api.get_metadata_opt(&name).await.doing(|| format!("get {} {namespace}/{name}", K::kind(&())))? {
+            Some(live) if !is_owned_by(&live, owner_uid) => Err(Refusal::Problem(taken::<K>(&name))),
+            Some(_) => Ok(()),
+            None => self.ensure(owner_uid, desired, None).await.map(drop),
+        }
+    }
+
+    /// Makes an immutable child: one of ours that is there and says something else is deleted first.
+    ///
+    /// # Errors
+    /// As [`Writer::ensure`].
+    pub async fn replace<K: Child>(&self, owner_uid: &str, desired: K) -> Result<(), Refusal> {
+        let namespace = desired.namespace().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let name = desired.name_any();
+        let live = api.get_opt(&name).await.doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?;
+        if live.as_ref().is_some_and(|live| difference::first(&json(&desired), &json(live)).is_some()) {
+            self.delete::<K>(&namespace, &name, owner_uid).await?;
+            return self.ensure(owner_uid, desired, None).await.map(drop);
+        }
+        self.ensure(owner_uid, desired, live.as_ref()).await.map(drop)
+    }
+
+    /// Changes only the fields in `patch` (a JSON merge patch) of a child that is known to be ours.
+    pub async fn merge<K: Child>(&self, live: &K, patch: &Value) -> Result<Applied<K>, Refusal> {
+        if difference::first(patch, &json(live)).is_none() {
+            return Ok(Applied(live.clone()));
+        }
+        let namespace = live.namespace().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        self.metrics.write(&K::kind(&()), "patch");
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        match api.patch(&live.name_any(), &parameters, &Patch::Merge(patch)).await {
+            Ok(stored) => Ok(Applied(stored)),
+            Err(error) => Err(refusal(error, format!("patch {} {namespace}/{}", K::kind(&()), live.name_any()))),
+        }
+    }
+
+    /// Writes the status of one of our own kinds, unless it already says so. Fields that `status` leaves out
+    /// are removed.
+    pub async fn status<K: Child, S: Serialize>(&self, object: &K, status: &S, before: &S) -> Result<(), Error> {
+        if serde_json::to_value(status).ok() == serde_json::to_value(before).ok() {
+            return Ok(());
+        }
+        let namespace = object.namespace().unwrap_or_default();
+        let name = object.name_any();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let body = serde_json::json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "status": status,
+        });
+        self.metrics.write(&K::kind(&()), "status");
+        let parameters = PatchParams::apply(MANAGER).force();
+        match api.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
+            Ok(_) => Ok(()),
+            // Deleted meanwhile: there is nobody to tell.
+            Err(error) if Error::is_not_found(&error) => Ok(()),
+            Err(error) => Err(error).doing(|| format!("patch status of {} {namespace}/{name}", K::kind(&()))),
+        }
+    }
+
+    /// Deletes a child by name, if it is there and owned by `owner_uid`; its own children go with it.
+    pub async fn delete<K: Child>(&self, namespace: &str, name: &str, owner_uid: &str) -> Result<(), Error> {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let what = |verb: &str| format!("{verb} {} {namespace}/{name}", K::kind(&()));
+        let Some(live) = api.get_opt(name).await.doing(|| what("get"))? else { return Ok(()) };
+        if !is_owned_by(&live, owner_uid) || live.meta().deletion_timestamp.is_some() {
+            return Ok(());
+        }
+        self.metrics.write(&K::kind(&()), "delete");
+        let parameters = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions { uid: live.uid(), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match api.delete(name, &parameters).await {
+            Ok(_) => Ok(()),
+            Err(error) if Error::is_not_found(&error) => Ok(()),
+            Err(error) => Err(error).doing(|| what("delete")),
+        }
+    }
+}
+
+/// Whether the owner with this UID controls the object.
+pub fn is_owned_by<K: Resource>(object: &K, uid: &str) -> bool {
+    object.meta().owner_references.iter().flatten().any(|owner| owner.uid == uid && owner.controller == Some(true))
+}
+
+fn taken<K: Child>(name: &str) -> Problem {
+    Problem::new(
+        "NameTaken",
+        "metadata.name",
+        format!(
+            "a {} named {name:?} is already there and belongs to somebody else; delete it, or give this object another name",
+            K::kind(&())
+        ),
+    )
+}
+
+/// A 4xx that the same request would get again is for a person; everything else is for a later try.
+fn refusal(error: kube::Error, what: String) -> Refusal {
+    match &error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Refusal::Problem(Problem::new(
+            "ChildRefused",
+            "spec",
+            format!("the API server refused to {what}: {}", status.message),
+        )),
+        _ => Refusal::Error(Error::Api { what, source: Box::new(error) }),
+    }
+}
+
+fn json(value: &impl Serialize) -> Value {
+    // Kubernetes' own types serialise; a null differs from every object, which leads to a write, not a loss.
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// A body for server-side apply, which must name its version and kind.
+fn typed<K: Child>(desired: &K) -> Value {
+    let mut body = json(desired);
+    body["apiVersion"] = K::api_version(&()).into();
+    body["kind"] = K::kind(&()).into();
+    body
+}

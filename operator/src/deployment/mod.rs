@@ -1,0 +1,239 @@
+//! ModelDeployment: fetch what it names, find out what is to be served, build the objects that serve it, apply
+//! them, tell what became of them.
+//!
+//! A live Deployment carries in its annotations what it was made for. While that is what is wanted, its pod
+//! template is left alone; only then is anything about the pods decided anew. Read [`resolve`] and [`revision`]
+//! first.
+
+pub mod apply;
+pub mod build;
+pub mod dereference;
+pub mod promote;
+pub mod resolve;
+pub mod revision;
+pub mod situation;
+pub mod status;
+pub mod validate;
+pub mod verdicts;
+
+#[cfg(test)]
+mod fixtures;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::runtime::Controller;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::{ObjectRef, ReflectHandle, Store};
+use kube::{Resource, ResourceExt};
+use sconce_crds::condition::{DEGRADED, READY, find, is_true};
+use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelDeploymentStatus, ModelTraining};
+
+use self::dereference::Found;
+use self::status::Outlook;
+use self::validate::Hold;
+use crate::apply::Refusal;
+use crate::context::Context;
+use crate::error::Error;
+use crate::labels;
+use crate::reconcile::{after_failure, drive, reconcile};
+use crate::watches::Watches;
+
+/// What the controller listens to.
+pub struct Readers {
+    /// The objects themselves.
+    pub deployments: ReflectHandle<ModelDeployment>,
+    /// Their Deployments.
+    pub workloads: BoxStream<'static, Arc<Deployment>>,
+    /// Their Services.
+    pub services: BoxStream<'static, Arc<Service>>,
+    /// The Deployments' pods.
+    pub pods: BoxStream<'static, Arc<Pod>>,
+    /// The trainings that they name.
+    pub trainings: BoxStream<'static, Arc<ModelTraining>>,
+    /// The profiles that they name.
+    pub profiles: BoxStream<'static, Arc<AcceleratorProfile>>,
+}
+
+impl Readers {
+    /// This controller's share of the watches.
+    pub fn take(watches: &mut Watches) -> Self {
+        Readers {
+            deployments: watches.deployments.reader(),
+            workloads: watches.workloads.changes(),
+            services: watches.services.changes(),
+            pods: watches.pods.changes(),
+            trainings: watches.trainings.changes(),
+            profiles: watches.profiles.changes(),
+        }
+    }
+}
+
+/// Reconciles deployments, at most `concurrency` at once, until `stop` is done and those at work have ended.
+pub async fn run(
+    context: Arc<Context>,
+    readers: Readers,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let store = readers.deployments.reader();
+    let (by_training, by_profile) = (store.clone(), store.clone());
+    let controller = Controller::for_shared_stream(readers.deployments, store)
+        .with_config(Config::default().concurrency(concurrency))
+        .owns_shared_stream(readers.workloads)
+        .owns_shared_stream(readers.services)
+        .watches_shared_stream(readers.pods, |pod: Arc<Pod>| owner_of(&pod))
+        .watches_shared_stream(readers.trainings, move |training: Arc<ModelTraining>| {
+            serving(&by_training, &training)
+        })
+        .watches_shared_stream(readers.profiles, move |profile: Arc<AcceleratorProfile>| {
+            naming(&by_profile, &profile)
+        })
+        .graceful_shutdown_on(stop)
+        .run(
+            |deployment, context| reconcile(deployment, context, step),
+            after_failure,
+            context,
+        );
+    drive(controller).await;
+}
+
+fn owner_of(pod: &Pod) -> Option<ObjectRef<ModelDeployment>> {
+    let name = pod.labels().get(labels::DEPLOYMENT)?;
+    Some(ObjectRef::new(name).within(&pod.namespace()?))
+}
+
+fn serving(
+    deployments: &Store<ModelDeployment>,
+    training: &ModelTraining,
+) -> Vec<ObjectRef<ModelDeployment>> {
+    let (name, namespace) = (training.name_any(), training.namespace());
+    references(deployments, |deployment| {
+        let reference = deployment.spec.model.training_ref.as_ref();
+        deployment.namespace() == namespace && reference.is_some_and(|reference| reference.name == name)
+    })
+}
+
+fn naming(
+    deployments: &Store<ModelDeployment>,
+    profile: &AcceleratorProfile,
+) -> Vec<ObjectRef<ModelDeployment>> {
+    let name = profile.name_any();
+    references(deployments, |deployment| {
+        deployment
+            .spec
+            .accelerator
+            .as_ref()
+            .is_some_and(|asked| asked.profile == name)
+    })
+}
+
+fn references(
+    deployments: &Store<ModelDeployment>,
+    which: impl Fn(&ModelDeployment) -> bool,
+) -> Vec<ObjectRef<ModelDeployment>> {
+    deployments
+        .state_filter(which)
+        .iter()
+        .map(|deployment| ObjectRef::from_obj(&**deployment))
+        .collect()
+}
+
+async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result<Action, Error> {
+    if deployment.meta().deletion_timestamp.is_some() {
+        // Every child has an ownerReference: the garbage collector does the rest.
+        return Ok(Action::await_change());
+    }
+    let found = dereference::dereference(&deployment, &context).await?;
+    let before = deployment.status.clone().unwrap_or_default();
+    let outlook = match validate::validate(&deployment, &found) {
+        Ok(serving) => serve(&deployment, &serving, &found, &context).await?,
+        Err(hold) => hold_on(&deployment, &found, &hold, &context).await?,
+    };
+    let (namespace, uid) = (
+        deployment.namespace().unwrap_or_default(),
+        deployment.uid().unwrap_or_default(),
+    );
+    // Before the status forgets them: a crash in between deletes them the next time.
+    apply::discard(
+        &context.writer,
+        &namespace,
+        &deployment.name_any(),
+        &uid,
+        &outlook.obsolete,
+    )
+    .await?;
+    context
+        .writer
+        .status(&*deployment, &outlook.status, &before)
+        .await?;
+    announce(&deployment, &before, &outlook.status, &context).await;
+    Ok(Action::requeue(outlook.again))
+}
+
+/// Makes the wanted revision be served.
+async fn serve(
+    deployment: &ModelDeployment,
+    serving: &validate::Serving<'_>,
+    found: &Found,
+    context: &Context,
+) -> Result<Outlook, Error> {
+    let children = build::build(serving, &context.images);
+    match apply::apply(&context.writer, serving, children, found).await {
+        Ok(live) => Ok(status::serving(
+            deployment,
+            found,
+            &serving.wanted,
+            &live,
+            Timestamp::now(),
+        )),
+        Err(Refusal::Problem(problem)) => Ok(status::held(
+            deployment,
+            found,
+            &Hold::Refused(problem),
+            Timestamp::now(),
+        )),
+        Err(Refusal::Error(error)) => Err(error),
+    }
+}
+
+/// Nothing new can be served: what is served goes on, in the number that is asked for.
+async fn hold_on(
+    deployment: &ModelDeployment,
+    found: &Found,
+    hold: &Hold,
+    context: &Context,
+) -> Result<Outlook, Error> {
+    if let Some(live) = &found.live {
+        apply::scale(&context.writer, live, deployment.spec.replicas).await?;
+    }
+    Ok(status::held(deployment, found, hold, Timestamp::now()))
+}
+
+/// An event for each change of what people are told.
+async fn announce(
+    deployment: &ModelDeployment,
+    before: &ModelDeploymentStatus,
+    after: &ModelDeploymentStatus,
+    context: &Context,
+) {
+    let (Some(now), then) = (find(&after.conditions, READY), find(&before.conditions, READY)) else {
+        return;
+    };
+    if before.phase == after.phase && then.is_some_and(|then| then.reason == now.reason) {
+        return;
+    }
+    let type_ = if is_true(&after.conditions, DEGRADED) {
+        EventType::Warning
+    } else {
+        EventType::Normal
+    };
+    context
+        .event(&deployment.object_ref(&()), type_, &now.reason, &now.message)
+        .await;
+}

@@ -1,0 +1,167 @@
+//! What is going on, told from the Deployment and its pods.
+
+use super::*;
+use crate::deployment::fixtures::{crashed, live, loading, model, of_training, pod, ready, unschedulable};
+use serde_json::json;
+
+fn wanted() -> Served {
+    Served::of(model("bb"), &of_training().spec)
+}
+
+fn told(live: &Deployment, replicas: i32, pods: &[Arc<Pod>]) -> Situation {
+    situation(live, &wanted(), replicas, pods)
+}
+
+fn reason(situation: &Situation) -> &str {
+    match situation {
+        Situation::Awaited(problem) | Situation::Refused(problem) => problem.reason,
+        Situation::Hindered(hindrance) => &hindrance.reason,
+        Situation::Moving { reason, .. } => reason,
+        Situation::ScaledToZero => "ScaledToZero",
+        Situation::Ready { .. } => "Ready",
+    }
+}
+
+fn with_condition(kind: &str, status: &str, reason: &str, message: &str) -> Deployment {
+    let mut deployment = live(&wanted());
+    deployment.status.as_mut().unwrap().conditions = Some(vec![
+        serde_json::from_value(json!({"type": kind, "status": status, "reason": reason, "message": message}))
+            .unwrap(),
+    ]);
+    deployment
+}
+
+#[test]
+fn pods_say_whether_it_is_ready() {
+    let new = wanted().revision;
+    let (new, old) = (new.as_str(), "0000000000");
+    let cases: Vec<(i32, Vec<Arc<Pod>>, &str)> = vec![
+        (1, vec![], "RollingOut"),
+        (1, vec![loading("a", new)], "RollingOut"),
+        (1, vec![ready("a", new)], "Ready"),
+        (2, vec![ready("a", new)], "RollingOut"),
+        (2, vec![ready("a", new), ready("b", new)], "Ready"),
+        (1, vec![ready("a", old)], "RollingOut"),
+        (1, vec![ready("a", old), loading("b", new)], "RollingOut"),
+        (1, vec![ready("a", old), ready("b", new)], "RollingOut"),
+        (1, vec![loading("a", old), ready("b", new)], "RollingOut"),
+        (0, vec![], "ScaledToZero"),
+        (0, vec![ready("a", new)], "RollingOut"),
+        (1, vec![unschedulable("a", new)], "Unschedulable"),
+        (1, vec![ready("b", old), unschedulable("a", new)], "Unschedulable"),
+        (1, vec![unschedulable("b", old), ready("a", new)], "RollingOut"),
+    ];
+    for (replicas, pods, expected) in cases {
+        let situation = told(&live(&wanted()), replicas, &pods);
+        assert_eq!(reason(&situation), expected, "{replicas} {situation:?}");
+    }
+}
+
+#[test]
+fn a_deployment_that_has_not_been_seen_yet_is_not_ready() {
+    let pods = [ready("a", &wanted().revision)];
+    let mut written = live(&wanted());
+    written.metadata.generation = Some(3);
+    assert_eq!(reason(&told(&written, 1, &pods)), "RollingOut");
+    assert!(!is_rolled_out(&written, &wanted(), 1, &pods));
+    written.status = None;
+    assert_eq!(reason(&told(&written, 1, &pods)), "RollingOut");
+}
+
+#[test]
+fn a_pod_that_fails_later_does_not_undo_the_rollout() {
+    let done = with_condition("Progressing", "True", "NewReplicaSetAvailable", "done");
+    let pods = [loading("a", &wanted().revision)];
+    assert!(is_rolled_out(&done, &wanted(), 1, &pods));
+    assert_eq!(reason(&told(&done, 1, &pods)), "ReplicasStarting");
+    assert!(!is_rolled_out(&live(&wanted()), &wanted(), 1, &pods));
+    assert!(!is_rolled_out(
+        &done,
+        &wanted(),
+        1,
+        &[ready("b", "0000000000"), ready("a", &wanted().revision)]
+    ));
+    assert_eq!(
+        reason(&told(
+            &done,
+            1,
+            &[ready("a", &wanted().revision), ready("b", &wanted().revision)]
+        )),
+        "ScalingDown"
+    );
+}
+
+#[test]
+fn a_crash_is_told_in_the_servers_own_words_during_each_attempt() {
+    let report = r#"{"outcome":"failed","class":"BadInput","message":"the artifact is damaged: model.safetensors","field":"model.uri"}"#;
+    let revision = wanted().revision;
+    for state in [
+        json!({"waiting": {"reason": "CrashLoopBackOff"}}),
+        json!({"running": {}}),
+        json!({"waiting": {"reason": "ContainerCreating"}}),
+    ] {
+        let Situation::Hindered(hindrance) =
+            told(&live(&wanted()), 1, &[crashed("a", &revision, &state, report)])
+        else {
+            panic!("{state}")
+        };
+        assert_eq!(hindrance.reason, "BadInput");
+        assert_eq!(
+            hindrance.message,
+            "spec.model.uri: the artifact is damaged: model.safetensors"
+        );
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_is_told() {
+    let stuck = pod(
+        "a",
+        &wanted().revision,
+        &json!({
+            "phase": "Pending",
+            "containerStatuses": [{"name": "sconce", "image": "server:9", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]
+        }),
+    );
+    let Situation::Hindered(hindrance) = told(&live(&wanted()), 1, &[stuck]) else {
+        panic!()
+    };
+    assert!(
+        hindrance.message.contains("server:9") && hindrance.message.contains("not found"),
+        "{}",
+        hindrance.message
+    );
+}
+
+#[test]
+fn what_the_deployment_itself_suffers_is_told() {
+    let quota = with_condition(
+        "ReplicaFailure",
+        "True",
+        "FailedCreate",
+        "pods \"x\" is forbidden: exceeded quota: small",
+    );
+    let Situation::Hindered(hindrance) = told(&quota, 1, &[]) else {
+        panic!()
+    };
+    assert_eq!(hindrance.reason, "FailedCreate");
+    assert!(
+        hindrance.message.contains("exceeded quota"),
+        "{}",
+        hindrance.message
+    );
+
+    let halted = with_condition(
+        "Progressing",
+        "False",
+        "ProgressDeadlineExceeded",
+        "timed out progressing",
+    );
+    let pods = [loading("a", &wanted().revision)];
+    assert_eq!(reason(&told(&halted, 1, &pods)), "ProgressDeadlineExceeded");
+    // Of an earlier spec.
+    let mut stale = halted;
+    stale.metadata.generation = Some(9);
+    assert_eq!(reason(&told(&stale, 1, &pods)), "RollingOut");
+}

@@ -1,0 +1,177 @@
+//! Step 2: a spec and what was found, to something that can be served.
+//!
+//! Everything a user can cause ends here as a [`Problem`] that names the field; after this step, building the
+//! children cannot fail.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
+use sconce_contract::{Device, ServingPlan};
+use sconce_crds::{ModelDeployment, ModelDeploymentSpec};
+
+use super::dereference::Found;
+use super::resolve::Resolution;
+use super::revision::{Model, Served};
+use crate::accelerator::{self, Resolved};
+use crate::problem::Problem;
+use crate::training::validate::absent;
+use crate::volumes::Volumes;
+
+/// A deployment that can be carried out.
+#[derive(Clone, Debug)]
+pub struct Serving<'a> {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID: owner of every child.
+    pub uid: String,
+    /// The spec.
+    pub spec: &'a ModelDeploymentSpec,
+    /// What is to be served.
+    pub wanted: Served,
+    /// What has to be done for it.
+    pub change: Change,
+}
+
+/// What has to be done so that the wanted revision is served.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The live Deployment is of the wanted revision: its pods stay as they are.
+    Keep {
+        /// The live Deployment.
+        live: Arc<Deployment>,
+        /// What a pod of the revision would be made of now; nothing where a profile was deleted since.
+        pods: Option<Pods>,
+    },
+    /// There is no Deployment, or it is of another revision.
+    Roll(Pods),
+}
+
+/// What pods are made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pods {
+    /// What each is given for its accelerator.
+    pub accelerator: Resolved,
+    /// What each is to do.
+    pub plan: ServingPlan,
+    /// Volumes that the plan's URIs need.
+    pub volumes: Volumes,
+}
+
+/// Why nothing new can be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// What the spec names will come, or was left to a person.
+    Awaited(Problem),
+    /// The spec cannot be carried out as it stands.
+    Refused(Problem),
+}
+
+/// Makes something that can be served of a spec.
+///
+/// # Errors
+/// What is waited for, or the first thing that a user has to mend.
+pub fn validate<'a>(deployment: &'a ModelDeployment, found: &Found) -> Result<Serving<'a>, Hold> {
+    let spec = &deployment.spec;
+    let name = deployment.name_any();
+    let model = match &found.resolution {
+        Resolution::Known { model, .. } => model,
+        Resolution::Awaited(problem) => return Err(Hold::Awaited(problem.clone())),
+        Resolution::Unknown(problem) => return Err(Hold::Refused(problem.clone())),
+    };
+    let wanted = Served::of(model.clone(), spec);
+    let pods = pods(&name, spec, &wanted, found);
+    let live = found.live.as_ref().filter(|_| {
+        found
+            .served()
+            .is_some_and(|served| served.revision == wanted.revision)
+    });
+    let change = match live {
+        // The pods have what they need since they were made: a profile that is gone takes nothing from them.
+        Some(live) => Change::Keep {
+            live: Arc::clone(live),
+            pods: pods.ok(),
+        },
+        None => Change::Roll(pods.map_err(Hold::Refused)?),
+    };
+    Ok(Serving {
+        namespace: deployment.namespace().unwrap_or_default(),
+        uid: deployment.uid().unwrap_or_default(),
+        name,
+        spec,
+        wanted,
+        change,
+    })
+}
+
+fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) -> Result<Pods, Problem> {
+    let profile = found.profile.as_deref();
+    let accelerator = accelerator::resolve(spec.accelerator.as_ref(), profile)?;
+    accelerator::image_computes_on(&accelerator, profile, "server")?;
+    if found.runtime_class_missing {
+        return Err(Problem::new(
+            "RuntimeClassNotFound",
+            "spec.accelerator.profile",
+            format!(
+                "the profile asks for the RuntimeClass {:?}, which does not exist; create it, or remove it from the profile",
+                accelerator.runtime_class_name.unwrap_or_default()
+            ),
+        ));
+    }
+    if let Some(source) = &found.missing {
+        return Err(match &wanted.model.training {
+            None => absent("spec.model.uri", source),
+            Some(_) => gone(&wanted.model),
+        });
+    }
+    let volumes = Volumes::default().reading(&wanted.model.uri);
+    let plan = plan(name, wanted, spec, accelerator.device, &volumes);
+    Ok(Pods {
+        accelerator,
+        plan,
+        volumes,
+    })
+}
+
+fn gone(model: &Model) -> Problem {
+    let training = model
+        .training
+        .as_ref()
+        .map(|training| training.name.as_str())
+        .unwrap_or_default();
+    Problem::new(
+        "ClaimNotFound",
+        "spec.model.trainingRef",
+        format!(
+            "the PersistentVolumeClaim of {} is gone, and the artifact with it; a new value of the annotation {} of the \
+             ModelTraining {training:?} trains it again",
+            model.uri,
+            crate::labels::RERUN
+        ),
+    )
+}
+
+/// What a pod is to do. A rehearsal makes the same plan with other mounts.
+pub fn plan(
+    name: &str,
+    wanted: &Served,
+    spec: &ModelDeploymentSpec,
+    device: Device,
+    volumes: &Volumes,
+) -> ServingPlan {
+    ServingPlan {
+        name: name.to_owned(),
+        revision: wanted.revision.clone(),
+        model: wanted.model.uri.clone(),
+        digest: wanted.model.digest.clone(),
+        warmup: spec.warmup.clone(),
+        device,
+        mounts: volumes.mounts(),
+    }
+}
+
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;

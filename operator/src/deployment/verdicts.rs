@@ -1,0 +1,109 @@
+//! What each condition says in each situation: one table, so that no two can contradict one another.
+
+use sconce_crds::condition::{AVAILABLE, DEGRADED, MODEL_RESOLVED, PROGRESSING, READY, ROLLOUT_COMPLETE};
+use sconce_crds::deployment::DeploymentPhase;
+
+use super::resolve::Resolution;
+use super::situation::{Counts, Situation};
+use crate::conditions::{Verdict, no, yes};
+
+/// The conditions of a deployment in a situation. `goes_on` is the title of what is served while nothing new
+/// can be.
+pub fn of(
+    situation: &Situation,
+    resolution: &Resolution,
+    counts: &Counts,
+    rolled_out: bool,
+    goes_on: Option<&str>,
+) -> Vec<Verdict> {
+    let (reason, message) = words(situation, goes_on.filter(|_| counts.answering() > 0));
+    let mut all = vec![resolved(resolution), available(counts)];
+    all.push(if rolled_out {
+        yes(
+            ROLLOUT_COMPLETE,
+            "Complete",
+            "no pod of an earlier revision is left",
+        )
+    } else {
+        no(ROLLOUT_COMPLETE, &reason, &message)
+    });
+    all.extend(summary(situation, &reason, &message));
+    all
+}
+
+/// As one word. No replica wanted is not Ready: nothing answers.
+pub fn phase(situation: &Situation) -> DeploymentPhase {
+    match situation {
+        Situation::Awaited(_) | Situation::ScaledToZero => DeploymentPhase::Pending,
+        Situation::Refused(_) | Situation::Hindered(_) => DeploymentPhase::Degraded,
+        Situation::Moving { .. } => DeploymentPhase::Progressing,
+        Situation::Ready { .. } => DeploymentPhase::Ready,
+    }
+}
+
+fn resolved(resolution: &Resolution) -> Verdict {
+    match resolution {
+        Resolution::Known { reason, message, .. } => yes(MODEL_RESOLVED, reason, message),
+        Resolution::Awaited(problem) | Resolution::Unknown(problem) => {
+            no(MODEL_RESOLVED, problem.reason, problem.sentence())
+        }
+    }
+}
+
+fn available(counts: &Counts) -> Verdict {
+    match (counts.ready, counts.others_ready) {
+        (0, 0) => no(AVAILABLE, "NoPodAnswers", "no pod answers"),
+        (0, _) => yes(AVAILABLE, "EarlierRevision", "an earlier revision answers"),
+        (_, 0) => yes(AVAILABLE, "CurrentRevision", "the current revision answers"),
+        (_, _) => yes(
+            AVAILABLE,
+            "BothRevisions",
+            "the current revision answers, and an earlier one as well",
+        ),
+    }
+}
+
+fn words(situation: &Situation, goes_on: Option<&str>) -> (String, String) {
+    match situation {
+        Situation::Awaited(problem) | Situation::Refused(problem) => {
+            let stays = goes_on
+                .map(|title| format!("; until then {title} is served"))
+                .unwrap_or_default();
+            (problem.reason.to_owned(), problem.sentence() + &stays)
+        }
+        Situation::Hindered(hindrance) => (hindrance.reason.clone(), hindrance.message.clone()),
+        Situation::Moving { reason, message } => ((*reason).to_owned(), message.clone()),
+        Situation::ScaledToZero => (
+            "ScaledToZero".to_owned(),
+            "spec.replicas is 0: no pod answers, and none is wanted".to_owned(),
+        ),
+        Situation::Ready { message } => ("Serving".to_owned(), message.clone()),
+    }
+}
+
+/// Ready, Progressing and Degraded, with one reason and one sentence.
+///
+/// With no replicas wanted, Ready is False: whoever waits for Ready wants to send a request. It is not Degraded
+/// either, and nothing progresses, by which a health check can tell it from a rollout.
+fn summary(situation: &Situation, reason: &str, message: &str) -> [Verdict; 3] {
+    let (ready, progressing, degraded) = match situation {
+        Situation::Awaited(_) | Situation::Moving { .. } => (false, true, false),
+        Situation::Refused(_) => (false, false, true),
+        // A hindrance may go by itself (a node that is added), so the work counts as going on as well.
+        Situation::Hindered(_) => (false, true, true),
+        Situation::ScaledToZero => (false, false, false),
+        Situation::Ready { .. } => (true, false, false),
+    };
+    let tell = |kind, holds: bool| {
+        if holds {
+            yes(kind, reason, message)
+        } else {
+            no(kind, reason, message)
+        }
+    };
+    [
+        tell(READY, ready),
+        tell(PROGRESSING, progressing),
+        tell(DEGRADED, degraded),
+    ]
+}

@@ -1,0 +1,93 @@
+//! Whether a stored object already says what it should.
+//!
+//! The API server adds defaults, so the stored object is larger than the desired one: what counts is that every
+//! desired field is there with its value. Amounts are compared as amounts, because the API server writes
+//! `1000m` back as `1`.
+
+use serde_json::Value;
+
+/// Path of the first desired value that the stored object does not hold, or nothing.
+pub fn first(desired: &Value, stored: &Value) -> Option<String> {
+    walk(desired, stored, String::new())
+}
+
+fn walk(desired: &Value, stored: &Value, path: String) -> Option<String> {
+    match (desired, stored) {
+        (Value::Object(desired), Value::Object(stored)) => desired.iter().find_map(|(key, value)| {
+            let found = stored.get(key).unwrap_or(&Value::Null);
+            walk(value, found, format!("{path}.{key}"))
+        }),
+        (Value::Array(desired), Value::Array(stored)) if desired.len() == stored.len() => desired
+            .iter()
+            .zip(stored)
+            .enumerate()
+            .find_map(|(index, (desired, stored))| walk(desired, stored, format!("{path}[{index}]"))),
+        // An empty list or map that is left out when stored.
+        (Value::Array(desired), Value::Null) if desired.is_empty() => None,
+        (Value::Object(desired), Value::Null) if desired.is_empty() => None,
+        (Value::String(desired), Value::String(stored)) if same_amount(desired, stored) => None,
+        _ => (desired != stored).then_some(path),
+    }
+}
+
+fn same_amount(one: &str, other: &str) -> bool {
+    one == other || matches!((amount(one), amount(other)), (Some(one), Some(other)) if one == other)
+}
+
+/// A Kubernetes quantity in thousandths. Exact for every amount with at most three decimals below 2^96, which
+/// covers cores and bytes; others are compared as text.
+fn amount(text: &str) -> Option<i128> {
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(at);
+    let factor: i128 = match suffix {
+        "m" => 1,
+        "" => 1_000,
+        "k" => 1_000_000,
+        "M" => 1_000_000_000,
+        "G" => 1_000_000_000_000,
+        "T" => 1_000_000_000_000_000,
+        "Ki" => 1_000 << 10,
+        "Mi" => 1_000 << 20,
+        "Gi" => 1_000 << 30,
+        "Ti" => 1_000_i128 << 40,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() || fraction.len() > 3 {
+        return None;
+    }
+    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    digits.checked_mul(factor).filter(|product| product % scale == 0).map(|product| product / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn defaults_that_the_server_adds_are_no_difference() {
+        let desired = json!({"spec": {"replicas": 2, "list": [{"a": 1}], "none": []}});
+        let stored = json!({"spec": {"replicas": 2, "list": [{"a": 1, "b": 2}], "more": true}, "status": {}});
+        assert_eq!(first(&desired, &stored), None);
+    }
+
+    #[test]
+    fn the_path_of_a_difference_is_told() {
+        let desired = json!({"spec": {"list": [{"a": 1}]}});
+        assert_eq!(first(&desired, &json!({"spec": {"list": [{"a": 2}]}})).as_deref(), Some(".spec.list[0].a"));
+        assert_eq!(first(&desired, &json!({"spec": {"list": []}})).as_deref(), Some(".spec.list"));
+        assert_eq!(first(&desired, &json!({})).as_deref(), Some(".spec"));
+    }
+
+    #[test]
+    fn amounts_are_compared_as_amounts() {
+        for (one, other) in [("1000m", "1"), ("0.5", "500m"), ("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("2", "2")] {
+            assert_eq!(first(&json!(one), &json!(other)), None, "{one} {other}");
+        }
+        for (one, other) in [("1", "2"), ("1G", "1Gi"), ("100m", "100Mi"), ("a", "b")] {
+            assert!(first(&json!(one), &json!(other)).is_some(), "{one} {other}");
+        }
+    }
+}

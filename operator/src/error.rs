@@ -1,0 +1,59 @@
+//! What can go wrong in a reconcile that is nobody's fault: the API server, or the way to it.
+//!
+//! What a user can cause is not an error: it is a [`crate::problem::Problem`], and ends as a condition.
+
+use std::time::Duration;
+
+/// A reconcile that could not be finished and is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server did not do what was asked.
+    #[error("{what}: {source}")]
+    Api {
+        /// What was being done, such as `create Job ml/tumour-0123456789`.
+        what: String,
+        /// What came back.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// It took too long as a whole.
+    #[error("the reconcile did not end within {} s", .0.as_secs())]
+    Timeout(Duration),
+    /// A child lacks what every stored object has.
+    #[error("{0} has no {1}: it did not come from an API server")]
+    Incomplete(String, &'static str),
+}
+
+impl Error {
+    /// Short and stable, for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Error::Api { source, .. } => match **source {
+                kube::Error::Api(ref status) if status.code == 403 => "forbidden",
+                kube::Error::Api(ref status) if status.code == 409 => "conflict",
+                kube::Error::Api(ref status) if status.code == 404 => "not_found",
+                kube::Error::Api(_) => "refused",
+                _ => "unreachable",
+            },
+            Error::Timeout(_) => "timeout",
+            Error::Incomplete(..) => "incomplete",
+        }
+    }
+
+    /// Whether the API server says that there is no such object.
+    pub fn is_not_found(error: &kube::Error) -> bool {
+        matches!(error, kube::Error::Api(status) if status.code == 404)
+    }
+}
+
+/// Says what was being done when the API server did not do it.
+pub trait Doing<T> {
+    /// `what` is a verb and an object: `patch Service ml/tumour`.
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error>;
+}
+
+impl<T> Doing<T> for Result<T, kube::Error> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error> {
+        self.map_err(|source| Error::Api { what: what(), source: Box::new(source) })
+    }
+}

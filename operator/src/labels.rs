@@ -1,0 +1,51 @@
+//! Labels and annotations on what the operator makes.
+
+use std::collections::BTreeMap;
+
+/// Who made the object: always [`MANAGER`].
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Name of the workload, as dashboards group by it.
+pub const APP_NAME: &str = "app.kubernetes.io/name";
+/// Part that the pod plays: [`TRAINER`] or [`SERVER`].
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Name of the ModelTraining that a child belongs to.
+pub const TRAINING: &str = "sconce.dev/training";
+/// Name of the ModelDeployment that a child belongs to.
+pub const DEPLOYMENT: &str = "sconce.dev/deployment";
+/// Revision of the ModelDeployment that a pod is of.
+pub const REVISION: &str = "sconce.dev/revision";
+
+/// Annotation on a ModelTraining: any new value makes it run again, with the same spec.
+pub const RERUN: &str = "sconce.dev/rerun";
+
+/// Annotation on a Deployment: URI of the artifact that its pods serve.
+pub const MODEL_URI: &str = "sconce.dev/model-uri";
+/// Annotation on a Deployment: digest of that artifact, where it is known.
+pub const MODEL_DIGEST: &str = "sconce.dev/model-digest";
+/// Annotation on a Deployment: UID of the training that the artifact came from; its name is under [`TRAINING`].
+pub const TRAINING_UID: &str = "sconce.dev/training-uid";
+/// Annotation on a server's pod: UID of the ModelDeployment. Pods of a deleted one of the same name linger.
+pub const DEPLOYMENT_UID: &str = "sconce.dev/deployment-uid";
+
+/// Value of [`MANAGED_BY`], and the field manager of every write.
+pub const MANAGER: &str = "sconce";
+/// Value of [`COMPONENT`].
+pub const TRAINER: &str = "trainer";
+/// Value of [`COMPONENT`].
+pub const SERVER: &str = "server";
+
+/// Label selector of everything that the operator watches below its own kinds.
+pub const SELECTOR: &str = "app.kubernetes.io/managed-by=sconce";
+
+/// Labels of a child: `owner` is [`TRAINING`] or [`DEPLOYMENT`].
+pub fn child(owner: &str, name: &str, component: &str) -> BTreeMap<String, String> {
+    [
+        (MANAGED_BY, MANAGER),
+        (APP_NAME, name),
+        (COMPONENT, component),
+        (owner, name),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .collect()
+}

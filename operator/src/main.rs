@@ -1,0 +1,157 @@
+//! `sconce-operator run`: the operator, in a pod or by hand on a kubeconfig.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use futures::{StreamExt, future};
+use kube::Client;
+use sconce_operator::context::{Context, Images};
+use sconce_operator::leader::Election;
+use sconce_operator::metrics::Metrics;
+use sconce_operator::watches::Watches;
+use sconce_operator::{deployment, probes, training};
+use tokio::sync::watch;
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Parser)]
+#[command(version, about = "Trains and serves models on Kubernetes")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Reconciles ModelTrainings and ModelDeployments of all namespaces.
+    Run(Options),
+}
+
+#[derive(Parser)]
+struct Options {
+    /// Image of the trainer where an AcceleratorProfile names none.
+    #[arg(long, env = "SCONCE_TRAINER_IMAGE")]
+    trainer_image: String,
+    /// Image of the server where an AcceleratorProfile names none.
+    #[arg(long, env = "SCONCE_SERVER_IMAGE")]
+    server_image: String,
+    /// When these images are pulled.
+    #[arg(long, env = "SCONCE_IMAGE_PULL_POLICY", default_value = "IfNotPresent", value_parser = ["IfNotPresent", "Always", "Never"])]
+    image_pull_policy: String,
+    /// Address of /metrics, /livez and /readyz.
+    #[arg(long, env = "SCONCE_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// Namespace of the Lease by which one of several replicas leads.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    lease_namespace: String,
+    /// Name of this replica, unlike every other's.
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+    /// Objects of each kind that are reconciled at once.
+    #[arg(long, env = "SCONCE_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
+    /// What is logged, such as `info` or `sconce_operator=debug,info`.
+    #[arg(long, env = "SCONCE_LOG", default_value = "info")]
+    log: EnvFilter,
+    /// How it is logged.
+    #[arg(long, env = "SCONCE_LOG_FORMAT", default_value = "json")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+fn main() -> ExitCode {
+    let Command::Run(options) = Cli::parse().command;
+    match options.log_format {
+        LogFormat::Json => tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(options.log.clone()).init(),
+        LogFormat::Text => tracing_subscriber::fmt().with_env_filter(options.log.clone()).init(),
+    }
+    // Two threads: the work is waiting for the API server, and each thread costs memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(options)),
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!(error = %describe(&*error), "the operator ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    let client = Client::try_default().await?;
+    let metrics = Metrics::default();
+    let probes = tokio::spawn(probes::serve(options.listen, metrics.clone()));
+    let identity = options.identity.unwrap_or_else(|| format!("sconce-operator-{}", std::process::id()));
+
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        terminated().await;
+        info!("asked to stop");
+        stop.send_replace(true);
+    });
+    let mut election = Election::new(client.clone(), &options.lease_namespace, &identity);
+    tokio::select! {
+        () = election.acquire() => {}
+        () = until(stopped.clone()) => return Ok(()),
+        outcome = probes => return Ok(outcome??),
+    }
+    metrics.leading(true);
+
+    let images = Images { trainer: options.trainer_image, server: options.server_image, pull_policy: options.image_pull_policy };
+    let mut watches = Watches::start(&client);
+    let context = Context::new(client, watches.stores(), images, metrics.clone(), &identity);
+    let trainings = training::run(Arc::clone(&context), training::Readers::take(&mut watches), options.concurrency, until(stopped.clone()));
+    let deployments = deployment::run(context, deployment::Readers::take(&mut watches), options.concurrency, until(stopped));
+    let driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
+
+    let work = future::join(trainings, deployments);
+    tokio::select! {
+        _ = work => info!("every reconcile has ended"),
+        // Another replica may already lead: not one more write.
+        () = election.hold() => return Err("the lease was lost".into()),
+    }
+    driver.abort();
+    metrics.leading(false);
+    Ok(election.release().await?)
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which ends the process as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// SIGTERM (the kubelet) or SIGINT (a person).
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// An error with what caused it.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,187 @@
+//! What a pod tells by its status: where it is stuck, how it ended, and in which words of its own.
+
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use kube::ResourceExt;
+use sconce_contract::{Failure, FailureClass, Report};
+
+/// Reasons for which a waiting container will not start by itself (kubelet, `pkg/kubelet/images` and
+/// `pkg/kubelet/container`), and which field of the object to look at.
+const STUCK: &[(&str, &str)] = &[
+    ("ErrImagePull", "the image"),
+    ("ImagePullBackOff", "the image"),
+    ("InvalidImageName", "the image"),
+    ("ErrImageNeverPull", "the image"),
+    ("CreateContainerConfigError", "the container"),
+    ("CreateContainerError", "the container"),
+    ("RunContainerError", "the container"),
+];
+
+/// Why a pod does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hindrance {
+    /// CamelCase, for a condition.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ending {
+    /// Its exit code.
+    pub exit_code: i32,
+    /// What it reported; made up from what the kubelet says where it could report nothing.
+    pub report: Report,
+}
+
+/// Whether the scheduler has found a node.
+pub fn is_scheduled(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+}
+
+/// Whether the pod has ended, well or not.
+pub fn is_finished(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Whether the pod's container runs now.
+pub fn is_running(pod: &Pod) -> bool {
+    phase(pod) == "Running" && pod.metadata.deletion_timestamp.is_none() && state(pod).is_some_and(|state| state.running.is_some())
+}
+
+/// Whether the pod counts as ready: its readiness probe answered and it is not on its way out.
+pub fn is_ready(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none()
+        && pod
+            .status
+            .iter()
+            .flat_map(|status| status.conditions.iter().flatten())
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Address of the pod, once it has one.
+pub fn address(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.pod_ip.as_deref()
+}
+
+/// Why the pod does not run, if something stands in its way that waiting alone may not mend.
+pub fn hindrance(pod: &Pod) -> Option<Hindrance> {
+    unschedulable(pod).or_else(|| stuck(pod)).or_else(|| crashing(pod))
+}
+
+fn unschedulable(pod: &Pod) -> Option<Hindrance> {
+    let condition = pod
+        .status
+        .as_ref()?
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+    Some(Hindrance {
+        reason: condition.reason.clone().unwrap_or_else(|| "Unschedulable".to_owned()),
+        message: format!(
+            "no node can take the pod: {}; ask for less in spec.resources or spec.accelerator, or add a node",
+            condition.message.as_deref().unwrap_or("the scheduler gives no reason").trim_end_matches('.')
+        ),
+    })
+}
+
+fn stuck(pod: &Pod) -> Option<Hindrance> {
+    let status = container(pod)?;
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref()?;
+    let (_, what) = STUCK.iter().find(|(stuck, _)| *stuck == reason)?;
+    let detail = waiting.message.as_deref().unwrap_or("the kubelet gives no reason");
+    let message = if *what == "the image" {
+        format!(
+            "the image {} cannot be pulled: {detail}; check spec.accelerator's profile (images) and the operator's own image settings",
+            status.image
+        )
+    } else {
+        format!("the container cannot be started: {detail}")
+    };
+    Some(Hindrance { reason: reason.to_owned(), message })
+}
+
+fn crashing(pod: &Pod) -> Option<Hindrance> {
+    let status = container(pod)?;
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    if waiting.reason.as_deref() != Some("CrashLoopBackOff") {
+        return None;
+    }
+    let Report::Failed(failure) = last_ending(pod)?.report else { return None };
+    Some(Hindrance { reason: class_name(failure.class).to_owned(), message: sentence(&failure) })
+}
+
+/// A failure as one sentence that begins with the field to change.
+pub fn sentence(failure: &Failure) -> String {
+    match &failure.field {
+        Some(field) => format!("spec.{field}: {}", failure.message),
+        None => failure.message.clone(),
+    }
+}
+
+/// A failure's class as a condition's reason.
+pub fn class_name(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::BadInput => "BadInput",
+        FailureClass::OutOfMemory => "OutOfMemory",
+        FailureClass::Interrupted => "Interrupted",
+        FailureClass::Diverged => "Diverged",
+        FailureClass::Storage => "Storage",
+        FailureClass::Internal => "Internal",
+    }
+}
+
+/// How the pod's container ended, now or the last time.
+pub fn last_ending(pod: &Pod) -> Option<Ending> {
+    let status = container(pod)?;
+    let terminated = [&status.state, &status.last_state]
+        .into_iter()
+        .flatten()
+        .find_map(|state| state.terminated.as_ref())?;
+    let told = terminated.message.as_deref().and_then(|message| serde_json::from_str(message).ok());
+    let report = told.unwrap_or_else(|| {
+        Report::Failed(untold(terminated.reason.as_deref(), terminated.exit_code, terminated.message.as_deref(), pod))
+    });
+    Some(Ending { exit_code: terminated.exit_code, report })
+}
+
+/// What must have happened to a container that could not say so itself.
+fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod) -> Failure {
+    if reason == Some("OOMKilled") {
+        let limit = memory_limit(pod).unwrap_or_else(|| "its limit".to_owned());
+        return Failure {
+            class: FailureClass::OutOfMemory,
+            message: format!("the pod was killed when it used more memory than {limit}; raise it"),
+            field: Some("resources.memory".to_owned()),
+        };
+    }
+    let said = message.map(str::trim).filter(|message| !message.is_empty());
+    let detail = said.map(|message| format!(", saying: {message}")).unwrap_or_default();
+    Failure::new(
+        FailureClass::Internal,
+        format!(
+            "the pod {} ended with exit code {exit_code} ({}) and left no report{detail}; see `kubectl logs`",
+            pod.name_any(),
+            reason.unwrap_or("no reason given")
+        ),
+    )
+}
+
+fn memory_limit(pod: &Pod) -> Option<String> {
+    let container = pod.spec.as_ref()?.containers.first()?;
+    Some(container.resources.as_ref()?.limits.as_ref()?.get("memory")?.0.clone())
+}
+
+fn container(pod: &Pod) -> Option<&ContainerStatus> {
+    pod.status.as_ref()?.container_statuses.as_ref()?.first()
+}
+
+fn state(pod: &Pod) -> Option<&ContainerState> {
+    container(pod)?.state.as_ref()
+}
+
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}

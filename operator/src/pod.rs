@@ -1,0 +1,164 @@
+//! The pod that both workloads run in: restricted by Pod Security's measure, without a token, with a plan.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, PodSecurityContext,
+    PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector, ResourceRequirements, SeccompProfile,
+    SecurityContext, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::accelerator::Resolved;
+use crate::volumes::Volumes;
+
+/// User and group of every container of ours ("nonroot" in the field's minimal images).
+const NON_ROOT: i64 = 65532;
+/// Folder of the plan; the file is `plan.json`.
+const PLAN_FOLDER: &str = "/etc/sconce";
+/// Key of the plan in its ConfigMap.
+pub const PLAN_KEY: &str = "plan.json";
+/// Name of the only container.
+pub const CONTAINER: &str = "sconce";
+
+/// What differs between a trainer's pod and a server's.
+pub struct Shape<'a> {
+    /// Labels of the pod.
+    pub labels: BTreeMap<String, String>,
+    /// Image of the container.
+    pub image: String,
+    /// When the image is pulled.
+    pub image_pull_policy: &'a str,
+    /// Arguments of the container.
+    pub args: Vec<String>,
+    /// ConfigMap that holds the plan.
+    pub plan: &'a str,
+    /// Volumes that the plan's URIs need.
+    pub volumes: &'a Volumes,
+    /// Processor, requested and limited.
+    pub cpu: &'a sconce_crds::Quantity,
+    /// Memory, requested and limited.
+    pub memory: &'a sconce_crds::Quantity,
+    /// Accelerator.
+    pub accelerator: &'a Resolved,
+    /// PriorityClass.
+    pub priority_class_name: Option<String>,
+    /// Ports, by name.
+    pub ports: Vec<(&'static str, u16)>,
+    /// When the container has started for good.
+    pub startup_probe: Option<Probe>,
+    /// When the container may get requests.
+    pub readiness_probe: Option<Probe>,
+    /// When the container must be restarted.
+    pub liveness_probe: Option<Probe>,
+    /// Seconds between the wish that the pod ends and its end.
+    pub termination_grace_period_seconds: i64,
+    /// `Never` in a Job, `Always` in a Deployment.
+    pub restart_policy: &'static str,
+}
+
+/// The template of the pod.
+pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
+    let (mut volumes, mut volume_mounts) = shape.volumes.of_pod();
+    volumes.push(Volume {
+        name: "plan".to_owned(),
+        config_map: Some(ConfigMapVolumeSource { name: shape.plan.to_owned(), ..Default::default() }),
+        ..Volume::default()
+    });
+    volume_mounts.push(VolumeMount {
+        name: "plan".to_owned(),
+        mount_path: PLAN_FOLDER.to_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    });
+    let container = Container {
+        name: CONTAINER.to_owned(),
+        image: Some(shape.image),
+        image_pull_policy: Some(shape.image_pull_policy.to_owned()),
+        args: Some(shape.args),
+        env: Some(environment(&shape.accelerator.env)),
+        ports: Some(shape.ports.iter().map(|&(name, port)| container_port(name, port)).collect()),
+        resources: Some(resources(shape.cpu, shape.memory, &shape.accelerator.resources)),
+        security_context: Some(container_security()),
+        startup_probe: shape.startup_probe,
+        readiness_probe: shape.readiness_probe,
+        liveness_probe: shape.liveness_probe,
+        volume_mounts: Some(volume_mounts),
+        ..Container::default()
+    };
+    let accelerator = shape.accelerator;
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta { labels: Some(shape.labels), ..ObjectMeta::default() }),
+        spec: Some(PodSpec {
+            containers: vec![container],
+            volumes: Some(volumes),
+            restart_policy: Some(shape.restart_policy.to_owned()),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            security_context: Some(pod_security()),
+            priority_class_name: shape.priority_class_name,
+            runtime_class_name: accelerator.runtime_class_name.clone(),
+            node_selector: (!accelerator.node_selector.is_empty()).then(|| accelerator.node_selector.clone()),
+            tolerations: (!accelerator.tolerations.is_empty()).then(|| accelerator.tolerations.clone()),
+            termination_grace_period_seconds: Some(shape.termination_grace_period_seconds),
+            ..PodSpec::default()
+        }),
+    }
+}
+
+/// Requests equal limits: a pod is never evicted for using what it asked for, and never gets more.
+fn resources(
+    cpu: &sconce_crds::Quantity,
+    memory: &sconce_crds::Quantity,
+    extended: &BTreeMap<String, String>,
+) -> ResourceRequirements {
+    let mut all: BTreeMap<String, Quantity> =
+        [("cpu".to_owned(), cpu.into()), ("memory".to_owned(), memory.into())].into();
+    all.extend(extended.iter().map(|(name, amount)| (name.clone(), Quantity(amount.clone()))));
+    ResourceRequirements { limits: Some(all.clone()), requests: Some(all), claims: None }
+}
+
+/// Thread pools size themselves by the machine; the downward API rounds the container's share up to whole cores.
+fn environment(extra: &[EnvVar]) -> Vec<EnvVar> {
+    let threads = |name: &str| EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            resource_field_ref: Some(ResourceFieldSelector {
+                container_name: Some(CONTAINER.to_owned()),
+                resource: "limits.cpu".to_owned(),
+                divisor: Some(Quantity("1".to_owned())),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    };
+    let mut all = vec![threads("RAYON_NUM_THREADS"), threads("CANDLE_NUM_THREADS")];
+    all.extend(extra.iter().cloned());
+    all
+}
+
+fn container_port(name: &str, port: u16) -> ContainerPort {
+    ContainerPort { name: Some(name.to_owned()), container_port: i32::from(port), ..ContainerPort::default() }
+}
+
+fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(NON_ROOT),
+        run_as_group: Some(NON_ROOT),
+        fs_group: Some(NON_ROOT),
+        fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        ..SecurityContext::default()
+    }
+}

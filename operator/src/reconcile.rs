@@ -1,0 +1,85 @@
+//! What every reconcile has around it: a limit in time, a count, a log line with an id, and a pause after a
+//! failure that grows with each further one.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use tracing::{Instrument, debug, info_span, warn};
+
+use crate::context::Context;
+use crate::error::Error;
+
+/// kube's client repeats a refused request by itself for up to 164 s; a reconcile is over long before that,
+/// and starts afresh from what is then true.
+const LIMIT: Duration = Duration::from_secs(30);
+
+static RECONCILE: AtomicU64 = AtomicU64::new(1);
+
+/// Runs one reconcile: waits for the watches to have listed everything, then does `step`.
+///
+/// # Errors
+/// What `step` could not do, or that it took too long.
+pub async fn reconcile<K, F>(object: Arc<K>, context: Arc<Context>, step: impl FnOnce(Arc<K>, Arc<Context>) -> F) -> Result<Action, Error>
+where
+    K: Resource<DynamicType = ()>,
+    F: Future<Output = Result<Action, Error>>,
+{
+    let kind = K::kind(&());
+    let key = key(&*object);
+    let id = RECONCILE.fetch_add(1, Ordering::Relaxed);
+    let span = info_span!("reconcile", object = key, id);
+    async {
+        context.stores.ready().await;
+        let start = Instant::now();
+        let outcome = match tokio::time::timeout(LIMIT, step(object, Arc::clone(&context))).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::Timeout(LIMIT)),
+        };
+        context.metrics.reconciled(&kind, start.elapsed(), outcome.as_ref().err().map(Error::label));
+        match &outcome {
+            Ok(_) => {
+                context.succeeded(&key);
+                debug!(took = ?start.elapsed(), "reconciled");
+            }
+            Err(error) => warn!(%error, "the reconcile failed; it is tried again"),
+        }
+        outcome
+    }
+    .instrument(span)
+    .await
+}
+
+/// When to try again after a failure.
+#[allow(clippy::needless_pass_by_value)] // The signature is kube's.
+pub fn after_failure<K: Resource<DynamicType = ()>>(object: Arc<K>, _: &Error, context: Arc<Context>) -> Action {
+    Action::requeue(context.failed(key(&*object)))
+}
+
+/// Kind, namespace and name: names an object in logs and in memory.
+fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Drives a controller to its end. Failed reconciles have been logged where they happened.
+pub async fn drive<K, S>(results: S)
+where
+    K: Resource + Debug,
+    K::DynamicType: Debug + Eq + Hash + Clone,
+    S: futures::Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<Error, kube::runtime::watcher::Error>>> + Send + 'static,
+{
+    let mut results: BoxStream<'static, _> = results.boxed();
+    while let Some(result) = results.next().await {
+        if let Err(controller::Error::QueueError(error)) = result {
+            warn!(%error, "a watch broke; it is started again");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! One deployment: plan, process, readiness, and requests to it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Method, Request};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use kube::ResourceExt;
+use sconce_contract::{Artifact, Device, Report, ServingPlan};
+use sconce_crds::ModelDeployment;
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use super::folders::Folders;
+use super::{RehearsalError, at};
+use crate::observed;
+
+/// A model of this machine's size loads in seconds.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
+/// A server at work; it ends with this value.
+pub struct Server {
+    child: Child,
+    name: String,
+    /// Where it answers.
+    pub url: String,
+}
+
+/// Starts a server and waits until it answers.
+///
+/// # Errors
+/// What the server reports, or that it does not answer in time.
+pub async fn serve(
+    program: &Path,
+    folder: &Path,
+    folders: &Folders,
+    deployment: &ModelDeployment,
+    artifact: &Artifact,
+    port: u16,
+) -> Result<Server, RehearsalError> {
+    let name = deployment.name_any();
+    let plan = ServingPlan {
+        name: name.clone(),
+        revision: artifact.digest.trim_start_matches("sha256:").chars().take(10).collect(),
+        model: artifact.uri.clone(),
+        digest: Some(artifact.digest.clone()),
+        warmup: deployment.spec.warmup.clone(),
+        device: Device::Cpu,
+        mounts: folders.mounts(&[&artifact.uri])?,
+    };
+    let plan_file = folder.join(format!("{name}.server.json"));
+    let report_file = folder.join(format!("{name}.server.report.json"));
+    let json = serde_json::to_vec_pretty(&plan).map_err(|error| failed(&name, error.to_string()))?;
+    std::fs::write(&plan_file, json).map_err(at(&plan_file))?;
+    let child = Command::new(program)
+        .arg("--plan").arg(&plan_file)
+        .arg("--report").arg(&report_file)
+        .args(["--listen", &format!("127.0.0.1:{port}"), "--observe", "127.0.0.1:0"])
+        // A person who ends a rehearsal waits for no endpoints to spread.
+        .args(["--drain-delay", "0s", "--log", "warn"])
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(at(program))?;
+    let mut server = Server { child, url: format!("http://127.0.0.1:{port}"), name };
+    server.wait_until_ready(&report_file).await?;
+    Ok(server)
+}
+
+impl Server {
+    async fn wait_until_ready(&mut self, report: &Path) -> Result<(), RehearsalError> {
+        let start = Instant::now();
+        let path = format!("/v2/models/{}/ready", self.name);
+        while start.elapsed() < READY_WITHIN {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                let text = std::fs::read_to_string(report).unwrap_or_default();
+                return Err(failed(&self.name, match serde_json::from_str(&text) {
+                    Ok(Report::Failed(failure)) => observed::sentence(&failure),
+                    _ => format!("the server ended with {status}"),
+                }));
+            }
+            if self.request(Method::GET, &path, None).await.is_ok() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(failed(&self.name, format!("the server was not ready within {} s", READY_WITHIN.as_secs())))
+    }
+
+    /// Predictions for rows keyed by column name, in TensorFlow Serving's form.
+    ///
+    /// # Errors
+    /// What the server answers.
+    pub async fn predict(&self, rows: &[Value]) -> Result<Vec<Value>, RehearsalError> {
+        let path = format!("/v1/models/{}:predict", self.name);
+        let body = serde_json::json!({"instances": rows});
+        let answer = self.request(Method::POST, &path, Some(&body)).await.map_err(|message| failed(&self.name, message))?;
+        Ok(answer["predictions"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Ends the server as Kubernetes would, and waits for it.
+    pub async fn stop(mut self) {
+        if let Some(id) = self.child.id() {
+            // Asking by signal lets the server answer what it has accepted; killing is the fallback.
+            let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+            if asked.is_ok_and(|status| status.success()) {
+                let _ = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
+            }
+        }
+    }
+
+    /// Waits until the server ends by itself.
+    pub async fn wait(&mut self) {
+        let _ = self.child.wait().await;
+    }
+
+    async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let content = body.map(Value::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(content)))
+            .map_err(|error| error.to_string())?;
+        let response = client.request(request).await.map_err(|error| error.to_string())?;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        if !status.is_success() {
+            return Err(format!("{status}: {}", String::from_utf8_lossy(&bytes)));
+        }
+        Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+}
+
+fn failed(name: &str, message: String) -> RehearsalError {
+    RehearsalError::Serving { name: name.to_owned(), message }
+}

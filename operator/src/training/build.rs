@@ -1,0 +1,151 @@
+//! Step 3: a validated run, to the objects that carry it out. Pure, and cannot fail.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+use sconce_contract::progress::OBSERVABILITY_PORT;
+use sconce_contract::report::{EXIT_BAD_INPUT, EXIT_INTERRUPTED};
+use sconce_crds::ModelTraining;
+
+use super::validate::Run;
+use crate::context::Images;
+use crate::labels;
+use crate::pod::{self, PLAN_KEY, Shape};
+
+/// Size of the claim that a training owns where its spec names none. An artifact of ours has a few megabytes.
+const CLAIM_SIZE: &str = "1Gi";
+/// Seconds from SIGTERM to SIGKILL: time to write the report, and an artifact that is being written.
+const GRACE_PERIOD: i64 = 30;
+
+/// The objects of a run.
+#[derive(Clone, Debug)]
+pub struct Children {
+    /// The claim for the artifacts, where the spec names none.
+    pub claim: Option<PersistentVolumeClaim>,
+    /// The plan.
+    pub plan: ConfigMap,
+    /// The Job.
+    pub job: Job,
+}
+
+/// The objects that carry out a run.
+pub fn build(run: &Run<'_>, images: &Images) -> Children {
+    Children { claim: run.own_claim.as_deref().map(|name| claim(run, name)), plan: plan(run), job: job(run, images) }
+}
+
+fn metadata(run: &Run<'_>, name: &str) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(run.namespace.clone()),
+        labels: Some(child_labels(run)),
+        owner_references: Some(vec![owner(run)]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn child_labels(run: &Run<'_>) -> BTreeMap<String, String> {
+    labels::child(labels::TRAINING, &run.name, labels::TRAINER)
+}
+
+/// Without blockOwnerDeletion: it would ask for the right to update finalizers, and deletes nothing sooner.
+fn owner(run: &Run<'_>) -> OwnerReference {
+    OwnerReference {
+        api_version: ModelTraining::api_version(&()).into_owned(),
+        kind: ModelTraining::kind(&()).into_owned(),
+        name: run.name.clone(),
+        uid: run.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
+fn claim(run: &Run<'_>, name: &str) -> PersistentVolumeClaim {
+    PersistentVolumeClaim {
+        metadata: metadata(run, name),
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_owned(), Quantity(CLAIM_SIZE.to_owned()))].into()),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn plan(run: &Run<'_>) -> ConfigMap {
+    // A plan is structs and maps with string keys, which always serialise; the trainer refuses an empty plan.
+    let json = serde_json::to_string_pretty(&run.plan).unwrap_or_default();
+    ConfigMap {
+        metadata: metadata(run, &run.identity.job),
+        data: Some([(PLAN_KEY.to_owned(), json)].into()),
+        immutable: Some(true),
+        ..ConfigMap::default()
+    }
+}
+
+fn job(run: &Run<'_>, images: &Images) -> Job {
+    let template = pod::template(Shape {
+        labels: child_labels(run),
+        image: run.accelerator.trainer_image.clone().unwrap_or_else(|| images.trainer.clone()),
+        image_pull_policy: &images.pull_policy,
+        args: Vec::new(),
+        plan: &run.identity.job,
+        volumes: &run.volumes,
+        cpu: &run.spec.resources.cpu,
+        memory: &run.spec.resources.memory,
+        accelerator: &run.accelerator,
+        priority_class_name: run.spec.scheduling.priority_class_name.clone(),
+        ports: vec![("observe", OBSERVABILITY_PORT)],
+        startup_probe: None,
+        readiness_probe: None,
+        liveness_probe: None,
+        termination_grace_period_seconds: GRACE_PERIOD,
+        restart_policy: "Never",
+    });
+    Job {
+        metadata: metadata(run, &run.identity.job),
+        spec: Some(JobSpec {
+            backoff_limit: Some(run.spec.failure_policy.backoff_limit),
+            active_deadline_seconds: run.spec.active_deadline_seconds,
+            suspend: Some(run.spec.suspend),
+            pod_failure_policy: Some(failure_policy()),
+            template,
+            ..JobSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// Which failures count. Rules are tried in order, and the first that fits decides: a pod that its node evicts
+/// may also have an exit code.
+fn failure_policy() -> PodFailurePolicy {
+    let on_exit = |action: &str, code: u8| PodFailurePolicyRule {
+        action: action.to_owned(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            container_name: Some(pod::CONTAINER.to_owned()),
+            operator: "In".to_owned(),
+            values: vec![i32::from(code)],
+        }),
+        on_pod_conditions: None,
+    };
+    let evicted = PodFailurePolicyRule {
+        action: "Ignore".to_owned(),
+        on_exit_codes: None,
+        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+            type_: "DisruptionTarget".to_owned(),
+            status: "True".to_owned(),
+        }]),
+    };
+    PodFailurePolicy { rules: vec![evicted, on_exit("FailJob", EXIT_BAD_INPUT), on_exit("Ignore", EXIT_INTERRUPTED)] }
+}

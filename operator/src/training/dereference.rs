@@ -1,0 +1,107 @@
+//! Step 1: everything that a training names, as it is found. What is missing is data, not an error.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+use sconce_contract::Progress;
+use sconce_crds::{AcceleratorProfile, ModelTraining};
+
+use super::identity::{Identity, Stage, stage};
+use crate::apply::is_owned_by;
+use crate::context::Context;
+use crate::error::{Doing, Error};
+use crate::volumes::Source;
+use crate::{labels, observed};
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The AcceleratorProfile of that name.
+    pub profile: Option<Arc<AcceleratorProfile>>,
+    /// Claims and ConfigMaps that the URIs name and that do not exist. Looked for while there is no Job; after
+    /// that the pod itself tells.
+    pub missing: BTreeSet<Source>,
+    /// Whether the PriorityClass of that name is missing.
+    pub priority_class_missing: bool,
+    /// Whether the profile's RuntimeClass is missing.
+    pub runtime_class_missing: bool,
+    /// The Job of the run, if it was created.
+    pub job: Option<Arc<Job>>,
+    /// Jobs of earlier runs of this training.
+    pub superseded: Vec<Arc<Job>>,
+    /// Pods of the run, oldest first.
+    pub pods: Vec<Arc<Pod>>,
+    /// What the running pod says of itself.
+    pub progress: Option<Progress>,
+}
+
+/// Looks up what the training names.
+pub async fn dereference(training: &ModelTraining, identity: &Identity, context: &Context) -> Result<Found, Error> {
+    let namespace = training.namespace().unwrap_or_default();
+    let uid = training.uid().unwrap_or_default();
+    let name = training.name_any();
+    let profile = training
+        .spec
+        .accelerator
+        .as_ref()
+        .and_then(|accelerator| context.stores.profiles.get(&ObjectRef::new(&accelerator.profile)));
+
+    let (current, superseded): (Vec<_>, Vec<_>) = context
+        .stores
+        .jobs
+        .state_filter(|job| job.namespace().as_deref() == Some(&namespace) && is_owned_by(job, &uid))
+        .into_iter()
+        .partition(|job| job.name_any() == identity.job);
+    let mut pods = context.stores.pods_of(&namespace, labels::TRAINING, &name);
+    pods.retain(|pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&identity.job));
+    pods.sort_by_key(|pod| pod.creation_timestamp());
+
+    let mut found = Found { profile, job: current.into_iter().next(), superseded, pods, ..Found::default() };
+    let status = training.status.clone().unwrap_or_default();
+    if found.job.is_none() && stage(&status, identity) == Stage::Due {
+        look_up(training, context, &namespace, &mut found).await?;
+    }
+    let running = found.pods.iter().rev().find(|pod| observed::is_running(pod));
+    if let Some(address) = running.and_then(|pod| observed::address(pod)) {
+        found.progress = context.progress.ask(address).await.filter(|progress| progress.run == identity.run);
+    }
+    Ok(found)
+}
+
+/// What a pod of the run would need, and no watch covers.
+async fn look_up(training: &ModelTraining, context: &Context, namespace: &str, found: &mut Found) -> Result<(), Error> {
+    let spec = &training.spec;
+    for uri in [Some(spec.dataset.uri.as_str()), spec.output.uri.as_deref()].into_iter().flatten() {
+        let exists = match Source::of(uri) {
+            None => true,
+            Some(Source::Claim(ref claim)) => exists::<PersistentVolumeClaim>(context, namespace, claim).await?,
+            Some(Source::ConfigMap(ref map)) => exists::<ConfigMap>(context, namespace, map).await?,
+        };
+        if !exists {
+            found.missing.extend(Source::of(uri));
+        }
+    }
+    if let Some(class) = &spec.scheduling.priority_class_name {
+        let api: Api<PriorityClass> = Api::all(context.client.clone());
+        let read = api.get_metadata_opt(class).await;
+        found.priority_class_missing = read.doing(|| format!("get PriorityClass {class}"))?.is_none();
+    }
+    if let Some(class) = found.profile.as_ref().and_then(|profile| profile.spec.runtime_class_name.as_ref()) {
+        let api: Api<RuntimeClass> = Api::all(context.client.clone());
+        let read = api.get_metadata_opt(class).await;
+        found.runtime_class_missing = read.doing(|| format!("get RuntimeClass {class}"))?.is_none();
+    }
+    Ok(())
+}
+
+async fn exists<K: crate::apply::Child>(context: &Context, namespace: &str, name: &str) -> Result<bool, Error> {
+    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
+    let read = api.get_metadata_opt(name).await;
+    Ok(read.doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?.is_some())
+}

@@ -1,0 +1,137 @@
+//! Which run a spec asks for, and which Job carries it out.
+//!
+//! ```text
+//!   run  = what is learned:   model, dataset, hyperparameters, metrics, output, rerun annotation
+//!   job  = how it is carried out:   run, accelerator, resources, priority
+//! ```
+//!
+//! A finished run is not repeated because its pod would now get more memory; a failed one is. Gates, suspend,
+//! deadlines and limits are in neither: they change without a new pod.
+//!
+//! A field that a later version adds must be left out of its JSON while it holds its default, or every
+//! training would run again after an upgrade.
+
+use kube::ResourceExt;
+use sconce_contract::digest::short_hash;
+use sconce_crds::{ModelTraining, ModelTrainingStatus, training::Phase};
+
+use crate::{labels, names};
+
+/// The run that a spec asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Hash over what is learned.
+    pub run: String,
+    /// Name of the Job, and of the ConfigMap with its plan.
+    pub job: String,
+}
+
+impl Identity {
+    /// Of a training as it stands.
+    pub fn of(training: &ModelTraining) -> Self {
+        let spec = &training.spec;
+        let mut metrics = spec.evaluation.metrics.clone();
+        metrics.sort_unstable();
+        let rerun = training.annotations().get(labels::RERUN);
+        let run = short_hash(&(&spec.model, &spec.dataset, &spec.hyperparameters, metrics, &spec.output, rerun));
+        let how = (&run, &spec.accelerator, &spec.resources, &spec.scheduling);
+        Identity { job: names::hashed(&training.name_any(), &how), run }
+    }
+}
+
+/// Whether the run still has to be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A Job is at work, or has to be.
+    Due,
+    /// It ended with an artifact.
+    Finished,
+    /// It ended without one, and would again.
+    Failed,
+}
+
+/// What the status knows of the run.
+pub fn stage(status: &ModelTrainingStatus, identity: &Identity) -> Stage {
+    if status.completed_run.as_deref() == Some(&identity.run) {
+        return Stage::Finished;
+    }
+    if status.phase == Some(Phase::Failed) && status.job.as_deref() == Some(&identity.job) {
+        return Stage::Failed;
+    }
+    Stage::Due
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn training(change: &Value) -> ModelTraining {
+        let mut value = json!({
+            "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris"},
+            "spec": {
+                "model": {"network": {"layers": [{"dense": {"units": 1}}]}},
+                "dataset": {"uri": "file:///a.csv", "target": "y"},
+            }
+        });
+        for (path, new) in change.as_object().unwrap() {
+            *value.pointer_mut(path.rsplit_once('/').unwrap().0).unwrap().as_object_mut().unwrap()
+                .entry(path.rsplit_once('/').unwrap().1).or_insert(Value::Null) = new.clone();
+        }
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_is_learned_makes_a_new_run() {
+        let base = Identity::of(&training(&json!({})));
+        for change in [
+            json!({"/spec/dataset/target": "z"}),
+            json!({"/spec/hyperparameters": {"seed": 1}}),
+            json!({"/spec/evaluation": {"metrics": ["loss"]}}),
+            json!({"/metadata/annotations": {"sconce.dev/rerun": "2"}}),
+        ] {
+            assert_ne!(Identity::of(&training(&change)).run, base.run, "{change}");
+        }
+    }
+
+    #[test]
+    fn how_it_is_carried_out_makes_a_new_job_of_the_same_run() {
+        let base = Identity::of(&training(&json!({})));
+        let other = Identity::of(&training(&json!({"/spec/resources": {"memory": "2Gi"}})));
+        assert_eq!(other.run, base.run);
+        assert_ne!(other.job, base.job);
+    }
+
+    #[test]
+    fn defaults_written_out_are_the_same_run() {
+        let base = Identity::of(&training(&json!({})));
+        let written = training(&json!({"/spec/hyperparameters": {"epochs": 10, "batchSize": 32, "seed": 42}, "/spec/suspend": true}));
+        assert_eq!(Identity::of(&written), base);
+    }
+
+    #[test]
+    fn a_run_that_ended_is_known_again_after_another_spec_was_tried() {
+        let identity = Identity { run: "a".into(), job: "x-1".into() };
+        let mut status = ModelTrainingStatus { completed_run: Some("a".into()), run: Some("b".into()), ..Default::default() };
+        assert_eq!(stage(&status, &identity), Stage::Finished);
+        status.completed_run = None;
+        assert_eq!(stage(&status, &identity), Stage::Due);
+    }
+
+    #[test]
+    fn a_failed_run_is_tried_again_with_another_pod_only() {
+        let status = ModelTrainingStatus { phase: Some(Phase::Failed), job: Some("x-1".into()), run: Some("a".into()), ..Default::default() };
+        assert_eq!(stage(&status, &Identity { run: "a".into(), job: "x-1".into() }), Stage::Failed);
+        assert_eq!(stage(&status, &Identity { run: "a".into(), job: "x-2".into() }), Stage::Due);
+    }
+
+    #[test]
+    fn gates_and_lifecycle_change_nothing() {
+        let base = Identity::of(&training(&json!({})));
+        let other = training(&json!({
+            "/spec/evaluation": {"gates": [{"metric": "loss", "max": 1.0}]},
+            "/spec/failurePolicy": {"backoffLimit": 0}, "/spec/ttlSecondsAfterFinished": 1
+        }));
+        assert_eq!(Identity::of(&other), base);
+    }
+}

@@ -1,0 +1,172 @@
+//! ModelTraining: fetch what it names, make a run of it, build the run's objects, apply them, tell what became
+//! of them.
+
+pub mod apply;
+pub mod build;
+pub mod dereference;
+pub mod gates;
+pub mod identity;
+pub mod progress;
+pub mod situation;
+pub mod status;
+pub mod validate;
+pub mod verdicts;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::Controller;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::events::EventType;
+use kube::runtime::reflector::{ObjectRef, ReflectHandle, Store};
+use kube::{Resource, ResourceExt};
+use sconce_crds::condition::{DEGRADED, READY, find, is_true};
+use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingStatus};
+
+use self::dereference::Found;
+use self::identity::{Identity, Stage, stage};
+use self::status::Outlook;
+use crate::apply::Refusal;
+use crate::context::Context;
+use crate::error::Error;
+use crate::labels;
+use crate::reconcile::{after_failure, drive, reconcile};
+use crate::watches::Watches;
+
+/// What the controller listens to.
+pub struct Readers {
+    /// The objects themselves.
+    pub trainings: ReflectHandle<ModelTraining>,
+    /// Their Jobs.
+    pub jobs: ReflectHandle<Job>,
+    /// The Jobs' pods.
+    pub pods: ReflectHandle<Pod>,
+    /// The profiles that they name.
+    pub profiles: ReflectHandle<AcceleratorProfile>,
+}
+
+impl Readers {
+    /// Takes this controller's readers of the watches.
+    pub fn take(watches: &mut Watches) -> Self {
+        Readers {
+            trainings: watches.trainings.reader(),
+            jobs: watches.jobs.reader(),
+            pods: watches.pods.reader(),
+            profiles: watches.profiles.reader(),
+        }
+    }
+}
+
+/// Reconciles trainings, at most `concurrency` at once, until `stop` is done and those at work have ended.
+pub async fn run(context: Arc<Context>, readers: Readers, concurrency: u16, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+    let store = readers.trainings.reader();
+    let by_profile = store.clone();
+    let controller = Controller::for_shared_stream(readers.trainings, store)
+        .with_config(Config::default().concurrency(concurrency))
+        .owns_shared_stream(readers.jobs)
+        .watches_shared_stream(readers.pods, |pod: Arc<Pod>| owner_of(&pod))
+        .watches_shared_stream(readers.profiles, move |profile: Arc<AcceleratorProfile>| naming(&by_profile, &profile))
+        .graceful_shutdown_on(stop)
+        .run(|training, context| reconcile(training, context, step), after_failure, context);
+    drive(controller).await;
+}
+
+fn owner_of(pod: &Pod) -> Option<ObjectRef<ModelTraining>> {
+    let name = pod.labels().get(labels::TRAINING)?;
+    Some(ObjectRef::new(name).within(&pod.namespace()?))
+}
+
+fn naming(trainings: &Store<ModelTraining>, profile: &AcceleratorProfile) -> Vec<ObjectRef<ModelTraining>> {
+    let name = profile.name_any();
+    trainings
+        .state_filter(|training| training.spec.accelerator.as_ref().is_some_and(|asked| asked.profile == name))
+        .iter()
+        .map(|training| ObjectRef::from_obj(&**training))
+        .collect()
+}
+
+async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Action, Error> {
+    if training.meta().deletion_timestamp.is_some() {
+        // Every child has an ownerReference: the garbage collector does the rest.
+        return Ok(Action::await_change());
+    }
+    let identity = Identity::of(&training);
+    let found = dereference::dereference(&training, &identity, &context).await?;
+    let before = training.status.clone().unwrap_or_default();
+    let outlook = match stage(&before, &identity) {
+        Stage::Due => work(&training, &identity, &found, &context).await?,
+        ended => rest(&training, &identity, ended, &found, &context).await?,
+    };
+    context.writer.status(&*training, &outlook.status, &before).await?;
+    announce(&training, &before, &outlook.status, &context).await;
+    Ok(outlook.again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// A run that has to be carried out.
+async fn work(training: &ModelTraining, identity: &Identity, found: &Found, context: &Context) -> Result<Outlook, Error> {
+    let now = Timestamp::now();
+    let run = match validate::validate(training, identity, found) {
+        Ok(run) => run,
+        Err(problem) => {
+            // A spec that cannot be carried out does not go on with what an earlier one asked for.
+            let (namespace, uid) = (training.namespace().unwrap_or_default(), training.uid().unwrap_or_default());
+            apply::discard_superseded(&context.writer, &namespace, &uid, found).await?;
+            return Ok(status::refused(training, identity, &problem, now));
+        }
+    };
+    let children = build::build(&run, &context.images);
+    match apply::apply(&context.writer, &run, children, found).await {
+        Ok(job) => Ok(status::working(training, identity, &job, &found.pods, found.progress.as_ref(), now)),
+        Err(Refusal::Problem(problem)) => Ok(status::refused(training, identity, &problem, now)),
+        Err(Refusal::Error(error)) => Err(error),
+    }
+}
+
+/// A run that has ended: its gates are judged as they are now, and its Job is kept as long as is asked.
+async fn rest(training: &ModelTraining, identity: &Identity, ended: Stage, found: &Found, context: &Context) -> Result<Outlook, Error> {
+    let now = Timestamp::now();
+    let (namespace, uid) = (training.namespace().unwrap_or_default(), training.uid().unwrap_or_default());
+    let mut outlook = status::settled(training, identity, ended, now);
+    if ended == Stage::Finished {
+        // The run is the same, so what an edited spec would now start is not needed, nor what it left half done.
+        apply::discard_superseded(&context.writer, &namespace, &uid, &without(found, outlook.status.job.as_deref())).await?;
+    }
+    match time_left(training, &outlook.status, now) {
+        Some(Duration::ZERO) => {
+            if let Some(job) = outlook.status.job.as_deref().filter(|_| found.job.is_some() || !found.superseded.is_empty()) {
+                apply::discard(&context.writer, &namespace, job, &uid).await?;
+            }
+        }
+        left => outlook.again = left,
+    }
+    Ok(outlook)
+}
+
+/// What was found, less the Job that the finished run is known by.
+fn without(found: &Found, job: Option<&str>) -> Found {
+    let mut rest = found.clone();
+    rest.superseded.retain(|superseded| Some(superseded.name_any().as_str()) != job);
+    rest
+}
+
+/// How long the Job of a run that ended is still kept; nothing where it is kept for good.
+fn time_left(training: &ModelTraining, status: &ModelTrainingStatus, now: Timestamp) -> Option<Duration> {
+    let keep = u64::try_from(training.spec.ttl_seconds_after_finished?).ok()?;
+    let ended = status.completion_time.as_ref()?.0;
+    let passed = u64::try_from(now.duration_since(ended).as_secs()).unwrap_or(0);
+    Some(Duration::from_secs(keep.saturating_sub(passed)))
+}
+
+/// An event for each change of what people are told.
+async fn announce(training: &ModelTraining, before: &ModelTrainingStatus, after: &ModelTrainingStatus, context: &Context) {
+    let (Some(now), then) = (find(&after.conditions, READY), find(&before.conditions, READY)) else { return };
+    if before.phase == after.phase && then.is_some_and(|then| then.reason == now.reason) {
+        return;
+    }
+    let type_ = if is_true(&after.conditions, DEGRADED) { EventType::Warning } else { EventType::Normal };
+    context.event(&training.object_ref(&()), type_, &now.reason, &now.message).await;
+}

@@ -1,0 +1,111 @@
+//! How far a run is, in the words of the status; and how often that is worth a write.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sconce_contract::Progress;
+use sconce_crds::ModelTrainingStatus;
+use sconce_crds::training::TrainingProgress;
+
+use super::gates::short;
+use super::situation::{Finding, Situation};
+
+/// An unchanged percentage is written again only after this long, to show that the trainer still answers.
+const STALE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Puts what the trainer says, or what a finished run took, into the status.
+pub fn update(
+    status: &mut ModelTrainingStatus,
+    before: Option<&ModelTrainingStatus>,
+    said: Option<&Progress>,
+    found: &Finding,
+    now: Timestamp,
+) {
+    let same_run = before.filter(|before| before.run == status.run);
+    let told = same_run.and_then(|before| before.progress.clone());
+    status.progress = match (&found.trained, said) {
+        (Some(trained), _) => Some(TrainingProgress {
+            summary: format!("100% ({} epochs)", trained.epochs),
+            epoch: trained.epochs,
+            step: trained.steps,
+            total_steps: trained.steps,
+            percent: 100,
+            eta: None,
+            loss: trained.loss.map(rounded),
+            last_reported: Some(Time(now)),
+        }),
+        (None, Some(said)) => Some(newer(told, said, now)),
+        // A pod that starts over begins at nothing; anything else leaves the last word standing.
+        (None, None) => told.filter(|_| !matches!(found.situation, Situation::Suspended | Situation::Pending { .. })),
+    };
+}
+
+fn newer(told: Option<TrainingProgress>, said: &Progress, now: Timestamp) -> TrainingProgress {
+    let fresh = from(said, now);
+    match told {
+        Some(told)
+            if told.percent == fresh.percent
+                && told.epoch == fresh.epoch
+                && told.last_reported.as_ref().is_some_and(|time| now.duration_since(time.0) < STALE) =>
+        {
+            told
+        }
+        _ => fresh,
+    }
+}
+
+fn from(said: &Progress, now: Timestamp) -> TrainingProgress {
+    let percent = if said.total_steps == 0 { 0 } else { (said.step.min(said.total_steps) * 100) / said.total_steps };
+    TrainingProgress {
+        summary: format!("{percent}% (epoch {}/{})", (said.epoch + 1).min(said.epochs.max(1)), said.epochs),
+        epoch: said.epoch,
+        step: said.step,
+        total_steps: said.total_steps,
+        percent: u32::try_from(percent).unwrap_or(100),
+        eta: said.eta_seconds.and_then(duration),
+        loss: said.loss.filter(|loss| loss.is_finite()).map(rounded),
+        last_reported: Some(Time(now)),
+    }
+}
+
+/// Four significant digits: `kubectl get` shows a number as it is stored.
+fn rounded(value: f64) -> f64 {
+    short(value).parse().unwrap_or(value)
+}
+
+/// `2m10s`, as Kubernetes writes durations.
+fn duration(seconds: f64) -> Option<String> {
+    // Values beyond the check are not durations of a training.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let total = if (0.0..1e9).contains(&seconds) { seconds.ceil() as u64 } else { return None };
+    let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
+    Some(match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        _ => format!("{hours}h{minutes}m"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_kubernetes_does() {
+        for (seconds, text) in [(0.2, "1s"), (59.0, "59s"), (130.0, "2m10s"), (7_260.0, "2h1m")] {
+            assert_eq!(duration(seconds).as_deref(), Some(text));
+        }
+        assert_eq!(duration(f64::NAN), None);
+        assert_eq!(duration(-1.0), None);
+    }
+
+    #[test]
+    fn an_unchanged_percentage_is_not_written_again_at_once() {
+        let said = Progress { step: 50, total_steps: 1000, epoch: 1, epochs: 10, loss: Some(0.5), ..Progress::default() };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let first = newer(None, &said, at(0));
+        let later = Progress { step: 51, loss: Some(0.4), ..said.clone() };
+        assert_eq!(newer(Some(first.clone()), &later, at(5)), first);
+        assert_ne!(newer(Some(first.clone()), &later, at(11)), first);
+        assert_ne!(newer(Some(first.clone()), &Progress { step: 60, ..said }, at(1)), first);
+    }
+}

@@ -1,0 +1,251 @@
+//! From a Job, its pods and what the trainer says, to the one thing that is going on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use sconce_contract::{Artifact, Gate, Metric, Progress, Report, TrainingPhase};
+use sconce_crds::training::Phase;
+use sconce_crds::{ModelTraining, ModelTrainingStatus};
+
+use super::gates::{self, Judgement};
+use super::identity::Identity;
+use crate::observed::{self, Hindrance};
+use crate::problem::Problem;
+
+/// What is going on with a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Situation {
+    /// The spec cannot be carried out as it stands.
+    Refused(Problem),
+    /// `spec.suspend` is set and pods are still stopping.
+    Stopping,
+    /// `spec.suspend` is set and nothing runs.
+    Suspended,
+    /// No pod has a node yet.
+    Pending {
+        /// What stands in the way, if something does.
+        hindrance: Option<Hindrance>,
+        /// The sentence of the pod that failed before, if one did.
+        after: Option<String>,
+    },
+    /// A pod has a node and its container does not run yet.
+    Starting {
+        /// What stands in the way, if something does.
+        hindrance: Option<Hindrance>,
+        /// The sentence of the pod that failed before, if one did.
+        after: Option<String>,
+    },
+    /// The trainer takes steps, or reads its data.
+    Training {
+        /// For people.
+        message: String,
+    },
+    /// The trainer measures, or writes the artifact.
+    Evaluating,
+    /// The pod ended and its report is not to be seen yet.
+    Ending,
+    /// The run ended with an artifact, and this is what the gates say of it.
+    Finished(Judgement),
+    /// The run ended without one.
+    Failed {
+        /// CamelCase.
+        reason: String,
+        /// One sentence.
+        message: String,
+    },
+}
+
+impl Situation {
+    /// As one word.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Situation::Refused(_) | Situation::Pending { .. } | Situation::Starting { .. } => Phase::Pending,
+            Situation::Stopping | Situation::Training { .. } => Phase::Training,
+            Situation::Suspended => Phase::Suspended,
+            Situation::Evaluating | Situation::Ending => Phase::Evaluating,
+            Situation::Finished(judgement) if judgement.passed => Phase::Succeeded,
+            Situation::Finished(_) => Phase::Rejected,
+            Situation::Failed { .. } => Phase::Failed,
+        }
+    }
+}
+
+/// What a finished run left behind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// What it reached.
+    pub metrics: Vec<Metric>,
+    /// What it wrote.
+    pub artifact: Artifact,
+    /// Steps that it took.
+    pub steps: u64,
+    /// Epochs that it took.
+    pub epochs: u32,
+    /// Mean training loss of its last epoch.
+    pub loss: Option<f64>,
+}
+
+impl Trained {
+    /// Writes it into a status.
+    pub fn record(&self, status: &mut ModelTrainingStatus, identity: &Identity, gates: &[Gate]) {
+        let judgement = gates::judge(gates, &self.metrics);
+        status.completed_run = Some(identity.run.clone());
+        status.metrics.clone_from(&self.metrics);
+        status.gates = judgement.results;
+        status.candidate = Some(self.artifact.clone());
+        if judgement.passed {
+            status.artifact = Some(self.artifact.clone());
+        }
+    }
+}
+
+/// What was found of a run at work.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// What is going on.
+    pub situation: Situation,
+    /// What it left behind, if it just finished.
+    pub trained: Option<Trained>,
+    /// When to look again even if nothing is seen to change.
+    pub again: Option<Duration>,
+}
+
+/// How long a Job may be complete before a report that nobody has seen counts as lost.
+const REPORT_LOST_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// How often a trainer is asked: often at first, when people watch.
+const ASK_SOON: Duration = Duration::from_secs(1);
+const ASK_LATER: Duration = Duration::from_secs(5);
+const YOUNG: SignedDuration = SignedDuration::from_secs(60);
+/// A Job without a pod after this long is one whose pod the API server refuses; only the Job's events say why.
+const NO_POD_AFTER: Duration = Duration::from_secs(10);
+
+/// Tells what is going on. `pods` are the Job's, oldest first.
+pub fn situation(
+    training: &ModelTraining,
+    job: &Job,
+    pods: &[Arc<Pod>],
+    progress: Option<&Progress>,
+    now: Timestamp,
+) -> Finding {
+    if let Some(complete) = condition(job, "Complete") {
+        return finished(training, complete, pods, now);
+    }
+    if let Some(failed) = condition(job, "Failed") {
+        return just(failed_for_good(training, failed, pods), None);
+    }
+    let active: Vec<&Arc<Pod>> = pods.iter().filter(|pod| !observed::is_finished(pod)).collect();
+    if training.spec.suspend {
+        return just(if active.is_empty() { Situation::Suspended } else { Situation::Stopping }, None);
+    }
+    let after = last_failure(pods);
+    let Some(pod) = active.last() else {
+        let ended = pods.iter().any(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded")));
+        if ended {
+            return just(Situation::Ending, None);
+        }
+        let hindrance = no_pod(job, pods, now);
+        return just(Situation::Pending { hindrance, after }, pods.is_empty().then_some(NO_POD_AFTER));
+    };
+    if observed::is_running(pod) {
+        let age = pod.creation_timestamp().map_or(SignedDuration::ZERO, |created| now.duration_since(created.0));
+        return just(running(progress), Some(if age < YOUNG { ASK_SOON } else { ASK_LATER }));
+    }
+    let hindrance = observed::hindrance(pod);
+    if observed::is_scheduled(pod) {
+        return just(Situation::Starting { hindrance, after }, None);
+    }
+    just(Situation::Pending { hindrance, after }, None)
+}
+
+fn just(situation: Situation, again: Option<Duration>) -> Finding {
+    Finding { situation, trained: None, again }
+}
+
+fn no_pod(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Option<Hindrance> {
+    let age = now.duration_since(job.creation_timestamp()?.0);
+    let old = age >= SignedDuration::try_from(NO_POD_AFTER).unwrap_or(SignedDuration::ZERO);
+    (pods.is_empty() && old).then(|| Hindrance {
+        reason: "NoPod".to_owned(),
+        message: format!(
+            "the Job has no pod: a quota or an admission policy may refuse it; `kubectl describe job {}` says why",
+            job.name_any()
+        ),
+    })
+}
+
+fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
+    job.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == kind && condition.status == "True")
+}
+
+fn running(progress: Option<&Progress>) -> Situation {
+    let Some(progress) = progress else {
+        return Situation::Training { message: "the trainer has not said yet how far it is".to_owned() };
+    };
+    match progress.phase {
+        TrainingPhase::Loading => Situation::Training { message: "reading the data set".to_owned() },
+        TrainingPhase::Training => {
+            Situation::Training { message: format!("training on {} epochs of data", progress.epochs) }
+        }
+        TrainingPhase::Evaluating | TrainingPhase::Saving => Situation::Evaluating,
+    }
+}
+
+fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>], now: Timestamp) -> Finding {
+    let report = pods.iter().rev().filter_map(|pod| observed::last_ending(pod)).find_map(|ending| match ending.report {
+        Report::Trained { metrics, artifact, epochs, steps, loss, .. } => Some(Trained { metrics, artifact, steps, epochs, loss }),
+        Report::Failed(_) => None,
+    });
+    if let Some(trained) = report {
+        let judgement = gates::judge(&training.spec.evaluation.gates, &trained.metrics);
+        return Finding { situation: Situation::Finished(judgement), trained: Some(trained), again: None };
+    }
+    let since = complete.last_transition_time.as_ref().map_or(SignedDuration::ZERO, |time| now.duration_since(time.0));
+    if since < REPORT_LOST_AFTER {
+        return just(Situation::Ending, Some(ASK_SOON));
+    }
+    just(
+        Situation::Failed {
+            reason: "ReportLost".to_owned(),
+            message: format!(
+                "the trainer ended well but its pod is gone, and with it the report of what it reached; \
+                 a new value of the annotation {} runs it again",
+                crate::labels::RERUN
+            ),
+        },
+        None,
+    )
+}
+
+fn failed_for_good(training: &ModelTraining, failed: &JobCondition, pods: &[Arc<Pod>]) -> Situation {
+    if failed.reason.as_deref() == Some("DeadlineExceeded") {
+        let seconds = training.spec.active_deadline_seconds.unwrap_or_default();
+        return Situation::Failed {
+            reason: "DeadlineExceeded".to_owned(),
+            message: format!("spec.activeDeadlineSeconds: the training did not end within {seconds} s; allow more, or ask for less"),
+        };
+    }
+    let Some((reason, sentence)) = failure(pods) else {
+        return Situation::Failed {
+            reason: failed.reason.clone().unwrap_or_else(|| "JobFailed".to_owned()),
+            message: failed.message.clone().unwrap_or_else(|| "the Job failed and gives no reason".to_owned()),
+        };
+    };
+    let tries = pods.iter().filter(|pod| observed::is_finished(pod)).count();
+    let message = if tries > 1 { format!("{sentence} (tried {tries} times)") } else { sentence };
+    Situation::Failed { reason: reason.to_owned(), message }
+}
+
+fn failure(pods: &[Arc<Pod>]) -> Option<(&'static str, String)> {
+    pods.iter().rev().filter_map(|pod| observed::last_ending(pod)).find_map(|ending| match ending.report {
+        Report::Failed(failure) => Some((observed::class_name(failure.class), observed::sentence(&failure))),
+        Report::Trained { .. } => None,
+    })
+}
+
+fn last_failure(pods: &[Arc<Pod>]) -> Option<String> {
+    failure(pods).map(|(_, sentence)| sentence)
+}

@@ -1,0 +1,117 @@
+//! Step 5: what was applied and what the pods tell, to the status. Pure: time is passed in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource;
+use sconce_contract::Progress;
+use sconce_crds::training::Phase;
+use sconce_crds::{ModelTraining, ModelTrainingStatus};
+
+use super::gates::judge;
+use super::identity::{Identity, Stage};
+use super::situation::{Situation, situation};
+use super::{progress, verdicts};
+use crate::apply::Applied;
+use crate::conditions;
+use crate::problem::Problem;
+
+/// A status, and when to look again even if nothing is seen to change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outlook {
+    /// What to store.
+    pub status: ModelTrainingStatus,
+    /// When to look again.
+    pub again: Option<Duration>,
+}
+
+/// How often something is looked for that no watch covers: a missing claim, ConfigMap or class.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// The spec cannot be carried out.
+pub fn refused(training: &ModelTraining, identity: &Identity, problem: &Problem, now: Timestamp) -> Outlook {
+    let status = compose(training, identity, &Situation::Refused(problem.clone()), now);
+    Outlook { status, again: Some(LOOK_AGAIN) }
+}
+
+/// The run ended at an earlier time; its gates are judged as they are now.
+pub fn settled(training: &ModelTraining, identity: &Identity, stage: Stage, now: Timestamp) -> Outlook {
+    let before = training.status.clone().unwrap_or_default();
+    let situation = if stage == Stage::Failed {
+        // The words of the failure were written when the Job could still be read; they are kept.
+        let failed = sconce_crds::condition::find(&before.conditions, sconce_crds::condition::FAILED);
+        Situation::Failed {
+            reason: failed.map(|condition| condition.reason.clone()).unwrap_or_default(),
+            message: failed.map(|condition| condition.message.clone()).unwrap_or_default(),
+        }
+    } else {
+        Situation::Finished(judge(&training.spec.evaluation.gates, &before.metrics))
+    };
+    let mut status = compose(training, identity, &situation, now);
+    if let Situation::Finished(judgement) = &situation {
+        // Raising a gate withdraws nothing that is served; lowering one lets the candidate through.
+        status.gates.clone_from(&judgement.results);
+        if judgement.passed {
+            status.artifact.clone_from(&status.candidate);
+        }
+        // The Job that learned it, not the one that the spec would start now.
+        status.job = before.job.filter(|_| before.run.as_deref() == Some(&identity.run)).or(status.job);
+    }
+    Outlook { status, again: None }
+}
+
+/// The run is at work, or has just ended.
+pub fn working(
+    training: &ModelTraining,
+    identity: &Identity,
+    job: &Applied<Job>,
+    pods: &[Arc<Pod>],
+    progress: Option<&Progress>,
+    now: Timestamp,
+) -> Outlook {
+    let found = situation(training, job.get(), pods, progress, now);
+    let mut status = compose(training, identity, &found.situation, now);
+    // An earlier Job of the same run may have ended before.
+    status.completion_time = status.completion_time.map(|_| Time(now));
+    status.attempts = attempts(job.get());
+    if let Some(trained) = &found.trained {
+        trained.record(&mut status, identity, &training.spec.evaluation.gates);
+    }
+    progress::update(&mut status, training.status.as_ref(), progress, &found, now);
+    Outlook { status, again: found.again }
+}
+
+/// Pods that were started for the Job and did not merely yield to their node.
+fn attempts(job: &Job) -> Option<i32> {
+    let status = job.status.as_ref()?;
+    Some(status.failed.unwrap_or(0) + status.succeeded.unwrap_or(0) + status.active.unwrap_or(0))
+}
+
+/// The parts of a status that follow from the situation alone; the rest is what the previous status knew.
+fn compose(training: &ModelTraining, identity: &Identity, situation: &Situation, now: Timestamp) -> ModelTrainingStatus {
+    let before = training.status.clone().unwrap_or_default();
+    let generation = training.meta().generation.unwrap_or_default();
+    let phase = situation.phase();
+    let ended = matches!(phase, Phase::Succeeded | Phase::Rejected | Phase::Failed);
+    let same_run = before.run.as_deref() == Some(&identity.run);
+    let has_job = !matches!(situation, Situation::Refused(_));
+    ModelTrainingStatus {
+        observed_generation: Some(generation),
+        phase: Some(phase),
+        conditions: conditions::settle(&before.conditions, verdicts::of(situation), generation, now),
+        run: Some(identity.run.clone()),
+        job: has_job.then(|| identity.job.clone()),
+        completion_time: ended.then(|| before.completion_time.filter(|_| same_run).unwrap_or(Time(now))),
+        progress: before.progress.filter(|_| same_run && has_job),
+        attempts: before.attempts.filter(|_| same_run && has_job),
+        ..before
+    }
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! Step 2: a spec and what was found, to a run whose parts cannot be wrong.
+//!
+//! Everything a user can cause ends here as a [`Problem`] that names the field; after this step, building the
+//! children cannot fail.
+
+use kube::ResourceExt;
+use sconce_contract::{Device, TrainingPlan};
+use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingSpec};
+
+use super::dereference::Found;
+use super::identity::Identity;
+use crate::accelerator::{self, Resolved};
+use crate::names;
+use crate::problem::Problem;
+use crate::volumes::{Source, Volumes};
+
+/// A run that can be carried out.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// Name of the training.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its UID: owner of every child.
+    pub uid: String,
+    /// Which run this is.
+    pub identity: Identity,
+    /// The spec.
+    pub spec: &'a ModelTrainingSpec,
+    /// What the pod is given for its accelerator.
+    pub accelerator: Resolved,
+    /// What the pod is to do.
+    pub plan: TrainingPlan,
+    /// Volumes that the plan's URIs need.
+    pub volumes: Volumes,
+    /// The claim to create for the artifacts, where the spec names none.
+    pub own_claim: Option<String>,
+}
+
+/// Makes a run of a spec.
+///
+/// # Errors
+/// The first thing that a user has to mend.
+pub fn validate<'a>(training: &'a ModelTraining, identity: &Identity, found: &Found) -> Result<Run<'a>, Problem> {
+    let spec = &training.spec;
+    let name = training.name_any();
+    let accelerator = accelerator::resolve(spec.accelerator.as_ref(), found.profile.as_deref())?;
+    image_computes_on(&accelerator, found.profile.as_deref())?;
+    everything_exists(spec, found)?;
+
+    let own_claim = spec.output.uri.is_none().then(|| names::artifacts_claim(&name));
+    let output = match (&spec.output.uri, &own_claim) {
+        (Some(uri), _) => uri.trim_end_matches('/').to_owned(),
+        (None, claim) => format!("pvc://{}", claim.as_deref().unwrap_or_default()),
+    };
+    let volumes = Volumes::default().reading(&spec.dataset.uri).writing(&output);
+    let plan = plan(&name, identity, spec, output, accelerator.device, &volumes);
+    Ok(Run {
+        namespace: training.namespace().unwrap_or_default(),
+        uid: training.uid().unwrap_or_default(),
+        identity: identity.clone(),
+        name,
+        spec,
+        accelerator,
+        plan,
+        volumes,
+        own_claim,
+    })
+}
+
+/// What the pod is to do. A rehearsal makes the same plan with other mounts.
+pub fn plan(
+    name: &str,
+    identity: &Identity,
+    spec: &ModelTrainingSpec,
+    output: String,
+    device: Device,
+    volumes: &Volumes,
+) -> TrainingPlan {
+    TrainingPlan {
+        name: name.to_owned(),
+        run: identity.run.clone(),
+        network: spec.model.network.clone(),
+        dataset: spec.dataset.clone(),
+        hyperparameters: spec.hyperparameters,
+        evaluation: spec.evaluation.clone(),
+        output,
+        device,
+        mounts: volumes.mounts(),
+    }
+}
+
+/// Our own image computes on the processor: on another device it would hold the unit and leave it idle.
+fn image_computes_on(accelerator: &Resolved, profile: Option<&AcceleratorProfile>) -> Result<(), Problem> {
+    if accelerator.device == Device::Cpu || accelerator.trainer_image.is_some() {
+        return Ok(());
+    }
+    let profile = profile.map(ResourceExt::name_any).unwrap_or_default();
+    Err(Problem::new(
+        "NoImageForDevice",
+        "spec.accelerator.profile",
+        format!(
+            "the AcceleratorProfile {profile:?} is of another device than the operator's own trainer image computes on (CPU); \
+             name an image that does in the profile's spec.images.trainer"
+        ),
+    ))
+}
+
+fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Problem> {
+    let uris = [("spec.dataset.uri", Some(&spec.dataset.uri)), ("spec.output.uri", spec.output.uri.as_ref())];
+    for (field, uri) in uris {
+        let Some(source) = uri.and_then(|uri| Source::of(uri)) else { continue };
+        if found.missing.contains(&source) {
+            return Err(absent(field, &source));
+        }
+    }
+    if let (true, Some(class)) = (found.priority_class_missing, &spec.scheduling.priority_class_name) {
+        return Err(Problem::new(
+            "PriorityClassNotFound",
+            "spec.scheduling.priorityClassName",
+            format!("there is no PriorityClass named {class:?}; `kubectl get priorityclasses` lists those that there are"),
+        ));
+    }
+    if found.runtime_class_missing {
+        let class = found.profile.as_ref().and_then(|profile| profile.spec.runtime_class_name.clone()).unwrap_or_default();
+        return Err(Problem::new(
+            "RuntimeClassNotFound",
+            "spec.accelerator.profile",
+            format!("the profile asks for the RuntimeClass {class:?}, which does not exist; create it, or remove it from the profile"),
+        ));
+    }
+    Ok(())
+}
+
+/// The sentence for a claim or a ConfigMap that a URI names and that is not there.
+pub fn absent(field: &str, source: &Source) -> Problem {
+    let (reason, kind, name) = match source {
+        Source::Claim(name) => ("ClaimNotFound", "PersistentVolumeClaim", name),
+        Source::ConfigMap(name) => ("ConfigMapNotFound", "ConfigMap", name),
+    };
+    Problem::new(reason, field, format!("there is no {kind} named {name:?} in this namespace; create it, or correct the URI"))
+}

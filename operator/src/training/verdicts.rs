@@ -1,0 +1,121 @@
+//! What each condition says in each situation: one table, so that no two can contradict one another.
+
+use sconce_crds::condition::{
+    ACCEPTED, COMPLETE, DEGRADED, FAILED, GATES_PASSED, PROGRESSING, READY, RUNNING, SCHEDULED, SUSPENDED,
+};
+
+use super::gates::Judgement;
+use super::situation::Situation;
+use crate::conditions::{Verdict, no, unknown, yes};
+use crate::observed::Hindrance;
+
+/// The conditions of a training in a situation.
+pub fn of(situation: &Situation) -> Vec<Verdict> {
+    match situation {
+        Situation::Refused(problem) => {
+            let sentence = problem.sentence();
+            let mut all = vec![no(ACCEPTED, problem.reason, &sentence), not_suspended(), not_failed()];
+            all.extend(summary(false, false, true, problem.reason, &sentence));
+            all
+        }
+        Situation::Stopping => {
+            let message = "spec.suspend is set; the pod is stopping";
+            let mut all = vec![accepted(), yes(RUNNING, "Stopping", message), no(SUSPENDED, "Stopping", message), not_failed()];
+            all.extend(summary(false, true, false, "Stopping", message));
+            all
+        }
+        Situation::Suspended => {
+            let message = "held by spec.suspend; set it to false to start from the beginning";
+            let mut all = vec![accepted(), no(RUNNING, "Suspended", message), yes(SUSPENDED, "Suspended", message), not_failed()];
+            all.extend(summary(false, false, false, "Suspended", message));
+            all
+        }
+        Situation::Pending { hindrance, after } => waiting(false, hindrance.as_ref(), after.as_deref()),
+        Situation::Starting { hindrance, after } => waiting(true, hindrance.as_ref(), after.as_deref()),
+        Situation::Training { message } => at_work("Training", message),
+        Situation::Evaluating => at_work("Evaluating", "measuring what was learned, and writing it"),
+        Situation::Ending => at_work("Ending", "the pod has ended; its report is being read"),
+        Situation::Finished(judgement) => finished(judgement),
+        Situation::Failed { reason, message } => {
+            let mut all = vec![accepted(), no(RUNNING, reason, message), not_suspended(), no(COMPLETE, reason, message), yes(FAILED, reason, message)];
+            all.extend(summary(false, false, true, reason, message));
+            all
+        }
+    }
+}
+
+fn accepted() -> Verdict {
+    yes(ACCEPTED, "Valid", "the spec can be carried out")
+}
+
+fn not_suspended() -> Verdict {
+    no(SUSPENDED, "NotAsked", "spec.suspend is not set")
+}
+
+fn not_failed() -> Verdict {
+    no(FAILED, "NotFailed", "no run has failed for good")
+}
+
+/// Ready, Progressing and Degraded, with one reason and one sentence.
+fn summary(ready: bool, progressing: bool, degraded: bool, reason: &str, message: &str) -> [Verdict; 3] {
+    let tell = |kind, holds: bool| if holds { yes(kind, reason, message) } else { no(kind, reason, message) };
+    [tell(READY, ready), tell(PROGRESSING, progressing), tell(DEGRADED, degraded)]
+}
+
+fn waiting(scheduled: bool, hindrance: Option<&Hindrance>, after: Option<&str>) -> Vec<Verdict> {
+    let (reason, now) = match hindrance {
+        Some(hindrance) => (hindrance.reason.as_str(), hindrance.message.clone()),
+        None if scheduled => ("Starting", "the pod has a node and starts".to_owned()),
+        None if after.is_some() => ("Retrying", "waiting to try again".to_owned()),
+        None => ("Pending", "waiting for the pod to get a node".to_owned()),
+    };
+    let message = match after {
+        Some(after) => format!("{now}; the pod before failed: {after}"),
+        None => now,
+    };
+    let placed = if scheduled {
+        yes(SCHEDULED, "Scheduled", "the pod has a node")
+    } else {
+        no(SCHEDULED, reason, &message)
+    };
+    let mut all = vec![accepted(), placed, no(RUNNING, reason, &message), not_suspended(), not_failed()];
+    // A hindrance may go by itself (a node that is added), so the work counts as going on as well.
+    all.extend(summary(false, true, hindrance.is_some() || after.is_some(), reason, &message));
+    all
+}
+
+fn at_work(reason: &str, message: &str) -> Vec<Verdict> {
+    let mut all = vec![
+        accepted(),
+        yes(SCHEDULED, "Scheduled", "the pod has a node"),
+        yes(RUNNING, reason, message),
+        not_suspended(),
+        unknown(GATES_PASSED, "NotMeasured", "the run has not ended"),
+        not_failed(),
+    ];
+    all.extend(summary(false, true, false, reason, message));
+    all
+}
+
+fn finished(judgement: &Judgement) -> Vec<Verdict> {
+    let ended = "the run has ended";
+    let mut all = vec![accepted(), no(RUNNING, "Ended", ended), not_suspended()];
+    if judgement.passed {
+        let reason = if judgement.results.is_empty() { "NoGates" } else { "AllPassed" };
+        all.extend([
+            yes(GATES_PASSED, reason, &judgement.message),
+            yes(COMPLETE, "Succeeded", ended),
+            not_failed(),
+        ]);
+        all.extend(summary(true, false, false, "Succeeded", &judgement.message));
+    } else {
+        let message = format!("{}; what passed before goes on being served", judgement.message);
+        all.extend([
+            no(GATES_PASSED, "GateMissed", &message),
+            no(COMPLETE, "Rejected", &message),
+            not_failed(),
+        ]);
+        all.extend(summary(false, false, true, "Rejected", &message));
+    }
+    all
+}
