@@ -161,10 +161,11 @@ fn a_training_that_is_missing_is_awaited_until_something_is_served() {
 
 #[test]
 fn a_person_promotes_by_a_digest() {
+    type Case<'a> = (Option<&'a str>, Option<Served>, &'a str, Option<&'a str>, &'a str);
     let both = json!({"artifact": artifact("aa"), "candidate": artifact("bb"), "conditions": [condition("GatesPassed", "False", "loss is 2")]});
     let whole = digest("bb");
     let command = "kubectl annotate mdep/flowers -n ml --overwrite sconce.dev/promote=sha256:bbbb";
-    let cases: [(Option<&str>, Option<Served>, &str, Option<&str>, &str); 8] = [
+    let cases: [Case<'_>; 8] = [
         (None, None, "AwaitingPromotion", None, command),
         (
             None,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -172,7 +173,8 @@ fn hindrance(live: &Deployment, revision: &str, pods: &[Arc<Pod>]) -> Option<Hin
 /// A container that runs again after it failed: told until it is ready, or the words would come and go with
 /// each attempt.
 fn crashed(pod: &Pod) -> Option<Hindrance> {
-    let ending = observed::last_ending(pod).filter(|ending| ending.exit_code != 0)?;
+    let ending =
+        observed::last_ending(pod).filter(|ending| ending.exit_code != 0 && !has_answered_since(pod))?;
     let Report::Failed(failure) = ending.report else {
         return None;
     };
@@ -180,6 +182,23 @@ fn crashed(pod: &Pod) -> Option<Hindrance> {
         reason: observed::class_name(failure.class).to_owned(),
         message: observed::sentence(&failure),
     })
+}
+
+/// Whether the running container has been ready once: then an earlier failure is not what keeps it from being so
+/// now. The kubelet notes that a pod is no longer ready up to a few seconds after it has restarted its container.
+fn has_answered_since(pod: &Pod) -> bool {
+    const LATE: SignedDuration = SignedDuration::from_secs(5);
+    let Some(status) = &pod.status else { return false };
+    let container = status.container_statuses.iter().flatten().next();
+    let running =
+        container.and_then(|container| container.state.as_ref()?.running.as_ref()?.started_at.as_ref());
+    let ready = status
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "Ready");
+    let changed = ready.and_then(|condition| condition.last_transition_time.as_ref());
+    matches!((running, changed), (Some(running), Some(changed)) if changed.0.duration_since(running.0) > LATE)
 }
 
 /// Pods that the API server refused, and a rollout that has come to a halt.

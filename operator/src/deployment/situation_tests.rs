@@ -114,6 +114,25 @@ fn a_crash_is_told_in_the_servers_own_words_during_each_attempt() {
 }
 
 #[test]
+fn a_crash_of_long_ago_is_not_what_makes_a_pod_unready_now() {
+    let revision = wanted().revision;
+    let state = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    for (changed, expected) in [
+        ("2026-01-01T00:00:01Z", "Internal"),
+        ("2026-01-01T01:00:00Z", "RollingOut"),
+    ] {
+        let mut pod = (*crashed("a", &revision, &state, "")).clone();
+        let unready = json!([{"type": "Ready", "status": "False", "lastTransitionTime": changed}]);
+        pod.status.as_mut().unwrap().conditions = Some(serde_json::from_value(unready).unwrap());
+        assert_eq!(
+            reason(&told(&live(&wanted()), 1, &[Arc::new(pod)])),
+            expected,
+            "{changed}"
+        );
+    }
+}
+
+#[test]
 fn an_image_that_cannot_be_pulled_is_told() {
     let stuck = pod(
         "a",
