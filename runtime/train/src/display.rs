@@ -6,7 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sconce_contract::Metric;
+use sconce_contract::{Metric, Report};
 use tracing_subscriber::EnvFilter;
 
 use crate::watch::Observed;
@@ -77,7 +77,7 @@ impl Display {
 
     pub(crate) fn finish(&mut self) {
         if let Display::Bar(bar) = self {
-            bar.finish();
+            bar.finish_and_clear();
         }
     }
 }
@@ -96,17 +96,48 @@ pub fn start_log() {
     };
 }
 
-/// Writes the metrics as a table, for a person.
-pub fn summary(metrics: &[Metric], artifact: &str, seconds: f64) {
+/// Says what was trained: a table for a person on a terminal, a line in a log.
+pub fn trained(report: &Report) {
+    let Report::Trained {
+        metrics,
+        artifact,
+        steps,
+        loss,
+        seconds,
+        ..
+    } = report
+    else {
+        return;
+    };
+    if !std::io::stderr().is_terminal() {
+        let metrics: Vec<String> = metrics
+            .iter()
+            .map(|metric| format!("{}={:.6}", metric.name, metric.value))
+            .collect();
+        let metrics = metrics.join(" ");
+        tracing::info!(
+            uri = artifact.uri,
+            digest = artifact.digest,
+            steps,
+            loss,
+            seconds,
+            metrics,
+            "trained"
+        );
+        return;
+    }
     let mut text = String::new();
     for Metric { name, value, split } in metrics {
+        let rows = format!("{split:?}").to_lowercase();
         text.push_str(&format!(
-            "  {:<10} {value:>12.6}  on the {} rows\n",
-            name.as_str(),
-            format!("{split:?}").to_lowercase()
+            "  {:<10} {value:>12.6}  on the {rows} rows\n",
+            name.as_str()
         ));
     }
-    text.push_str(&format!("  model in {artifact}\n  after {seconds:.1} s\n"));
+    text.push_str(&format!(
+        "  model      {}\n  after      {seconds:.1} s, {steps} steps\n",
+        artifact.uri
+    ));
     // Nobody to read it is no reason to fail.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -41,26 +41,7 @@ fn main() -> ExitCode {
         move || plan::read(&path).and_then(|plan| run::run(&plan, start, &watch, &stop))
     };
     let report = supervise(&watch, &stop, work).unwrap_or_else(|error| failed(&error));
-    if let Report::Trained {
-        metrics,
-        artifact,
-        seconds,
-        loss,
-        steps,
-        ..
-    } = &report
-    {
-        tracing::info!(
-            uri = artifact.uri,
-            digest = artifact.digest,
-            steps,
-            loss,
-            seconds,
-            metrics = %metrics.iter().map(|m| format!("{}={:.6}", m.name, m.value)).collect::<Vec<_>>().join(" "),
-            "trained"
-        );
-        display::summary(metrics, &artifact.uri, *seconds);
-    }
+    display::trained(&report);
     arguments.report.unwrap_or_else(Destination::found).write(&report);
     ExitCode::from(report.exit_code())
 }
