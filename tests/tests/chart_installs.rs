@@ -152,6 +152,54 @@ async fn with_helm_and_an_upgrade_never_leaves_old_crds_behind() -> Outcome {
     Ok(())
 }
 
+/// kubectl is strict: a field that does not exist is an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_and_the_yaml_of_the_documents_are_admitted() -> Outcome {
+    let mut control_plane = ControlPlane::builder().start().await?;
+    control_plane.openapi_ready().await?;
+    kubectl(&control_plane, &["apply", "--filename", "dist/sconce.yaml"])?;
+    let mut examples = 0;
+    for entry in std::fs::read_dir(file("examples"))? {
+        let folder = entry?.path();
+        if folder.join("kustomization.yaml").is_file() {
+            kubectl(
+                &control_plane,
+                &["apply", "--kustomize", &folder.display().to_string()],
+            )?;
+            examples += 1;
+        }
+    }
+    assert!(examples >= 3, "{examples} examples");
+
+    let pages = std::fs::read_dir(file("docs"))?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Outcome<Vec<_>>>()?;
+    let pages = pages
+        .into_iter()
+        .filter(|page| page.extension().is_some_and(|extension| extension == "md"));
+    let mut snippets = 0;
+    for page in pages.chain([file("README.md")]) {
+        let text = std::fs::read_to_string(&page)?;
+        for snippet in text
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+        {
+            let saved = control_plane.folder().join("snippet.yaml");
+            std::fs::write(&saved, snippet)?;
+            let saved = saved.display().to_string();
+            let applied = kubectl(
+                &control_plane,
+                &["apply", "--dry-run=server", "--filename", &saved],
+            );
+            applied.map_err(|error| format!("{}: {error}\n{snippet}", page.display()))?;
+            snippets += 1;
+        }
+    }
+    assert!(snippets >= 4, "{snippets} snippets");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_reads_its_kinds_everywhere_and_no_secret_anywhere() -> Outcome {
     let mut control_plane = ControlPlane::builder().start().await?;

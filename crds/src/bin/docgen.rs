@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps,
+};
 use sconce_crds::manifest;
 use serde_json::Value;
 
@@ -37,16 +39,35 @@ fn reference() -> Result<String, Box<dyn std::error::Error>> {
 
 fn kind(page: &mut String, definition: &CustomResourceDefinition) -> Result<(), Box<dyn std::error::Error>> {
     let names = &definition.spec.names;
-    let version = definition.spec.versions.first().ok_or("a definition without a version")?;
-    let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+    let version = definition
+        .spec
+        .versions
+        .first()
+        .ok_or("a definition without a version")?;
+    let schema = version
+        .schema
+        .as_ref()
+        .and_then(|schema| schema.open_api_v3_schema.as_ref());
     let object = schema.ok_or("a version without a schema")?;
     writeln!(page, "## {}\n", names.kind)?;
     writeln!(page, "{}\n", prose(object))?;
-    let short = names.short_names.iter().flatten().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let scope = if definition.spec.scope == "Cluster" { "one for the whole cluster" } else { "in a namespace" };
+    let short = names
+        .short_names
+        .iter()
+        .flatten()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let scope = if definition.spec.scope == "Cluster" {
+        "one for the whole cluster"
+    } else {
+        "in a namespace"
+    };
     writeln!(page, "`kubectl get {}` (short {short}); {scope}.\n", names.plural)?;
     for part in ["spec", "status"] {
-        let Some(schema) = object.properties.as_ref().and_then(|fields| fields.get(part)) else { continue };
+        let Some(schema) = object.properties.as_ref().and_then(|fields| fields.get(part)) else {
+            continue;
+        };
         writeln!(page, "### {}: {part}\n", names.kind)?;
         writeln!(page, "| field | type | what it says |\n|---|---|---|")?;
         let mut rules = rules(part, schema);
@@ -55,7 +76,11 @@ fn kind(page: &mut String, definition: &CustomResourceDefinition) -> Result<(), 
         if part == "spec" {
             rules.extend(self::rules("", object));
             if !rules.is_empty() {
-                writeln!(page, "Rules that the API server holds a {} against:\n", names.kind)?;
+                writeln!(
+                    page,
+                    "Rules that the API server holds a {} against:\n",
+                    names.kind
+                )?;
                 for rule in &rules {
                     writeln!(page, "- {rule}")?;
                 }
@@ -68,8 +93,18 @@ fn kind(page: &mut String, definition: &CustomResourceDefinition) -> Result<(), 
 
 /// The messages of a schema's rules; a message that does not say where it belongs gets the path before it.
 fn rules(path: &str, schema: &JSONSchemaProps) -> Vec<String> {
-    let messages = schema.x_kubernetes_validations.iter().flatten().filter_map(|rule| rule.message.clone());
-    let placed = messages.map(|message| if path.is_empty() { message } else { format!("`{path}`: {message}") });
+    let messages = schema
+        .x_kubernetes_validations
+        .iter()
+        .flatten()
+        .filter_map(|rule| rule.message.clone());
+    let placed = messages.map(|message| {
+        if path.is_empty() {
+            message
+        } else {
+            format!("`{path}`: {message}")
+        }
+    });
     placed.collect()
 }
 
@@ -85,11 +120,21 @@ fn fields(
     for (name, field) in schema.properties.iter().flatten() {
         let path = format!("{prefix}{name}");
         let mut says = prose(field).replace('|', r"\|").replace('\n', " ");
-        let alternatives = field.enum_.iter().flatten().map(|value| code(&value.0)).collect::<Vec<_>>();
+        let alternatives = field
+            .enum_
+            .iter()
+            .flatten()
+            .map(|value| code(&value.0))
+            .collect::<Vec<_>>();
         if !alternatives.is_empty() {
             write!(says, " One of {}.", alternatives.join(", "))?;
         }
-        if let Some(default) = field.default.as_ref().map(|default| &default.0).filter(|default| tells(default)) {
+        if let Some(default) = field
+            .default
+            .as_ref()
+            .map(|default| &default.0)
+            .filter(|default| tells(default))
+        {
             write!(says, " Default {}.", code(default))?;
         }
         if required.contains(name) {
@@ -161,6 +206,9 @@ mod tests {
     #[test]
     fn the_reference_is_current() {
         let found = std::fs::read_to_string(FILE).unwrap_or_default();
-        assert!(found == reference().unwrap(), "docs/api.md is not what the CRDs say: run `make crds`");
+        assert!(
+            found == reference().unwrap(),
+            "docs/api.md is not what the CRDs say: run `make crds`"
+        );
     }
 }
