@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_miss_says_which_metric_and_by_how_much() {
-        let metrics = [metric(MetricName::Accuracy, 0.912_345), metric(MetricName::Loss, 0.1)];
+        let metrics = [metric(MetricName::Accuracy, 0.912_34), metric(MetricName::Loss, 0.1)];
         let gates = [gate(MetricName::Accuracy, Some(0.95), None), gate(MetricName::Loss, None, Some(0.2))];
         let judgement = judge(&gates, &metrics);
         assert!(!judgement.passed);

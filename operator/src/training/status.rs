@@ -73,11 +73,22 @@ pub fn working(
     progress: Option<&Progress>,
     now: Timestamp,
 ) -> Outlook {
-    let found = situation(training, job.get(), pods, progress, now);
+    of_job(training, identity, job.get(), pods, progress, now)
+}
+
+fn of_job(
+    training: &ModelTraining,
+    identity: &Identity,
+    job: &Job,
+    pods: &[Arc<Pod>],
+    progress: Option<&Progress>,
+    now: Timestamp,
+) -> Outlook {
+    let found = situation(training, job, pods, progress, now);
     let mut status = compose(training, identity, &found.situation, now);
     // An earlier Job of the same run may have ended before.
     status.completion_time = status.completion_time.map(|_| Time(now));
-    status.attempts = attempts(job.get());
+    status.attempts = attempts(job);
     if let Some(trained) = &found.trained {
         trained.record(&mut status, identity, &training.spec.evaluation.gates);
     }
