@@ -22,7 +22,7 @@ const FREE: usize = 64 << 10;
 const LARGE_BODIES: usize = 2;
 /// Bytes of a piece of a body that is being read.
 const SEGMENT: usize = 512 << 10;
-/// How long the rest of a refused body is read and thrown away, so that the client sees the answer.
+/// How long the rest of a refused body is read and thrown away.
 const DISCARD: Duration = Duration::from_secs(2);
 
 /// Limits on bodies.
@@ -56,10 +56,11 @@ impl Bodies {
     /// Reads a body.
     pub async fn read(&self, mut body: Incoming) -> Result<Body, Refusal> {
         let read = self.collect(&mut body).await;
-        if matches!(&read, Err(refusal) if refusal.status == StatusCode::PAYLOAD_TOO_LARGE) {
-            tokio::spawn(tokio::time::timeout(DISCARD, async move {
-                while let Some(Ok(_)) = body.frame().await {}
-            }));
+        if read
+            .as_ref()
+            .is_err_and(|refusal| refusal.status != StatusCode::REQUEST_TIMEOUT)
+        {
+            discard(body);
         }
         read
     }
@@ -126,6 +127,16 @@ impl Bodies {
             self.limit
         );
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, sentence)
+    }
+}
+
+/// Reads what is left of a body for a while and throws it away: a connection that is closed while its client
+/// still sends is reset, and the client may never see the answer.
+pub fn discard(mut body: Incoming) {
+    if !body.is_end_stream() {
+        tokio::spawn(tokio::time::timeout(DISCARD, async move {
+            while let Some(Ok(_)) = body.frame().await {}
+        }));
     }
 }
 

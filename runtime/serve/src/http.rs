@@ -26,7 +26,11 @@ type Parse = fn(&crate::served::Served, &HeaderMap, &[u8]) -> Result<Question, R
 pub async fn handle(server: Arc<Server>, request: Request<Incoming>) -> Reply {
     let start = Instant::now();
     let (parts, body) = request.into_parts();
-    let (protocol, answer) = respond(&server, &parts, body).await;
+    let mut body = Some(body);
+    let (protocol, answer) = respond(&server, &parts, &mut body).await;
+    if let Some(unread) = body {
+        crate::body::discard(unread);
+    }
     let mut reply = answer.unwrap_or_else(|refusal| {
         if refusal.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::info!(
@@ -62,11 +66,11 @@ pub async fn handle(server: Arc<Server>, request: Request<Incoming>) -> Reply {
     reply
 }
 
-/// The protocol's label, and the answer.
+/// The protocol's label, and the answer. The body is taken where it is read.
 async fn respond(
     server: &Arc<Server>,
     parts: &Parts,
-    body: Incoming,
+    body: &mut Option<Incoming>,
 ) -> (&'static str, Result<Reply, Refusal>) {
     let path = parts.uri.path();
     let readable = matches!(parts.method, Method::GET | Method::HEAD);
@@ -104,7 +108,7 @@ async fn respond(
 async fn predict(
     server: &Arc<Server>,
     parts: &Parts,
-    body: Incoming,
+    body: &mut Option<Incoming>,
     parse: Parse,
 ) -> Result<Reply, Refusal> {
     check_type(&parts.headers)?;
@@ -112,6 +116,9 @@ async fn predict(
     if server.admission.is_full() {
         return Err(Refusal::full());
     }
+    let Some(body) = body.take() else {
+        return Err(internal("the body was read twice"));
+    };
     let body = server.bodies.read(body).await?;
     let slot = server.admission.enter().await.map_err(|_| Refusal::full())?;
     let written = if server.served()?.is_small(body.bytes.len()) {

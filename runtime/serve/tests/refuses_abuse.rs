@@ -166,6 +166,20 @@ fn overload_is_answered_with_429_and_the_admitted_are_served() {
 }
 
 #[test]
+fn a_refusal_reaches_a_client_that_still_sends_and_its_connection_lives_on() {
+    let server = Fixture::new(draft(true)).serve(&[]);
+    let mut client = server.connect();
+    let body = vec![b' '; 8 << 20];
+    for _ in 0..8 {
+        let refused = client.send("POST", "/v1/models/other:predict", &[], &body);
+        assert_eq!(refused.status, 404, "{}", refused.text());
+        let refused = client.send("POST", PREDICT, &[("Content-Type", "text/plain")], &body);
+        assert_eq!(refused.status, 415, "{}", refused.text());
+    }
+    assert_eq!(client.post(PREDICT, b"{\"instances\": [[14, 6]]}").status, 200);
+}
+
+#[test]
 fn a_client_that_goes_away_frees_its_slot() {
     let server = Fixture::new(draft(true)).serve(&["--max-in-flight", "1"]);
     let rows = vec!["[14.0, 6.0]"; 500_000].join(",");
