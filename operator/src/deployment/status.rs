@@ -117,10 +117,8 @@ fn compose(
         phase: Some(verdicts::phase(situation)),
         conditions: conditions::settle(previous, verdicts, generation, now),
         model: title,
-        url: Some(format!(
-            "http://{name}.{}.svc",
-            deployment.namespace().unwrap_or_default()
-        )),
+        // Before there is something to serve, there is no Service that would answer.
+        url: current.map(|_| format!("http://{name}.{}.svc", deployment.namespace().unwrap_or_default())),
         replicas: counts.all(),
         updated_replicas: counts.current,
         ready_replicas: counts.ready,

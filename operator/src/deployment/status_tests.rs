@@ -251,7 +251,7 @@ fn nothing_to_serve_yet_is_pending_and_not_degraded() {
             (status.phase, status.model.as_deref()),
             (Some(DeploymentPhase::Pending), None)
         );
-        assert!(status.revisions.is_empty());
+        assert!(status.revisions.is_empty() && status.url.is_none());
     }
 }
 
