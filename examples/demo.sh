@@ -72,5 +72,5 @@ for line in 20 21 100 300 500; do
     }' "$table" >"$question"
   answer=$(kubectl create --raw "$predict" --filename "$question")
   label=$(awk -F, -v line="$line" 'NR == line { print $NF }' "$table")
-  printf 'row %3d is %-9s  the probability of malignant: %s\n' "$line" "$label" "$(tr -d '[:space:]' <<<"$answer")"
+  printf 'row %3d is %-9s  answer: %s\n' "$line" "$label" "$(tr -d '[:space:]' <<<"$answer")"
 done
