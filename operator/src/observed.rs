@@ -6,15 +6,19 @@ use sconce_contract::{Failure, FailureClass, Report};
 
 /// Reasons for which a waiting container will not start by itself (kubelet, `pkg/kubelet/images` and
 /// `pkg/kubelet/container`), and which field of the object to look at.
-const STUCK: &[(&str, &str)] = &[
-    ("ErrImagePull", "the image"),
-    ("ImagePullBackOff", "the image"),
-    ("InvalidImageName", "the image"),
-    ("ErrImageNeverPull", "the image"),
-    ("CreateContainerConfigError", "the container"),
-    ("CreateContainerError", "the container"),
-    ("RunContainerError", "the container"),
+///
+/// The first two take turns while the kubelet tries again; told as one, they do not flap.
+const STUCK: &[(&str, &str, &str)] = &[
+    ("ErrImagePull", "ImagePullFailed", IMAGE),
+    ("ImagePullBackOff", "ImagePullFailed", IMAGE),
+    ("InvalidImageName", "InvalidImageName", IMAGE),
+    ("ErrImageNeverPull", "ErrImageNeverPull", IMAGE),
+    ("CreateContainerConfigError", "CreateContainerConfigError", CONTAINER),
+    ("CreateContainerError", "CreateContainerError", CONTAINER),
+    ("RunContainerError", "RunContainerError", CONTAINER),
 ];
+const IMAGE: &str = "the image";
+const CONTAINER: &str = "the container";
 
 /// Why a pod does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,9 +94,11 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
     let status = container(pod)?;
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
-    let (_, what) = STUCK.iter().find(|(stuck, _)| *stuck == reason)?;
+    let (_, reason, what) = STUCK.iter().find(|(stuck, ..)| *stuck == reason)?;
     let detail = waiting.message.as_deref().unwrap_or("the kubelet gives no reason");
-    let message = if *what == "the image" {
+    // The back-off repeats the error that it backs off from.
+    let detail = detail.rsplit_once("ErrImagePull: ").map_or(detail, |(_, error)| error);
+    let message = if *what == IMAGE {
         format!(
             "the image {} cannot be pulled: {detail}; check spec.accelerator's profile (images) and the operator's own image settings",
             status.image
@@ -100,7 +106,7 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
     } else {
         format!("the container cannot be started: {detail}")
     };
-    Some(Hindrance { reason: reason.to_owned(), message })
+    Some(Hindrance { reason: (*reason).to_owned(), message })
 }
 
 fn crashing(pod: &Pod) -> Option<Hindrance> {

@@ -16,6 +16,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -37,16 +38,19 @@ use crate::labels;
 use crate::reconcile::{after_failure, drive, reconcile};
 use crate::watches::Watches;
 
+/// How often a training is looked at though nothing was seen to change.
+const RESYNC: Duration = Duration::from_secs(600);
+
 /// What the controller listens to.
 pub struct Readers {
     /// The objects themselves.
     pub trainings: ReflectHandle<ModelTraining>,
     /// Their Jobs.
-    pub jobs: ReflectHandle<Job>,
+    pub jobs: BoxStream<'static, Arc<Job>>,
     /// The Jobs' pods.
-    pub pods: ReflectHandle<Pod>,
+    pub pods: BoxStream<'static, Arc<Pod>>,
     /// The profiles that they name.
-    pub profiles: ReflectHandle<AcceleratorProfile>,
+    pub profiles: BoxStream<'static, Arc<AcceleratorProfile>>,
 }
 
 impl Readers {
@@ -54,9 +58,9 @@ impl Readers {
     pub fn take(watches: &mut Watches) -> Self {
         Readers {
             trainings: watches.trainings.reader(),
-            jobs: watches.jobs.reader(),
-            pods: watches.pods.reader(),
-            profiles: watches.profiles.reader(),
+            jobs: watches.jobs.changes(),
+            pods: watches.pods.changes(),
+            profiles: watches.profiles.changes(),
         }
     }
 }
@@ -103,7 +107,7 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
     };
     context.writer.status(&*training, &outlook.status, &before).await?;
     announce(&training, &before, &outlook.status, &context).await;
-    Ok(outlook.again.map_or_else(Action::await_change, Action::requeue))
+    Ok(Action::requeue(outlook.again.unwrap_or(RESYNC)))
 }
 
 /// A run that has to be carried out.

@@ -99,7 +99,7 @@ fn each_situation_has_its_phase_and_its_reason() {
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: 1 Insufficient nvidia.com/gpu."}]});
     let table: Vec<(&str, Value, Vec<Arc<Pod>>, Phase, &str, &str)> = vec![
         ("unschedulable", json!({}), vec![pod(None, &unschedulable)], Phase::Pending, "Unschedulable", "Insufficient nvidia.com/gpu; ask for less in spec.resources"),
-        ("no image", json!({}), vec![waiting("ErrImagePull")], Phase::Pending, "ErrImagePull", "trainer:1 cannot be pulled: not found"),
+        ("no image", json!({}), vec![waiting("ErrImagePull")], Phase::Pending, "ImagePullFailed", "trainer:1 cannot be pulled: not found"),
         ("creating", json!({}), vec![waiting("ContainerCreating")], Phase::Pending, "Starting", "the pod has a node"),
         ("no pod for long", json!({}), vec![], Phase::Pending, "NoPod", "kubectl describe job iris-1"),
         ("running", json!({}), vec![running()], Phase::Training, "Training", "not said yet"),

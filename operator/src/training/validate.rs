@@ -5,7 +5,7 @@
 
 use kube::ResourceExt;
 use sconce_contract::{Device, TrainingPlan};
-use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingSpec};
+use sconce_crds::{ModelTraining, ModelTrainingSpec};
 
 use super::dereference::Found;
 use super::identity::Identity;
@@ -45,7 +45,7 @@ pub fn validate<'a>(training: &'a ModelTraining, identity: &Identity, found: &Fo
     let spec = &training.spec;
     let name = training.name_any();
     let accelerator = accelerator::resolve(spec.accelerator.as_ref(), found.profile.as_deref())?;
-    image_computes_on(&accelerator, found.profile.as_deref())?;
+    accelerator::image_computes_on(&accelerator, found.profile.as_deref(), "trainer")?;
     everything_exists(spec, found)?;
 
     let own_claim = spec.output.uri.is_none().then(|| names::artifacts_claim(&name));
@@ -88,22 +88,6 @@ pub fn plan(
         device,
         mounts: volumes.mounts(),
     }
-}
-
-/// Our own image computes on the processor: on another device it would hold the unit and leave it idle.
-fn image_computes_on(accelerator: &Resolved, profile: Option<&AcceleratorProfile>) -> Result<(), Problem> {
-    if accelerator.device == Device::Cpu || accelerator.trainer_image.is_some() {
-        return Ok(());
-    }
-    let profile = profile.map(ResourceExt::name_any).unwrap_or_default();
-    Err(Problem::new(
-        "NoImageForDevice",
-        "spec.accelerator.profile",
-        format!(
-            "the AcceleratorProfile {profile:?} is of another device than the operator's own trainer image computes on (CPU); \
-             name an image that does in the profile's spec.images.trainer"
-        ),
-    ))
 }
 
 fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Problem> {

@@ -109,12 +109,12 @@ fn finished(judgement: &Judgement) -> Vec<Verdict> {
         ]);
         all.extend(summary(true, false, false, "Succeeded", &judgement.message));
     } else {
-        let message = format!("{}; what passed before goes on being served", judgement.message);
         all.extend([
-            no(GATES_PASSED, "GateMissed", &message),
-            no(COMPLETE, "Rejected", &message),
+            no(GATES_PASSED, "GateMissed", &judgement.message),
+            no(COMPLETE, "Rejected", &judgement.message),
             not_failed(),
         ]);
+        let message = format!("{}; nothing new is served", judgement.message);
         all.extend(summary(false, false, true, "Rejected", &message));
     }
     all
