@@ -6,14 +6,14 @@
 use candle_core::{D, Tensor};
 use sconce_contract::Activation;
 
-use super::Stage;
+use super::{Stage, relu::relu};
 use crate::{EngineError, Random};
 
 /// Applies the function to `[rows, units]`; the shape stays. Gradients are recorded where the input's are.
 pub fn activate(activation: Activation, x: &Tensor) -> Result<Tensor, EngineError> {
     Ok(match activation {
         Activation::Linear => x.clone(),
-        Activation::ReLU => x.relu()?,
+        Activation::ReLU => relu(x)?,
         // 1 / (1 + e^−x) saturates to 0 and 1 without NaN: e^−x may be infinite, and 1/∞ is 0.
         Activation::Sigmoid => (x.neg()?.exp()? + 1.0)?.recip()?,
         Activation::Tanh => x.tanh()?,
@@ -85,6 +85,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn relu_has_no_slope_at_zero_and_passes_nan_on() {
+        let x = candle_core::Var::from_slice(&[0f32, 1.0, -1.0], 3, &Device::Cpu).unwrap();
+        let y = activate(Activation::ReLU, x.as_tensor()).unwrap();
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let gradient: Vec<f32> = gradients.get(x.as_tensor()).unwrap().to_vec1().unwrap();
+        assert_eq!(gradient, [0.0, 1.0, 0.0]);
+        assert!(apply(Activation::ReLU, &[f32::NAN])[0].is_nan());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use sconce_contract::{Activation, Dense};
 
-use super::{Activate, Built, Stage, Start, Weights};
+use super::{Activate, Built, Stage, Start, Weights, affine::affine};
 use crate::{EngineError, Random, sequential::layer_field};
 
 /// `x · W + b` with `W` `[inputs, units]` and `b` `[units]`.
@@ -53,13 +53,15 @@ fn limit(activation: Activation, inputs: usize, units: usize) -> f64 {
 
 impl Stage for Linear {
     fn infer(&self, x: &Tensor) -> Result<Tensor, EngineError> {
-        let product = x.matmul(&self.weight.as_detached_tensor())?;
-        Ok(product.broadcast_add(&self.bias.as_detached_tensor())?)
+        affine(
+            x,
+            &self.weight.as_detached_tensor(),
+            &self.bias.as_detached_tensor(),
+        )
     }
 
     fn train(&self, x: &Tensor, _: &mut Random) -> Result<Tensor, EngineError> {
-        Ok(x.matmul(self.weight.as_tensor())?
-            .broadcast_add(self.bias.as_tensor())?)
+        affine(x, self.weight.as_tensor(), self.bias.as_tensor())
     }
 
     fn parameters(&self) -> Vec<(&'static str, &Var)> {

@@ -1,8 +1,10 @@
 //! The stages of a network: what is computed between its input and its output.
 
 mod activation;
+mod affine;
 mod dense;
 mod dropout;
+mod relu;
 
 use candle_core::{Tensor, Var};
 use sconce_contract::{Activation, Layer, LayerKind};
