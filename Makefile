@@ -93,4 +93,4 @@ crds: ## After a change of the API: write crds/yaml, docs/api.md and what the ch
 	@$(MAKE) chart
 
 chart: ## After a change of the chart: write its copies of the CRDs and dist/
-	UPDATE=1 $(CARGO) test --quiet --package sconce-tests --test chart_renders
+	UPDATE=1 $(CARGO) test --quiet --package sconce-tests --test chart_renders -- --test-threads=1
