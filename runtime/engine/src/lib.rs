@@ -34,6 +34,7 @@ pub mod random;
 pub mod schedules;
 pub mod sequential;
 pub mod threads;
+mod weights;
 
 #[cfg(test)]
 mod gradient_check;

@@ -5,12 +5,13 @@ use std::{
     ops::Range,
 };
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use sconce_contract::{Activation, Network};
 
 use crate::{
-    EngineError, Purpose, Random,
-    layers::{self, Stage, Start, Weights, activate},
+    EngineError, Random,
+    layers::{self, Stage, Weights, activate},
+    weights::{Initial, Loaded, Unfilled},
 };
 
 /// The layers of a [`Network`] with their weights, `[rows, inputs]` → `[rows, outputs]`, in F32.
@@ -159,7 +160,7 @@ pub fn layer_field(index: usize) -> String {
     format!("model.network.layers[{index}]")
 }
 
-fn weight_name(layer: usize, name: &str) -> String {
+pub(crate) fn weight_name(layer: usize, name: &str) -> String {
     format!("layers.{layer}.{name}")
 }
 
@@ -183,84 +184,9 @@ fn check_shape_of(network: &Network) -> Result<(), EngineError> {
     Ok(())
 }
 
-struct Initial<'a> {
-    seed: u64,
-    device: &'a Device,
-}
-
-impl Weights for Initial<'_> {
-    fn take(
-        &mut self,
-        layer: usize,
-        _: &'static str,
-        shape: &[usize],
-        start: Start,
-    ) -> Result<Tensor, EngineError> {
-        Ok(match start {
-            Start::Zero => Tensor::zeros(shape, DType::F32, self.device)?,
-            Start::Uniform { limit } => {
-                let mut random = Random::new(self.seed, Purpose::Weights, layer as u64);
-                let values =
-                    (0..shape.iter().product()).map(|_| ((2.0 * random.unit() - 1.0) * limit) as f32);
-                Tensor::from_vec(values.collect::<Vec<f32>>(), shape, self.device)?
-            }
-        })
-    }
-}
-
-/// Weights of no size, for a network that is only looked at.
-struct Unfilled;
-
-impl Weights for Unfilled {
-    fn take(&mut self, _: usize, _: &'static str, _: &[usize], _: Start) -> Result<Tensor, EngineError> {
-        Ok(Tensor::zeros(0, DType::F32, &Device::Cpu)?)
-    }
-}
-
-struct Loaded<'a> {
-    tensors: &'a HashMap<String, Tensor>,
-    used: BTreeSet<String>,
-    device: &'a Device,
-}
-
-impl Weights for Loaded<'_> {
-    fn take(
-        &mut self,
-        layer: usize,
-        name: &'static str,
-        shape: &[usize],
-        _: Start,
-    ) -> Result<Tensor, EngineError> {
-        let name = weight_name(layer, name);
-        let Some(tensor) = self.tensors.get(&name) else {
-            return Err(EngineError::MissingWeight {
-                name,
-                shape: shape.into(),
-            });
-        };
-        if tensor.dims() != shape {
-            let found = tensor.shape().clone();
-            return Err(EngineError::WeightShape {
-                name,
-                expected: shape.into(),
-                found,
-            });
-        }
-        if tensor.dtype() != DType::F32 {
-            return Err(EngineError::WeightType {
-                name,
-                expected: DType::F32,
-                found: tensor.dtype(),
-            });
-        }
-        let tensor = tensor.to_device(self.device)?.contiguous()?;
-        self.used.insert(name);
-        Ok(tensor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
     use sconce_contract::Layer;
 
     use super::*;
