@@ -41,7 +41,7 @@ endif
 
 rehearse: ## Train, gate and serve examples/tumour on this machine, without any cluster
 	$(CARGO) build --release --package sconce-train --package sconce-serve --bins
-	$(CARGO) run --release --package sconce-operator --bin kubectl-sconce -- rehearse -f examples/tumour
+	$(CARGO) run --release --package sconce-operator --features plugin --bin kubectl-sconce -- rehearse -f examples/tumour
 
 ## Test
 
@@ -50,7 +50,7 @@ test: ## All tests; the last line counts them
 	@.ci/count $(MAKE) --keep-going test-unit test-cluster test-e2e
 
 test-unit: ## Logic only: no cluster, seconds when warm
-	$(CARGO) test --workspace --exclude sconce-tests --no-fail-fast
+	$(CARGO) test --workspace --exclude sconce-tests --features sconce-operator/plugin,sconce-crds/offline --no-fail-fast
 
 test-cluster: ## Controllers, admission and chart on control planes on loopback: no root, no Docker
 	$(CARGO) test --package sconce-tests --no-fail-fast

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::apply::Writer;
 use crate::metrics::Metrics;
@@ -60,8 +60,9 @@ impl Context {
         })
     }
 
-    /// Tells people what happened, through an event. An event that is lost changes nothing: the status has it.
+    /// Tells people what happened, through the log and an event. An event that is lost changes nothing: the status has it.
     pub async fn event(&self, about: &ObjectReference, type_: EventType, reason: &str, note: &str) {
+        info!(reason, "{note}");
         let mut note = note.to_owned();
         // The API server's limit is 1024 bytes.
         if note.len() > 1000 {

@@ -23,11 +23,13 @@ pub mod leader;
 pub mod metrics;
 pub mod names;
 pub mod observed;
+pub mod owner;
 pub mod pod;
 pub mod probes;
 pub mod problem;
 pub mod progress;
 pub mod reconcile;
+#[cfg(feature = "plugin")]
 pub mod rehearsal;
 pub mod training;
 pub mod volumes;

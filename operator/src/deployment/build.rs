@@ -6,9 +6,8 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy,
 use k8s_openapi::api::core::v1::{
     ConfigMap, HTTPGetAction, PodTemplateSpec, Probe, Service, ServicePort, ServiceSpec,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::Resource;
 use sconce_contract::progress::{HTTP_PORT, OBSERVABILITY_PORT};
 use sconce_crds::ModelDeployment;
 use serde_json::{Value, json};
@@ -17,6 +16,7 @@ use super::revision::plan_name;
 use super::validate::{Change, Pods, Serving};
 use crate::context::Images;
 use crate::labels;
+use crate::owner;
 use crate::pod::{self, PLAN_KEY, Shape};
 
 /// Port of the Service.
@@ -77,25 +77,13 @@ fn metadata(serving: &Serving<'_>, name: String) -> ObjectMeta {
         name: Some(name),
         namespace: Some(serving.namespace.clone()),
         labels: Some(child_labels(serving)),
-        owner_references: Some(vec![owner(serving)]),
+        owner_references: Some(vec![owner::reference::<ModelDeployment>(&serving.name, &serving.uid)]),
         ..ObjectMeta::default()
     }
 }
 
 fn child_labels(serving: &Serving<'_>) -> BTreeMap<String, String> {
     labels::child(labels::DEPLOYMENT, &serving.name, labels::SERVER)
-}
-
-/// Without blockOwnerDeletion: it would ask for the right to update finalizers, and deletes nothing sooner.
-fn owner(serving: &Serving<'_>) -> OwnerReference {
-    OwnerReference {
-        api_version: ModelDeployment::api_version(&()).into_owned(),
-        kind: ModelDeployment::kind(&()).into_owned(),
-        name: serving.name.clone(),
-        uid: serving.uid.clone(),
-        controller: Some(true),
-        block_owner_deletion: None,
-    }
 }
 
 fn plan(serving: &Serving<'_>, pods: &Pods) -> ConfigMap {

@@ -10,8 +10,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sconce_contract::progress::OBSERVABILITY_PORT;
 use sconce_contract::report::{EXIT_BAD_INPUT, EXIT_INTERRUPTED};
 use sconce_crds::ModelTraining;
@@ -19,6 +18,7 @@ use sconce_crds::ModelTraining;
 use super::validate::Run;
 use crate::context::Images;
 use crate::labels;
+use crate::owner;
 use crate::pod::{self, PLAN_KEY, Shape};
 
 /// Size of the claim that a training owns where its spec names none. An artifact of ours has a few megabytes.
@@ -47,25 +47,13 @@ fn metadata(run: &Run<'_>, name: &str) -> ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(run.namespace.clone()),
         labels: Some(child_labels(run)),
-        owner_references: Some(vec![owner(run)]),
+        owner_references: Some(vec![owner::reference::<ModelTraining>(&run.name, &run.uid)]),
         ..ObjectMeta::default()
     }
 }
 
 fn child_labels(run: &Run<'_>) -> BTreeMap<String, String> {
     labels::child(labels::TRAINING, &run.name, labels::TRAINER)
-}
-
-/// Without blockOwnerDeletion: it would ask for the right to update finalizers, and deletes nothing sooner.
-fn owner(run: &Run<'_>) -> OwnerReference {
-    OwnerReference {
-        api_version: ModelTraining::api_version(&()).into_owned(),
-        kind: ModelTraining::kind(&()).into_owned(),
-        name: run.name.clone(),
-        uid: run.uid.clone(),
-        controller: Some(true),
-        block_owner_deletion: None,
-    }
 }
 
 fn claim(run: &Run<'_>, name: &str) -> PersistentVolumeClaim {
