@@ -111,10 +111,19 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut watches = Watches::start(&client);
     let context = Context::new(client, watches.stores(), images, metrics.clone(), &identity);
     let trainings = training::run(Arc::clone(&context), training::Readers::take(&mut watches), options.concurrency, until(stopped.clone()));
-    let deployments = deployment::run(context, deployment::Readers::take(&mut watches), options.concurrency, until(stopped));
+    let deployments = deployment::run(Arc::clone(&context), deployment::Readers::take(&mut watches), options.concurrency, until(stopped.clone()));
     let driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
 
-    let work = future::join(trainings, deployments);
+    // Asked for by one task, before the controllers ask too: of several that wait for a store of kube's, it wakes
+    // only the one that asked last (`DelayedInit` keeps one waker), and a reconcile that waited would wait for ever.
+    let stores = context.stores.clone();
+    let work = async {
+        tokio::select! {
+            () = stores.ready() => {}
+            () = until(stopped.clone()) => {}
+        }
+        future::join(trainings, deployments).await
+    };
     tokio::select! {
         _ = work => info!("every reconcile has ended"),
         // Another replica may already lead: not one more write.

@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 static RECONCILE: AtomicU64 = AtomicU64::new(1);
 
-/// Runs one reconcile: waits for the watches to have listed everything, then does `step`.
+/// Runs one reconcile of an object. The watches have listed everything before the first.
 ///
 /// # Errors
 /// What `step` could not do, or that it took too long.
@@ -38,7 +38,6 @@ where
     let id = RECONCILE.fetch_add(1, Ordering::Relaxed);
     let span = info_span!("reconcile", object = key, id);
     async {
-        context.stores.ready().await;
         let start = Instant::now();
         let outcome = match tokio::time::timeout(LIMIT, step(object, Arc::clone(&context))).await {
             Ok(outcome) => outcome,

@@ -149,7 +149,8 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Waits until each has been listed once: before that, an absent object may merely not have been seen.
+    /// Waits until each has been listed once: before that, an absent object may merely not have been seen. For one
+    /// task only, and before anybody else waits for one of the stores.
     pub async fn ready(&self) {
         // A dropped writer means that the process is ending, and the reconcile with it.
         let _ = future::join_all([
