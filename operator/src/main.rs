@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use futures::{StreamExt, future};
@@ -13,8 +14,12 @@ use sconce_operator::metrics::Metrics;
 use sconce_operator::watches::Watches;
 use sconce_operator::{deployment, probes, training};
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
+
+/// How long reconciles may go on once the operator is to stop. The lease is given up after that, well before the
+/// kubelet would kill the process and leave it held.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Parser)]
 #[command(version, about = "Trains and serves models on Kubernetes")]
@@ -111,6 +116,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut watches = Watches::start(&client);
     let context = Context::new(client, watches.stores(), images, metrics.clone(), &identity);
     let trainings = training::run(Arc::clone(&context), training::Readers::take(&mut watches), options.concurrency, until(stopped.clone()));
+    let told = stopped.clone();
     let deployments = deployment::run(Arc::clone(&context), deployment::Readers::take(&mut watches), options.concurrency, until(stopped.clone()));
     let driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
 
