@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use sconce_contract::report::EXIT_BAD_INPUT;
 use sconce_contract::{Artifact, Gate, Metric, Progress, Report, TrainingPhase};
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
@@ -143,8 +144,7 @@ pub fn situation(
     }
     let after = last_failure(pods);
     let Some(pod) = active.last() else {
-        let ended = pods.iter().any(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded")));
-        if ended {
+        if pods.iter().any(|pod| is_last(pod)) {
             return just(Situation::Ending, None);
         }
         let hindrance = no_pod(job, pods, now);
@@ -163,6 +163,13 @@ pub fn situation(
 
 fn just(situation: Situation, again: Option<Duration>) -> Finding {
     Finding { situation, trained: None, again }
+}
+
+/// Whether no pod comes after this one: it did the work, or found that its input is bad.
+fn is_last(pod: &Pod) -> bool {
+    let succeeded = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
+    let gave_up = |ending: observed::Ending| ending.exit_code == i32::from(EXIT_BAD_INPUT);
+    succeeded || observed::last_ending(pod).is_some_and(gave_up)
 }
 
 fn no_pod(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Option<Hindrance> {
