@@ -116,7 +116,6 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let mut watches = Watches::start(&client);
     let context = Context::new(client, watches.stores(), images, metrics.clone(), &identity);
     let trainings = training::run(Arc::clone(&context), training::Readers::take(&mut watches), options.concurrency, until(stopped.clone()));
-    let told = stopped.clone();
     let deployments = deployment::run(Arc::clone(&context), deployment::Readers::take(&mut watches), options.concurrency, until(stopped.clone()));
     let driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
 
@@ -130,8 +129,13 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         }
         future::join(trainings, deployments).await
     };
+    let patience = async {
+        until(stopped.clone()).await;
+        tokio::time::sleep(PATIENCE).await;
+    };
     tokio::select! {
         _ = work => info!("every reconcile has ended"),
+        () = patience => warn!("reconciles that did not end within {} s are dropped", PATIENCE.as_secs()),
         // Another replica may already lead: not one more write.
         () = election.hold() => return Err("the lease was lost".into()),
     }

@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::{StreamExt, future, stream::BoxStream};
@@ -21,8 +20,6 @@ use crate::labels::SELECTOR;
 
 /// Events that a reader may lag behind before the watch waits for it.
 const BUFFER: usize = 1024;
-/// How often somebody who waits for the watches looks for himself whether they have listed everything.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A kind under watch.
 pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static>
@@ -152,13 +149,9 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Waits until each has been listed once: before that, an absent object may merely not have been seen.
+    /// Waits until each has been listed once: before that, an absent object may merely not have been seen. For one
+    /// task only, and before anybody else waits for one of the stores.
     pub async fn ready(&self) {
-        // Of several that wait for a store, kube wakes the one that asked last: so each asks again.
-        while tokio::time::timeout(ASK_AGAIN, self.listed()).await.is_err() {}
-    }
-
-    async fn listed(&self) {
         // A dropped writer means that the process is ending, and the reconcile with it.
         let _ = future::join_all([
             Box::pin(self.trainings.wait_until_ready()) as future::BoxFuture<'_, _>,
@@ -220,47 +213,5 @@ fn tell<K>(readers: &Deletions<K>, deleted: &Arc<K>) {
     for reader in readers.iter() {
         // A reader that is gone belongs to a controller that has ended.
         let _ = reader.unbounded_send(Arc::clone(deleted));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn everyone_who_waits_for_the_first_lists_is_told() {
-        fn filled<K: Resource<DynamicType = ()> + Clone + 'static>(
-            writers: &mut Vec<Box<dyn FnOnce() + Send>>,
-        ) -> Store<K>
-        where
-            K: Send + Sync,
-        {
-            let (store, mut writer) = kube::runtime::reflector::store();
-            writers.push(Box::new(move || {
-                writer.apply_watcher_event(&watcher::Event::Init);
-                writer.apply_watcher_event(&watcher::Event::InitDone);
-            }));
-            store
-        }
-        let mut lists = Vec::new();
-        let stores = Stores {
-            trainings: filled(&mut lists),
-            deployments: filled(&mut lists),
-            profiles: filled(&mut lists),
-            jobs: filled(&mut lists),
-            workloads: filled(&mut lists),
-            services: filled(&mut lists),
-            pods: filled(&mut lists),
-        };
-        let waiting: Vec<_> = (0..8)
-            .map(|_| {
-                let stores = stores.clone();
-                tokio::spawn(async move { stores.ready().await })
-            })
-            .collect();
-        tokio::time::sleep(ASK_AGAIN / 2).await;
-        lists.into_iter().for_each(|list| list());
-        let all = tokio::time::timeout(Duration::from_secs(10), future::join_all(waiting)).await;
-        assert!(all.is_ok(), "somebody waits for ever");
     }
 }
