@@ -81,12 +81,17 @@ fn unschedulable(pod: &Pod) -> Option<Hindrance> {
         .iter()
         .flatten()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+    let said = condition.message.as_deref().unwrap_or("the scheduler gives no reason").trim_end_matches('.');
+    // The words of the scheduler's plugin VolumeBinding; it asks no other plugin before the claim has its volume.
+    let remedy = if said.contains("unbound immediate PersistentVolumeClaims") {
+        "a claim has no volume: `kubectl get storageclass` shows whether there is a default one; without it, name a \
+         claim that is bound (spec.output.uri)"
+    } else {
+        "ask for less in spec.resources or spec.accelerator, or add a node"
+    };
     Some(Hindrance {
         reason: condition.reason.clone().unwrap_or_else(|| "Unschedulable".to_owned()),
-        message: format!(
-            "no node can take the pod: {}; ask for less in spec.resources or spec.accelerator, or add a node",
-            condition.message.as_deref().unwrap_or("the scheduler gives no reason").trim_end_matches('.')
-        ),
+        message: format!("no node can take the pod: {said}; {remedy}"),
     })
 }
 

@@ -18,6 +18,9 @@
 //! [`ControlPlane`] carries the controller, admission and fault tests: it is up in about
 //! two seconds, needs neither root nor Docker, and several run side by side. [`kind`] carries
 //! everything that needs pods to run. Read `control_plane.rs` first.
+//!
+//! A promise of the operator's is tested in a [`room`]: a namespace on a control plane that a file's tests share
+//! ([`world`]), with the real [`operator`] at work, and a [`kubelet`] and a [`trainer`] that only say they were.
 
 pub mod access;
 pub mod cache;
@@ -30,17 +33,23 @@ pub mod error;
 pub mod images;
 pub mod kind;
 pub mod kubeconfig;
+pub mod kubelet;
 mod layout;
 mod leftovers;
 mod network;
 pub mod node;
 pub mod node_image;
+pub mod objects;
+pub mod operator;
 pub mod packages;
 pub mod ports;
 pub mod process;
+pub mod room;
 mod storage;
 pub mod tools;
+pub mod trainer;
 pub mod wait;
+pub mod world;
 
 pub use control_plane::{ControlPlane, Part};
 pub use error::{Error, Result};

@@ -1,0 +1,278 @@
+//! A stand-in for the kubelet: it writes on a pod's status what a kubelet would, when the test says so, and runs
+//! nothing. Everything else about a pod (its creation, counting, deletion) is done by the real controllers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt};
+use sconce_contract::Report;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::wait::until;
+use crate::world::NODE;
+use crate::{Error, Result};
+
+/// Acts for the pods of one namespace. Pods that are asked to end do so at once, unless [`Kubelet::holds`].
+pub struct Kubelet {
+    pods: Api<Pod>,
+    namespace: String,
+    holding: Arc<AtomicBool>,
+    reaper: JoinHandle<()>,
+}
+
+impl Kubelet {
+    /// Of that namespace.
+    #[must_use]
+    pub fn of(client: Client, namespace: &str) -> Self {
+        let pods: Api<Pod> = Api::namespaced(client, namespace);
+        let holding = Arc::new(AtomicBool::new(false));
+        let reaper = tokio::spawn(reap(pods.clone(), Arc::clone(&holding)));
+        Self {
+            pods,
+            namespace: namespace.to_owned(),
+            holding,
+            reaper,
+        }
+    }
+
+    /// Whether containers that are told to stop take their time.
+    pub fn holds(&self, holding: bool) {
+        self.holding.store(holding, Ordering::SeqCst);
+    }
+
+    /// All pods with a label, oldest first.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn all(&self, label: &str) -> Result<Vec<Pod>> {
+        let list = self.pods.list(&ListParams::default().labels(label)).await;
+        let mut pods = list.map_err(Error::api("list pods"))?.items;
+        pods.sort_by_cached_key(|pod| (pod.creation_timestamp(), pod.name_any()));
+        Ok(pods)
+    }
+
+    /// The pods with a label that have neither ended nor been asked to, once there are `count` of them.
+    ///
+    /// # Errors
+    /// When there are not in time.
+    pub async fn active(&self, label: &str, count: usize) -> Result<Vec<Pod>> {
+        until(&format!("{count} pods with {label} are at work"), async || {
+            let mut pods = self.all(label).await.ok()?;
+            pods.retain(|pod| {
+                let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+                pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
+            });
+            (pods.len() == count).then_some(pods)
+        })
+        .await
+    }
+
+    /// The name of the only active pod of a training.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn trainer(&self, training: &str) -> Result<String> {
+        let pods = self.active(&format!("sconce.dev/training={training}"), 1).await?;
+        Ok(pods[0].name_any())
+    }
+
+    /// Binds the pod to the node, where the scheduler has not; its image is being pulled.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn takes(&self, pod: &str) -> Result<()> {
+        let binding = json!({
+            "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod, "namespace": self.namespace},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": NODE},
+        });
+        let live = self.pods.get(pod).await.map_err(Error::api("get a pod"))?;
+        if live.spec.and_then(|spec| spec.node_name).is_none() {
+            let bound: std::result::Result<Value, _> = self
+                .pods
+                .create_subresource("binding", pod, &PostParams::default(), &binding)
+                .await;
+            match bound {
+                // The scheduler was quicker.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                bound => drop(bound.map_err(Error::api(format!("bind pod {pod}")))?),
+            }
+        }
+        self.waits(pod, "ContainerCreating", None).await
+    }
+
+    /// The container waits, for the reason that the kubelet gives.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn waits(&self, pod: &str, reason: &str, message: Option<&str>) -> Result<()> {
+        let state = json!({"waiting": {"reason": reason, "message": message}});
+        self.write(pod, "Pending", None, false, &state, 0).await
+    }
+
+    /// The container runs, and answers its readiness probe or does not yet.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn runs(&self, pod: &str, address: &str, ready: bool) -> Result<()> {
+        let state = json!({"running": {"startedAt": now()}});
+        self.write(pod, "Running", Some(address), ready, &state, 0).await
+    }
+
+    /// The container failed and waits to be started again, as one of a Deployment does.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn crashes(&self, pod: &str, report: &Report) -> Result<()> {
+        let state = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}});
+        self.write(pod, "Running", Some("10.244.0.9"), false, &state, 1)
+            .await?;
+        let ended = terminated(report.exit_code(), "Error", Some(&report.to_json()));
+        self.status(
+            pod,
+            json!({"containerStatuses": [container(false, 1, &state, Some(&ended))]}),
+        )
+        .await
+    }
+
+    /// The container ends with a report, and the exit code that goes with it.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn ends(&self, pod: &str, report: &Report) -> Result<()> {
+        let code = report.exit_code();
+        let reason = if code == 0 { "Completed" } else { "Error" };
+        self.dies(pod, code, reason, Some(&report.to_json())).await
+    }
+
+    /// The container ends, for the reason that the kubelet gives.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn dies(&self, pod: &str, code: u8, reason: &str, message: Option<&str>) -> Result<()> {
+        let phase = if code == 0 { "Succeeded" } else { "Failed" };
+        let state = terminated(code, reason, message);
+        self.write(pod, phase, Some("10.244.0.9"), false, &state, 0).await
+    }
+
+    /// The node evicts the pod: its container is killed, and the pod says that it was no fault of its own.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn evicts(&self, pod: &str) -> Result<()> {
+        let disrupted = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet",
+            "message": "The node was low on resource: memory.", "lastTransitionTime": now(),
+        });
+        let state = terminated(137, "Error", None);
+        let status = json!({
+            "phase": "Failed", "reason": "Evicted", "conditions": conditions(false, Some(disrupted)),
+            "containerStatuses": [container(false, 0, &state, None)],
+        });
+        self.status(pod, status).await
+    }
+
+    async fn write(
+        &self,
+        pod: &str,
+        phase: &str,
+        address: Option<&str>,
+        ready: bool,
+        state: &Value,
+        restarts: i32,
+    ) -> Result<()> {
+        let addresses = address.map(|ip| json!([{"ip": ip}]));
+        let status = json!({
+            "phase": phase, "podIP": address, "podIPs": addresses, "startTime": now(),
+            "conditions": conditions(ready, None),
+            "containerStatuses": [container(ready, restarts, state, None)],
+        });
+        self.status(pod, status).await
+    }
+
+    async fn status(&self, pod: &str, status: Value) -> Result<()> {
+        let patch = Patch::Merge(json!({ "status": status }));
+        let patched = self.pods.patch_status(pod, &PatchParams::default(), &patch).await;
+        patched
+            .map(drop)
+            .map_err(Error::api(format!("write the status of pod {pod}")))
+    }
+}
+
+impl Drop for Kubelet {
+    fn drop(&mut self) {
+        self.reaper.abort();
+    }
+}
+
+/// A kubelet removes a pod for good once its containers have stopped.
+async fn reap(pods: Api<Pod>, holding: Arc<AtomicBool>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if holding.load(Ordering::SeqCst) {
+            continue;
+        }
+        // Without an answer, the next round asks again.
+        let Ok(list) = pods.list(&ListParams::default()).await else {
+            continue;
+        };
+        for pod in list.items {
+            let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+            if pod.metadata.deletion_timestamp.is_none() || grace == 0 {
+                continue;
+            }
+            // A container that had not ended by itself was stopped by SIGTERM.
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            if !matches!(phase, Some("Succeeded" | "Failed")) {
+                let state = terminated(143, "Error", None);
+                let status = json!({
+                    "phase": "Failed", "conditions": conditions(false, None),
+                    "containerStatuses": [container(false, 0, &state, None)],
+                });
+                let patch = Patch::Merge(json!({ "status": status }));
+                let _ = pods
+                    .patch_status(&pod.name_any(), &PatchParams::default(), &patch)
+                    .await;
+            }
+            let now = DeleteParams::default().grace_period(0);
+            let _ = pods.delete(&pod.name_any(), &now).await;
+        }
+    }
+}
+
+fn conditions(ready: bool, more: Option<Value>) -> Vec<Value> {
+    let of = |kind: &str, holds: bool| {
+        let status = if holds { "True" } else { "False" };
+        json!({"type": kind, "status": status, "lastTransitionTime": now()})
+    };
+    let mut all = vec![
+        of("PodScheduled", true),
+        of("Initialized", true),
+        of("ContainersReady", ready),
+        of("Ready", ready),
+    ];
+    all.extend(more);
+    all
+}
+
+fn container(ready: bool, restarts: i32, state: &Value, last: Option<&Value>) -> Value {
+    json!({
+        "name": "sconce", "image": "registry.example/sconce:test", "imageID": "", "ready": ready,
+        "restartCount": restarts, "state": state, "lastState": last,
+    })
+}
+
+fn terminated(code: u8, reason: &str, message: Option<&str>) -> Value {
+    let ended = json!({
+        "exitCode": code, "reason": reason, "message": message, "startedAt": now(), "finishedAt": now(),
+    });
+    json!({ "terminated": ended })
+}
+
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

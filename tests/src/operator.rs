@@ -1,0 +1,221 @@
+//! The operator under test: the real `sconce-operator run` as a process on this machine, with the rights of the
+//! chart's own service account. It cannot outlive the process that started it.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Error, Result, ports, process};
+
+/// Image of the trainer in the pods of the operator under test; nothing pulls it.
+pub const TRAINER_IMAGE: &str = "registry.example/sconce-trainer:test";
+/// Image of the server.
+pub const SERVER_IMAGE: &str = "registry.example/sconce-server:test";
+
+/// What an operator is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A kubeconfig with the rights of the chart's service account.
+    pub kubeconfig: PathBuf,
+    /// Where its log goes.
+    pub log: PathBuf,
+    /// Name of this replica. A container that is restarted in its pod keeps it.
+    pub identity: String,
+    /// Image of the server where a profile names none.
+    pub server_image: String,
+}
+
+/// A running operator; killed and reaped when dropped.
+pub struct Operator {
+    child: Child,
+    /// Kills the operator when this process ends, however it ends: the kernel then closes its standard input.
+    watchdog: Child,
+    port: u16,
+}
+
+impl Operator {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it cannot be built or started.
+    pub fn start(options: &Options) -> Result<Self> {
+        let binary = binary()?;
+        let port = ports::free()?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&options.log)
+            .map_err(Error::file("create", &options.log))?;
+        let errors = log.try_clone().map_err(Error::file("open", &options.log))?;
+        let mut command = Command::new(binary);
+        command
+            .args(["run", "--trainer-image", TRAINER_IMAGE, "--server-image"])
+            .arg(&options.server_image)
+            .args([
+                "--identity",
+                &options.identity,
+                "--lease-namespace",
+                "sconce-system",
+            ])
+            .arg(format!("--listen=127.0.0.1:{port}"))
+            .env("KUBECONFIG", &options.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        let mut child = started(&mut command)?;
+        let mut guard = Command::new("sh");
+        guard
+            .args(["-c", "cat; kill -9 \"$0\"", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        match started(&mut guard) {
+            Ok(watchdog) => Ok(Self {
+                child,
+                watchdog,
+                port,
+            }),
+            Err(error) => {
+                // It fails only when the child has ended already.
+                let _ = child.kill();
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks it to end, as the kubelet does, and waits until it has; its exit status and how long it took.
+    ///
+    /// # Errors
+    /// When it has not ended within 30 s, the grace period of its pod.
+    pub fn terminate(mut self) -> Result<(ExitStatus, Duration)> {
+        let asked = Instant::now();
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            kill_process(pid, Signal::TERM).map_err(|error| Error::Start {
+                command: "kill -TERM".to_owned(),
+                source: error.into(),
+            })?;
+        }
+        while asked.elapsed() < Duration::from_secs(30) {
+            let ended = self.child.try_wait().map_err(|source| Error::Start {
+                command: "wait for the operator".to_owned(),
+                source,
+            })?;
+            if let Some(status) = ended {
+                return Ok((status, asked.elapsed()));
+            }
+            sleep(Duration::from_millis(10));
+        }
+        Err(Error::Unmet(
+            "the operator did not end within 30 s of SIGTERM".to_owned(),
+        ))
+    }
+
+    /// What it answers to `GET path`: the whole response, head and body.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn get(&self, path: &str) -> Result<String> {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            write!(
+                stream,
+                "GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n"
+            )?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().map_err(|source| Error::Start {
+            command: format!("GET {path}"),
+            source,
+        })
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // The watchdog first: it must not kill another process that the operator's number was given to. Each of
+        // these fails only when the process has ended already.
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn started(command: &mut Command) -> Result<Child> {
+    command.spawn().map_err(|source| Error::Start {
+        command: format!("{command:?}"),
+        source,
+    })
+}
+
+/// What the operator is compiled from. An operator that is older must not be what is tested.
+const SOURCES: [&str; 4] = ["Cargo.lock", "operator", "crds/src", "runtime/contract/src"];
+
+/// The operator of this checkout, beside the tests; compiled where it is not there or is older than its sources.
+fn binary() -> Result<PathBuf> {
+    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    BUILT
+        .get_or_init(|| build().map_err(|error| error.to_string()))
+        .clone()
+        .map_err(|error| Error::Unmet(format!("the operator under test cannot be built: {error}")))
+}
+
+fn build() -> Result<PathBuf> {
+    let test = std::env::current_exe().map_err(Error::file("find", Path::new("this executable")))?;
+    // TARGET/PROFILE/deps/TEST
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .ok_or_else(|| Error::Unmet(format!("{} is in no target directory", test.display())))?;
+    let binary = folder.join("sconce-operator");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let newest = SOURCES
+        .iter()
+        .filter_map(|source| newest(&root.join(source)))
+        .max();
+    if modified(&binary).is_some_and(|built| newest.is_some_and(|changed| changed < built)) {
+        return Ok(binary);
+    }
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "sconce-operator",
+            "--bin",
+            "sconce-operator",
+        ])
+        .current_dir(&root);
+    if let Some(target) = folder.parent() {
+        cargo.arg("--target-dir").arg(target);
+    }
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    process::output(&mut cargo)?;
+    Ok(binary)
+}
+
+/// When a file, or the youngest file below a folder, was last changed.
+fn newest(path: &Path) -> Option<SystemTime> {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return modified(path);
+    };
+    entries.flatten().filter_map(|entry| newest(&entry.path())).max()
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).ok()?.modified().ok()
+}

@@ -1,0 +1,188 @@
+//! Deleting an object takes everything with it that was made for it, whatever it was doing, and needs nobody's help
+//! but the cluster's own garbage collector.
+
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
+use kube::ResourceExt;
+use sconce_contract::FailureClass;
+use sconce_crds::training::Phase;
+use sconce_crds::{ModelDeployment, ModelTraining};
+use sconce_tests::objects::{deployment_of_uri, failed, trained, training, with};
+use sconce_tests::room::{Kind, Room};
+use sconce_tests::wait::until;
+use serde_json::json;
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// Waits until nothing that carries our label, or that the cluster made for it, is left.
+async fn nothing_left(room: &Room) -> Outcome {
+    let names = async || -> sconce_tests::Result<Vec<String>> {
+        let mut all = room.ours::<Job>().await?;
+        for more in [
+            room.ours::<Pod>().await?,
+            room.ours::<ConfigMap>().await?,
+            claims(room).await?,
+            room.ours::<Deployment>().await?,
+            room.ours::<ReplicaSet>().await?,
+            room.ours::<Service>().await?,
+        ] {
+            all.extend(more);
+        }
+        Ok(all)
+    };
+    let mut last = Vec::new();
+    let empty = until("nothing is left", async || {
+        last = names().await.ok()?;
+        last.is_empty().then_some(())
+    })
+    .await;
+    empty.map_err(|error| format!("{error}: {last:?}"))?;
+    Ok(())
+}
+
+/// The protection of claims ends with the last pod that uses them; whoever waits for the finalizer waits for that.
+async fn claims(room: &Room) -> sconce_tests::Result<Vec<String>> {
+    room.ours::<PersistentVolumeClaim>().await
+}
+
+async fn deleted<K: Kind>(room: &Room, name: &str) -> Outcome {
+    assert!(
+        room.get::<K>(name).await?.finalizers().is_empty(),
+        "a finalizer could keep it for ever"
+    );
+    room.delete::<K>(name).await?;
+    room.gone::<K>(name).await?;
+    nothing_left(room).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_in_each_phase() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(with(training("suspended"), &json!({"spec": {"suspend": true}})))
+        .await?;
+    room.phase("suspended", Phase::Suspended).await?;
+    deleted::<ModelTraining>(&room, "suspended").await?;
+
+    room.apply(training("pending")).await?;
+    room.kubelet.trainer("pending").await?;
+    deleted::<ModelTraining>(&room, "pending").await?;
+
+    room.apply(training("running")).await?;
+    let pod = room.kubelet.trainer("running").await?;
+    room.kubelet.takes(&pod).await?;
+    room.kubelet.runs(&pod, "10.244.0.9", true).await?;
+    room.phase("running", Phase::Training).await?;
+    deleted::<ModelTraining>(&room, "running").await?;
+
+    room.apply(training("succeeded")).await?;
+    room.run_to("succeeded", &trained("succeeded-artifacts", 'a', 0.9))
+        .await?;
+    room.phase("succeeded", Phase::Succeeded).await?;
+    deleted::<ModelTraining>(&room, "succeeded").await?;
+
+    room.apply(training("failed")).await?;
+    room.run_to("failed", &failed(FailureClass::BadInput, None, "an empty file"))
+        .await?;
+    room.phase("failed", Phase::Failed).await?;
+    deleted::<ModelTraining>(&room, "failed").await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_while_it_starts_and_while_it_serves() -> Outcome {
+    let room = Room::open().await?;
+    let uri = "https://models.example/iris";
+    room.apply(deployment_of_uri("starting", uri)).await?;
+    room.revision("starting", None).await?;
+    room.kubelet.active("sconce.dev/deployment=starting", 1).await?;
+    deleted::<ModelDeployment>(&room, "starting").await?;
+
+    room.apply(with(
+        deployment_of_uri("serving", uri),
+        &json!({"spec": {"replicas": 2}}),
+    ))
+    .await?;
+    let revision = room.revision("serving", None).await?;
+    room.answer("serving", &revision, 2).await?;
+    room.deployment_says("serving", "Serving").await?;
+    deleted::<ModelDeployment>(&room, "serving").await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_the_spec_names_is_not_taken_along() -> Outcome {
+    let room = Room::open().await?;
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    });
+    room.apply(claim).await?;
+    room.apply(with(
+        training("iris"),
+        &json!({"spec": {"output": {"uri": "pvc://models/iris"}}}),
+    ))
+    .await?;
+    room.run_to("iris", &trained("models", 'a', 0.9)).await?;
+    room.phase("iris", Phase::Succeeded).await?;
+    deleted::<ModelTraining>(&room, "iris").await?;
+    let kept: PersistentVolumeClaim = room.get("models").await?;
+    assert!(kept.metadata.deletion_timestamp.is_none());
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_operator_too() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(training("iris")).await?;
+    let pod = room.kubelet.trainer("iris").await?;
+    room.kubelet.takes(&pod).await?;
+    room.apply(deployment_of_uri("served", "https://models.example/iris"))
+        .await?;
+    room.kubelet.active("sconce.dev/deployment=served", 1).await?;
+    room.world.crash_operator();
+    room.delete::<ModelDeployment>("served").await?;
+    let outcome = deleted::<ModelTraining>(&room, "iris").await;
+    room.world.restart_operator(&room.world.options())?;
+    outcome?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_the_same_name_begins_afresh() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(training("iris")).await?;
+    room.run_to("iris", &trained("iris-artifacts", 'a', 0.9)).await?;
+    let first = room.phase("iris", Phase::Succeeded).await?;
+    room.delete::<ModelTraining>("iris").await?;
+    room.gone::<ModelTraining>("iris").await?;
+    // At once: what the first one left may still be on its way out.
+    room.apply(training("iris")).await?;
+    let fresh = room.get::<ModelTraining>("iris").await?;
+    let job_of = fresh.uid();
+    let pod = until("a pod of the new one is there", async || {
+        let jobs = room.api::<Job>().list(&Default::default()).await.ok()?.items;
+        let job = jobs.into_iter().find(|job| {
+            job.owner_references()
+                .iter()
+                .any(|owner| Some(&owner.uid) == job_of.as_ref())
+        })?;
+        let label = format!("batch.kubernetes.io/controller-uid={}", job.uid()?);
+        room.kubelet.all(&label).await.ok()?.into_iter().next()
+    })
+    .await?;
+    let pod = pod.name_any();
+    room.kubelet.takes(&pod).await?;
+    room.kubelet.runs(&pod, "10.244.0.9", true).await?;
+    room.kubelet
+        .ends(&pod, &trained("iris-artifacts", 'b', 0.9))
+        .await?;
+    let second = room.phase("iris", Phase::Succeeded).await?;
+    assert_ne!(second.uid(), first.uid());
+    let artifact = second
+        .status
+        .and_then(|status| status.artifact)
+        .ok_or("no artifact")?;
+    assert_eq!(artifact.digest, sconce_tests::objects::digest('b'));
+    Ok(room.close()?)
+}
