@@ -78,6 +78,8 @@ fn cargo(root: &Path) -> Command {
     // Cargo tells its children which one it is.
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).args(["build", "--release", "--bins"]);
+    // What `make rehearse` builds as well: the same selection, so that dependencies are compiled once for both.
+    command.args(["--features", "sconce-operator/plugin"]);
     // The images are built from here whatever the caller's target directory is.
     command.arg("--target-dir").arg(root.join("target"));
     for image in &IMAGES {

@@ -125,11 +125,8 @@ fn admitted<K: DeserializeOwned>(object: &Value) -> Result<K, RehearsalError> {
     let refused = |complaints| RehearsalError::Refused { object: format!("{kind} {name}"), complaints };
     let schema = offline::schema(kind).ok_or_else(|| refused(vec!["its kind has no schema".to_owned()]))?;
     let object = offline::admit(&schema, object).map_err(refused)?;
-    serde_path(object).map_err(|error| refused(vec![error]))
-}
-
-fn serde_path<K: DeserializeOwned>(object: Value) -> Result<K, String> {
-    serde_json::from_value(object).map_err(|error| error.to_string())
+    // Types, enums and bounds of integers.
+    serde_path_to_error::deserialize(object).map_err(|error| refused(vec![error.to_string()]))
 }
 
 /// The deployments that serve what a training leaves behind.
