@@ -12,7 +12,21 @@ CARGO ?= cargo
 CLUSTER ?= kind
 export CLUSTER
 
-cluster := $(CARGO) run --quiet --package sconce-tests --bin cluster --
+# One selection for all that is compiled for development, and one for the images and rehearsals: cargo compiles a
+# dependency anew for each set of features, and each selection of packages asks for a set of its own.
+dev := --workspace --all-features
+release := --release --bins --package sconce-operator --package sconce-serve --package sconce-train --features sconce-operator/plugin
+
+cluster := target/debug/cluster
+
+.PHONY: harness
+harness:
+	@$(CARGO) build $(dev) --bin cluster
+
+# Test programs by where they run: beside the code, on control planes on loopback, in the cluster.
+names = $(addprefix --test ,$(basename $(notdir $(1))))
+unit_tests := $(call names,$(wildcard crds/tests/*.rs operator/tests/*.rs runtime/*/tests/*.rs))
+loopback_tests := $(call names,$(filter-out $(wildcard tests/tests/e2e_*.rs),$(wildcard tests/tests/*.rs)))
 
 .PHONY: help
 help: ## This list
@@ -40,8 +54,8 @@ endif
 	  --wait --timeout 3m $(VALUES)
 
 rehearse: ## Train, gate and serve examples/tumour on this machine, without any cluster
-	$(CARGO) build --release --package sconce-train --package sconce-serve --bins
-	$(CARGO) run --release --package sconce-operator --features plugin --bin kubectl-sconce -- rehearse -f examples/tumour
+	$(CARGO) build $(release)
+	target/release/kubectl-sconce rehearse -f examples/tumour
 
 ## Test
 
@@ -50,15 +64,17 @@ test: ## All tests; the last line counts them
 	@.ci/count $(MAKE) --keep-going test-unit test-cluster test-e2e
 
 test-unit: ## Logic only: no cluster, seconds when warm
-	$(CARGO) test --workspace --exclude sconce-tests --features sconce-operator/plugin,sconce-crds/offline --no-fail-fast
+	$(CARGO) test $(dev) --lib --bins $(unit_tests) --no-fail-fast
 
-test-cluster: ## Controllers, admission and chart on control planes on loopback: no root, no Docker
-	$(CARGO) test --package sconce-tests --no-fail-fast
+test-cluster: harness ## Controllers, admission and chart on control planes on loopback: no root, no Docker
+	$(cluster) prepare
+	$(CARGO) build $(dev) --bin sconce-operator
+	$(CARGO) test $(dev) $(loopback_tests) --no-fail-fast
 
 # Compiled first: where the cluster is, there may be no way out to a registry.
 test-e2e: install ## Pods, volumes and traffic in the cluster
-	$(CARGO) test --package sconce-tests --features kind --test 'e2e_*' --no-run
-	$(cluster) exec -- $(CARGO) test --offline --package sconce-tests --features kind --test 'e2e_*' --no-fail-fast
+	$(CARGO) test $(dev) --test 'e2e_*' --no-run
+	$(cluster) exec -- $(CARGO) test --offline $(dev) --test 'e2e_*' --no-fail-fast
 
 lint: ## Format, clippy, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
@@ -72,25 +88,26 @@ ci: ## What CI runs
 ## Clusters
 
 .PHONY: cluster cluster-down kubectl images
-cluster: ## Bring the cluster up, or find it up
+cluster: harness ## Bring the cluster up, or find it up
 	$(cluster) up
 
-cluster-down: ## Take the cluster down
+cluster-down: harness ## Take the cluster down
 	$(cluster) down
 
-kubectl: ## Run kubectl against the cluster: make kubectl ARGS="get mtrain,mdep"
+kubectl: harness ## Run kubectl against the cluster: make kubectl ARGS="get mtrain,mdep"
 	@$(cluster) kubectl $(ARGS)
 
-images: ## Compile the images of this tree and load them into the cluster
+images: harness ## Compile the images of this tree and load them into the cluster
 	$(cluster) images
 
 ## Generated files
 
 .PHONY: crds chart
 crds: ## After a change of the API: write crds/yaml, docs/api.md and what the chart has of it
-	$(CARGO) run --quiet --package sconce-crds --bin crdgen
-	$(CARGO) run --quiet --package sconce-crds --bin docgen
+	$(CARGO) build --quiet $(dev) --bin crdgen --bin docgen
+	target/debug/crdgen
+	target/debug/docgen
 	@$(MAKE) chart
 
 chart: ## After a change of the chart: write its copies of the CRDs and dist/
-	UPDATE=1 $(CARGO) test --quiet --package sconce-tests --test chart_renders -- --test-threads=1
+	UPDATE=1 $(CARGO) test --quiet $(dev) --test chart_renders -- --test-threads=1

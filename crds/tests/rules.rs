@@ -175,7 +175,7 @@ fn the_files_are_what_crdgen_writes_and_small_enough_for_kubectl_apply() {
         let written = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
         assert!(
             written == yaml,
-            "crds/yaml/{name} is stale: run `cargo run -p sconce-crds --bin crdgen`"
+            "crds/yaml/{name} is stale: run `make crds`"
         );
         // A client-side apply keeps the whole object in an annotation, and annotations end at 256 KiB.
         assert!(yaml.len() < 100 * 1024, "{name} has {} bytes", yaml.len());

@@ -59,7 +59,7 @@ impl Kind {
         match Docker::find()?.map(|docker| Self { docker }) {
             Some(kind) if kind.is_ready()? => Ok(kind),
             _ => Err(Error::Unmet(
-                "no cluster is up: run `cargo run -p sconce-tests --bin cluster -- up`".to_owned(),
+                "no cluster is up: run `make cluster`".to_owned(),
             )),
         }
     }
