@@ -21,6 +21,9 @@
 //!
 //! A promise of the operator's is tested in a [`room`]: a namespace on a control plane that a file's tests share
 //! ([`world`]), with the real [`operator`] at work, and a [`kubelet`] and a [`trainer`] that only say they were.
+//!
+//! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
+//! [`workload`]s, [`traffic`] and tables on the [`web`].
 
 pub mod access;
 pub mod cache;
@@ -44,11 +47,17 @@ pub mod operator;
 pub mod packages;
 pub mod ports;
 pub mod process;
+mod proxy;
 pub mod room;
+pub mod site;
 mod storage;
 pub mod tools;
+pub mod traffic;
 pub mod trainer;
 pub mod wait;
+pub mod web;
+mod witness;
+pub mod workload;
 pub mod world;
 
 pub use control_plane::{ControlPlane, Part};

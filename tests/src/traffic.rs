@@ -1,0 +1,200 @@
+//! Clients that never stop asking, by which it shows whether a request is lost.
+//!
+//! They come through a Service and the node's own proxy, as clients do, on a NodePort, since the test runs outside
+//! the cluster. Half of them keep their connection, half open one for each request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use k8s_openapi::api::core::v1::Service;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::site::Site;
+use crate::workload::{SPECIES, THREE};
+use crate::{Error, Result};
+
+/// Clients at a time.
+const CLIENTS: usize = 4;
+/// Between an answer and the next request of a client.
+const PAUSE: Duration = Duration::from_millis(25);
+/// A request that is not answered by then is lost.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Clients at work.
+pub struct Traffic {
+    stop: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Tally>>,
+}
+
+/// What became of their requests.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Answers by the revision that gave them.
+    pub answered: BTreeMap<String, u64>,
+    /// Requests without a right answer, and what came instead.
+    pub lost: Vec<String>,
+    /// The longest that an answer took.
+    pub slowest: Duration,
+}
+
+impl Tally {
+    /// Answers in all.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.answered.values().sum()
+    }
+
+    fn add(&mut self, other: Tally) {
+        for (revision, count) in other.answered {
+            *self.answered.entry(revision).or_default() += count;
+        }
+        self.lost.extend(other.lost);
+        self.slowest = self.slowest.max(other.slowest);
+    }
+}
+
+impl Traffic {
+    /// Starts to ask a deployment of the flowers' model, which must answer already.
+    ///
+    /// # Errors
+    /// When its pods cannot be reached from here.
+    pub async fn start(site: &Site, deployment: &str) -> Result<Self> {
+        let url = expose(site, deployment).await?;
+        let mut first = Tally::default();
+        // The node's proxy needs a moment for a new port.
+        site.within(Duration::from_secs(20), &format!("{url} answers"), async {
+            while first.answers() == 0 {
+                ask(&client(false), &url, 0, &mut first).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Ok(())
+        })
+        .await
+        .map_err(|error| Error::Unmet(format!("{error}: {:?}", first.lost.last())))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients = (0..CLIENTS)
+            .map(|number| tokio::spawn(work(number, url.clone(), Arc::clone(&stop))))
+            .collect();
+        Ok(Self { stop, clients })
+    }
+
+    /// Ends it after the requests that are under way.
+    ///
+    /// # Errors
+    /// When a client panicked.
+    pub async fn end(self) -> Result<Tally> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut tally = Tally::default();
+        for client in self.clients {
+            tally.add(
+                client
+                    .await
+                    .map_err(|error| Error::Unmet(format!("a client failed: {error}")))?,
+            );
+        }
+        eprintln!(
+            "{} requests answered, {} lost, the slowest took {:?}",
+            tally.answers(),
+            tally.lost.len(),
+            tally.slowest
+        );
+        Ok(tally)
+    }
+}
+
+/// A port of the node for the deployment's pods, as a URL of the protocol's inference.
+async fn expose(site: &Site, deployment: &str) -> Result<String> {
+    let name = format!("{deployment}-traffic");
+    site.apply(json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {
+            "type": "NodePort", "selector": {"sconce.dev/deployment": deployment},
+            "ports": [{"port": 80, "targetPort": "http"}],
+        },
+    }))
+    .await?;
+    let service: Service = site.get(&name).await?;
+    let port = service.spec.and_then(|spec| spec.ports?.first()?.node_port);
+    let port = port.ok_or_else(|| Error::Unmet("the Service has no node port".to_owned()))?;
+    let (_, node) = site.node().await?;
+    Ok(format!("http://{node}:{port}/v2/models/{deployment}/infer"))
+}
+
+type Asker = Client<HttpConnector, Full<Bytes>>;
+
+fn client(keeps: bool) -> Asker {
+    let mut builder = Client::builder(TokioExecutor::new());
+    if !keeps {
+        builder.pool_max_idle_per_host(0);
+    }
+    builder.build(HttpConnector::new())
+}
+
+async fn work(number: usize, url: String, stop: Arc<AtomicBool>) -> Tally {
+    let client = client(number.is_multiple_of(2));
+    let mut tally = Tally::default();
+    for turn in number.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        ask(&client, &url, turn, &mut tally).await;
+        tokio::time::sleep(PAUSE).await;
+    }
+    tally
+}
+
+/// Asks what one of the three flowers is, and holds the answer against what it is.
+async fn ask(client: &Asker, url: &str, turn: usize, tally: &mut Tally) {
+    let flower = turn % THREE.len();
+    let started = Instant::now();
+    let outcome = match tokio::time::timeout(LIMIT, infer(client, url, flower)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("no answer within {LIMIT:?}")),
+    };
+    tally.slowest = tally.slowest.max(started.elapsed());
+    match outcome {
+        Ok(revision) => *tally.answered.entry(revision).or_default() += 1,
+        Err(why) => tally.lost.push(why),
+    }
+}
+
+async fn infer(client: &Asker, url: &str, flower: usize) -> std::result::Result<String, String> {
+    let input = json!({"name": "input", "shape": [1, 4], "datatype": "FP32", "data": THREE[flower]});
+    let request = http::Request::post(url)
+        .header("content-type", "application/json")
+        .body(Full::from(json!({"inputs": [input]}).to_string()))
+        .map_err(|error| error.to_string())?;
+    let response = client.request(request).await.map_err(|error| chain(&error))?;
+    let status = response.status();
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(|error| chain(&error))?
+        .to_bytes();
+    let text = String::from_utf8_lossy(&body);
+    let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{status}: {error}: {text}"))?;
+    let label = &answer["outputs"][1]["data"][0];
+    match answer["model_version"].as_str() {
+        Some(revision) if status.is_success() && label == SPECIES[flower] => Ok(revision.to_owned()),
+        _ => Err(format!("{status}: {text}")),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
