@@ -102,9 +102,14 @@ impl TrainError {
             TrainError::Diverged { .. } => Some("hyperparameters.optimizer.learningRate".to_owned()),
             _ => None,
         };
+        // The sentence begins with the field where people read it without the report.
+        let sentence = self.to_string();
+        let rest = field
+            .as_deref()
+            .and_then(|field| sentence.strip_prefix(field)?.strip_prefix(": "));
         Failure {
             class: self.class(),
-            message: self.to_string(),
+            message: rest.unwrap_or(&sentence).to_owned(),
             field,
         }
     }
