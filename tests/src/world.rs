@@ -18,7 +18,7 @@ use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use crate::node::FakeNode;
 use crate::operator::{Operator, Options, SERVER_IMAGE};
 use crate::wait::until;
-use crate::{ControlPlane, Error, Result, access};
+use crate::{ControlPlane, Error, Part, Result, access};
 
 /// How long the last user waits for the next one.
 const LINGER: Duration = Duration::from_millis(250);
@@ -200,12 +200,10 @@ impl World {
     #[must_use]
     pub fn forbidden(&self) -> Vec<String> {
         let log = self.log();
-        let forbidden = log.lines().filter(|line| {
-            let line = line.to_lowercase();
-            // A quota or an admission policy also answers with 403, and in other words.
-            line.contains("is forbidden: user") && line.contains("cannot ")
-        });
-        forbidden.map(str::to_owned).collect()
+        log.lines()
+            .filter(|line| is_forbidden(line))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<Operator>> {
@@ -222,6 +220,12 @@ impl Drop for World {
     }
 }
 
+/// Whether a line tells of a right that is missing. A quota or an admission policy also answers with 403, and in
+/// other words.
+fn is_forbidden(line: &str) -> bool {
+    line.contains("is forbidden: User ") && line.contains(" cannot ")
+}
+
 struct Places {
     administrator: PathBuf,
     operator: PathBuf,
@@ -230,7 +234,7 @@ struct Places {
 
 async fn control_plane(extent: Extent) -> Result<(ControlPlane, Places)> {
     let builder = ControlPlane::builder();
-    let control_plane = match extent {
+    let mut control_plane = match extent {
         Extent::Admission => builder,
         Extent::Controllers => builder.controller_manager(),
         Extent::Scheduling => builder.controller_manager().scheduler(),
@@ -240,6 +244,10 @@ async fn control_plane(extent: Extent) -> Result<(ControlPlane, Places)> {
     let client = control_plane.client();
     install(&client, &["dist/sconce.yaml"]).await?;
     FakeNode::named(NODE).create(&client).await?;
+    if extent != Extent::Admission {
+        // The garbage collector looks for new kinds each 30 s, and at its start.
+        control_plane.restart(Part::ControllerManager).await?;
+    }
     let operator = control_plane
         .kubeconfig_of_service_account("sconce-system", "sconce")
         .await?;
@@ -302,4 +310,14 @@ pub async fn apply(client: &Client, object: Value) -> Result<DynamicObject> {
     api.patch(&name, &parameters, &Patch::Apply(&object))
         .await
         .map_err(Error::api(format!("apply {kind} {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_missing_right_is_told_from_a_quota() {
+        let right = r#""error":"delete Job a/b: jobs.batch \"b\" is forbidden: User \"system:serviceaccount:sconce-system:sconce\" cannot delete resource \"jobs\" in API group \"batch\"""#;
+        let quota = r#"pods "b" is forbidden: exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0"#;
+        assert!(super::is_forbidden(right) && !super::is_forbidden(quota));
+    }
 }

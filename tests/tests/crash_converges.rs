@@ -106,11 +106,11 @@ async fn one_leads_and_hands_over_when_it_is_asked_to_end() -> Outcome {
     room.apply(with(training("iris"), &json!({"spec": {"suspend": true}})))
         .await?;
     room.phase("iris", Phase::Suspended).await?;
-    assert!(
-        first
-            .get("/metrics")?
-            .contains("sconce_operator_reconciles_total{kind=\"ModelTraining\"}")
-    );
+    let reconciled = "sconce_operator_reconciles_total{kind=\"ModelTraining\"}";
+    until("the leader has counted its reconcile", async || {
+        first.get("/metrics").ok()?.contains(reconciled).then_some(())
+    })
+    .await?;
     assert!(
         !second
             .get("/metrics")?

@@ -251,3 +251,47 @@ async fn a_run_that_failed_leaves_the_artifact_before_it_in_place() -> Outcome {
     );
     Ok(room.close()?)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_or_a_claim_of_somebody_else_is_left_alone_and_told() -> Outcome {
+    let room = Room::open().await?;
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "claimed-artifacts"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}},
+    });
+    room.apply(claim).await?;
+    room.apply(training("claimed")).await?;
+    let seen = room.training_says("claimed", "NameTaken").await?;
+    let ready = told(conditions(&seen), "Ready");
+    assert!(
+        ready.contains("a PersistentVolumeClaim named \"claimed-artifacts\" is already there and belongs to somebody else"),
+        "{ready}"
+    );
+
+    // The name of a Job follows from the spec: one that was there before has the same.
+    room.apply(training("iris")).await?;
+    room.kubelet.trainer("iris").await?;
+    let before = room.training_says("iris", "Pending").await?;
+    let name = before.status.and_then(|status| status.job).unwrap_or_default();
+    room.delete::<ModelTraining>("iris").await?;
+    room.gone::<Job>(&name).await?;
+    let pod = json!({"spec": {"containers": [{"name": "x", "image": "x"}], "restartPolicy": "Never"}});
+    let foreign = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"suspend": true, "template": pod},
+    });
+    room.apply(foreign).await?;
+    let foreign: Job = room.get(&name).await?;
+    room.apply(training("iris")).await?;
+    let seen = room.training_says("iris", "NameTaken").await?;
+    let ready = told(conditions(&seen), "Ready");
+    assert!(
+        ready.contains(&format!("a Job named \"{name}\" is already there")),
+        "{ready}"
+    );
+    let after: Job = room.get(&name).await?;
+    assert_eq!(
+        (after.metadata.generation, after.metadata.uid),
+        (foreign.metadata.generation, foreign.metadata.uid)
+    );
+    Ok(room.close()?)
+}
