@@ -1,7 +1,7 @@
 //! A training that cannot succeed ends as Failed with the field to change; one that may is tried again.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use sconce_contract::FailureClass;
 use sconce_crds::ModelTraining;
@@ -275,6 +275,7 @@ async fn a_job_or_a_claim_of_somebody_else_is_left_alone_and_told() -> Outcome {
     let name = before.status.and_then(|status| status.job).unwrap_or_default();
     room.delete::<ModelTraining>("iris").await?;
     room.gone::<Job>(&name).await?;
+    room.gone::<PersistentVolumeClaim>("iris-artifacts").await?;
     let pod = json!({"spec": {"containers": [{"name": "x", "image": "x"}], "restartPolicy": "Never"}});
     let foreign = json!({
         "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": {"suspend": true, "template": pod},
