@@ -14,7 +14,10 @@
 //! stand. Every rule is CEL and every default is in the schema: there is no webhook, and a stored object
 //! differs from its manifest by the defaults alone. Read [`training`] first; `crdgen` writes `yaml/`.
 
-#![allow(clippy::duplicated_attributes, reason = "each printcolumn of a kind says its type anew")]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printcolumn of a kind says its type anew"
+)]
 
 pub mod accelerator;
 pub mod condition;

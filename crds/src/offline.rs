@@ -11,8 +11,16 @@ use crate::manifest;
 /// The schema of one of our kinds; nothing where the kind is not ours.
 pub fn schema(kind: &str) -> Option<Value> {
     let definitions = manifest::definitions().ok()?;
-    let definition = definitions.into_iter().find(|definition| definition.spec.names.kind == kind)?;
-    let schema = definition.spec.versions.into_iter().next()?.schema?.open_api_v3_schema?;
+    let definition = definitions
+        .into_iter()
+        .find(|definition| definition.spec.names.kind == kind)?;
+    let schema = definition
+        .spec
+        .versions
+        .into_iter()
+        .next()?
+        .schema?
+        .open_api_v3_schema?;
     serde_json::to_value(schema).ok()
 }
 
@@ -31,13 +39,19 @@ pub fn admit(schema: &Value, object: &Value) -> Result<Value, Vec<String>> {
     if let Err(errors) = Validator::new().validate(schema, &object, None) {
         complaints.extend(errors.as_slice().iter().map(|error| error.message.clone()));
     }
-    if complaints.is_empty() { Ok(object) } else { Err(complaints) }
+    if complaints.is_empty() {
+        Ok(object)
+    } else {
+        Err(complaints)
+    }
 }
 
 fn unknown_fields(schema: &Value, value: &Value, path: &str, into: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
-            let Some(known) = schema["properties"].as_object() else { return };
+            let Some(known) = schema["properties"].as_object() else {
+                return;
+            };
             for (name, value) in fields {
                 let path = format!("{path}.{name}");
                 match known.get(name) {

@@ -75,9 +75,16 @@ fn each_rule_refuses_its_rows_and_nothing_else() {
 #[test]
 fn a_misspelt_field_is_told_with_those_that_there_are() {
     let mut object = valid("ModelTraining");
-    merge(&mut object, &serde_json::json!({"spec": {"hyperparameters": {"epoch": 3}}}));
+    merge(
+        &mut object,
+        &serde_json::json!({"spec": {"hyperparameters": {"epoch": 3}}}),
+    );
     let complaints = offline::admit(&schema("ModelTraining"), &object).unwrap_err();
-    assert!(complaints[0].starts_with("spec.hyperparameters.epoch: there is no such field; there are batchSize, epochs"), "{complaints:?}");
+    assert!(
+        complaints[0]
+            .starts_with("spec.hyperparameters.epoch: there is no such field; there are batchSize, epochs"),
+        "{complaints:?}"
+    );
 }
 
 #[test]
@@ -173,10 +180,7 @@ fn the_files_are_what_crdgen_writes_and_small_enough_for_kubectl_apply() {
     let mut total = 0;
     for (name, yaml) in manifest::files().unwrap() {
         let written = std::fs::read_to_string(folder.join(&name)).unwrap_or_default();
-        assert!(
-            written == yaml,
-            "crds/yaml/{name} is stale: run `make crds`"
-        );
+        assert!(written == yaml, "crds/yaml/{name} is stale: run `make crds`");
         // A client-side apply keeps the whole object in an annotation, and annotations end at 256 KiB.
         assert!(yaml.len() < 100 * 1024, "{name} has {} bytes", yaml.len());
         total += yaml.len();

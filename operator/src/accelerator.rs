@@ -34,8 +34,13 @@ pub struct Resolved {
 ///
 /// # Errors
 /// A profile that does not exist.
-pub fn resolve(asked: Option<&Accelerator>, profile: Option<&AcceleratorProfile>) -> Result<Resolved, Problem> {
-    let Some(asked) = asked else { return Ok(Resolved::default()) };
+pub fn resolve(
+    asked: Option<&Accelerator>,
+    profile: Option<&AcceleratorProfile>,
+) -> Result<Resolved, Problem> {
+    let Some(asked) = asked else {
+        return Ok(Resolved::default());
+    };
     let Some(profile) = profile else {
         return Err(Problem::new(
             "ProfileNotFound",
@@ -54,8 +59,16 @@ pub fn resolve(asked: Option<&Accelerator>, profile: Option<&AcceleratorProfile>
 ///
 /// # Errors
 /// A device other than the processor whose profile names no image for the part.
-pub fn image_computes_on(accelerator: &Resolved, profile: Option<&AcceleratorProfile>, part: &str) -> Result<(), Problem> {
-    let image = if part == "server" { &accelerator.server_image } else { &accelerator.trainer_image };
+pub fn image_computes_on(
+    accelerator: &Resolved,
+    profile: Option<&AcceleratorProfile>,
+    part: &str,
+) -> Result<(), Problem> {
+    let image = if part == "server" {
+        &accelerator.server_image
+    } else {
+        &accelerator.trainer_image
+    };
     if accelerator.device == Device::Cpu || image.is_some() {
         return Ok(());
     }
@@ -107,7 +120,10 @@ mod tests {
 
     #[test]
     fn units_are_multiplied_by_the_count() {
-        let asked = Accelerator { profile: "l4".into(), count: 3 };
+        let asked = Accelerator {
+            profile: "l4".into(),
+            count: 3,
+        };
         let resolved = resolve(Some(&asked), Some(&profile())).unwrap();
         assert_eq!(resolved.resources["nvidia.com/gpu"], "6");
         assert_eq!(resolved.device, Device::Cuda);
@@ -115,9 +131,15 @@ mod tests {
 
     #[test]
     fn an_unknown_profile_names_the_field() {
-        let asked = Accelerator { profile: "l5".into(), count: 1 };
+        let asked = Accelerator {
+            profile: "l5".into(),
+            count: 1,
+        };
         let problem = resolve(Some(&asked), None).unwrap_err();
-        assert_eq!((problem.reason, problem.field.as_str()), ("ProfileNotFound", "spec.accelerator.profile"));
+        assert_eq!(
+            (problem.reason, problem.field.as_str()),
+            ("ProfileNotFound", "spec.accelerator.profile")
+        );
         assert!(problem.message.contains("\"l5\""));
     }
 }

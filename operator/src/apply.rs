@@ -25,7 +25,11 @@ pub trait Child:
 }
 
 impl<K> Child for K where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
 {
 }
 
@@ -104,7 +108,10 @@ impl Writer {
         }
         self.metrics.write(&K::kind(&()), "apply");
         let parameters = PatchParams::apply(MANAGER).force();
-        match api.patch(&name, &parameters, &Patch::Apply(&typed(&desired))).await {
+        match api
+            .patch(&name, &parameters, &Patch::Apply(&typed(&desired)))
+            .await
+        {
             Ok(stored) => Ok(Applied(stored)),
             Err(error) => Err(refusal(error, what("apply"))),
         }
@@ -118,7 +125,11 @@ impl Writer {
         let namespace = desired.namespace().unwrap_or_default();
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
         let name = desired.name_any();
-        match api.get_metadata_opt(&name).await.doing(|| format!("get {} {namespace}/{name}", K::kind(&())))? {
+        match api
+            .get_metadata_opt(&name)
+            .await
+            .doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?
+        {
             Some(live) if !is_owned_by(&live, owner_uid) => Err(Refusal::Problem(taken::<K>(&name))),
             Some(_) => Ok(()),
             None => self.ensure(owner_uid, desired, None).await.map(drop),
@@ -133,8 +144,14 @@ impl Writer {
         let namespace = desired.namespace().unwrap_or_default();
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
         let name = desired.name_any();
-        let live = api.get_opt(&name).await.doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?;
-        if live.as_ref().is_some_and(|live| difference::first(&json(&desired), &json(live)).is_some()) {
+        let live = api
+            .get_opt(&name)
+            .await
+            .doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?;
+        if live
+            .as_ref()
+            .is_some_and(|live| difference::first(&json(&desired), &json(live)).is_some())
+        {
             self.delete::<K>(&namespace, &name, owner_uid).await?;
             return self.ensure(owner_uid, desired, None).await.map(drop);
         }
@@ -149,16 +166,30 @@ impl Writer {
         let namespace = live.namespace().unwrap_or_default();
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
         self.metrics.write(&K::kind(&()), "patch");
-        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        match api.patch(&live.name_any(), &parameters, &Patch::Merge(patch)).await {
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        match api
+            .patch(&live.name_any(), &parameters, &Patch::Merge(patch))
+            .await
+        {
             Ok(stored) => Ok(Applied(stored)),
-            Err(error) => Err(refusal(error, format!("patch {} {namespace}/{}", K::kind(&()), live.name_any()))),
+            Err(error) => Err(refusal(
+                error,
+                format!("patch {} {namespace}/{}", K::kind(&()), live.name_any()),
+            )),
         }
     }
 
     /// Writes the status of one of our own kinds, unless it already says so. Fields that `status` leaves out
     /// are removed.
-    pub async fn status<K: Child, S: Serialize>(&self, object: &K, status: &S, before: &S) -> Result<(), Error> {
+    pub async fn status<K: Child, S: Serialize>(
+        &self,
+        object: &K,
+        status: &S,
+        before: &S,
+    ) -> Result<(), Error> {
         if serde_json::to_value(status).ok() == serde_json::to_value(before).ok() {
             return Ok(());
         }
@@ -182,14 +213,19 @@ impl Writer {
     pub async fn delete<K: Child>(&self, namespace: &str, name: &str, owner_uid: &str) -> Result<(), Error> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let what = |verb: &str| format!("{verb} {} {namespace}/{name}", K::kind(&()));
-        let Some(live) = api.get_opt(name).await.doing(|| what("get"))? else { return Ok(()) };
+        let Some(live) = api.get_opt(name).await.doing(|| what("get"))? else {
+            return Ok(());
+        };
         if !is_owned_by(&live, owner_uid) || live.meta().deletion_timestamp.is_some() {
             return Ok(());
         }
         self.metrics.write(&K::kind(&()), "delete");
         let parameters = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
-            preconditions: Some(Preconditions { uid: live.uid(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: live.uid(),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match api.delete(name, &parameters).await {
@@ -202,7 +238,12 @@ impl Writer {
 
 /// Whether the owner with this UID controls the object.
 pub fn is_owned_by<K: Resource>(object: &K, uid: &str) -> bool {
-    object.meta().owner_references.iter().flatten().any(|owner| owner.uid == uid && owner.controller == Some(true))
+    object
+        .meta()
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|owner| owner.uid == uid && owner.controller == Some(true))
 }
 
 fn taken<K: Child>(name: &str) -> Problem {
@@ -224,7 +265,10 @@ fn refusal(error: kube::Error, what: String) -> Refusal {
             "spec",
             format!("the API server refused to {what}: {}", status.message),
         )),
-        _ => Refusal::Error(Error::Api { what, source: Box::new(error) }),
+        _ => Refusal::Error(Error::Api {
+            what,
+            source: Box::new(error),
+        }),
     }
 }
 

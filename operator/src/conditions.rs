@@ -34,16 +34,29 @@ pub fn unknown(kind: &'static str, reason: &str, message: impl Into<String>) -> 
 fn verdict(kind: &'static str, status: &'static str, reason: &str, message: impl Into<String>) -> Verdict {
     let mut message = message.into();
     if message.len() > MESSAGE_LIMIT {
-        let end = (0..MESSAGE_LIMIT).rev().find(|&at| message.is_char_boundary(at)).unwrap_or(0);
+        let end = (0..MESSAGE_LIMIT)
+            .rev()
+            .find(|&at| message.is_char_boundary(at))
+            .unwrap_or(0);
         message.truncate(end);
         message.push('…');
     }
-    Verdict { kind, status, reason: reason.to_owned(), message }
+    Verdict {
+        kind,
+        status,
+        reason: reason.to_owned(),
+        message,
+    }
 }
 
 /// The conditions to store: each verdict, of this generation, with the time of `previous` where the status is
 /// the same as there.
-pub fn settle(previous: &[Condition], verdicts: Vec<Verdict>, generation: i64, now: Timestamp) -> Vec<Condition> {
+pub fn settle(
+    previous: &[Condition],
+    verdicts: Vec<Verdict>,
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
     verdicts
         .into_iter()
         .map(|verdict| {
@@ -77,7 +90,10 @@ mod tests {
         let first = settle(&[], vec![no("Ready", "Waiting", "for a pod")], 1, at(10));
         let second = settle(&first, vec![no("Ready", "Pulling", "the image")], 2, at(20));
         assert_eq!(second[0].last_transition_time, Time(at(10)));
-        assert_eq!((second[0].reason.as_str(), second[0].observed_generation), ("Pulling", Some(2)));
+        assert_eq!(
+            (second[0].reason.as_str(), second[0].observed_generation),
+            ("Pulling", Some(2))
+        );
         let third = settle(&second, vec![yes("Ready", "Answers", "")], 2, at(30));
         assert_eq!(third[0].last_transition_time, Time(at(30)));
     }

@@ -46,8 +46,17 @@ pub struct Context {
 
 impl Context {
     /// Of this process; `identity` is its pod's name.
-    pub fn new(client: Client, stores: Stores, images: Images, metrics: Metrics, identity: &str) -> Arc<Self> {
-        let reporter = Reporter { controller: "sconce.dev/operator".to_owned(), instance: Some(identity.to_owned()) };
+    pub fn new(
+        client: Client,
+        stores: Stores,
+        images: Images,
+        metrics: Metrics,
+        identity: &str,
+    ) -> Arc<Self> {
+        let reporter = Reporter {
+            controller: "sconce.dev/operator".to_owned(),
+            instance: Some(identity.to_owned()),
+        };
         Arc::new(Context {
             writer: Writer::new(client.clone(), metrics.clone()),
             recorder: Recorder::new(client.clone(), reporter),
@@ -91,6 +100,9 @@ impl Context {
 
     /// The object was reconciled: its next failure is its first.
     pub fn succeeded(&self, key: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 }

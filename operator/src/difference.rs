@@ -37,7 +37,9 @@ fn same_amount(one: &str, other: &str) -> bool {
 /// A Kubernetes quantity in thousandths. Exact for every amount with at most three decimals below 2^96, which
 /// covers cores and bytes; others are compared as text.
 fn amount(text: &str) -> Option<i128> {
-    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let at = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(at);
     let factor: i128 = match suffix {
         "m" => 1,
@@ -58,7 +60,10 @@ fn amount(text: &str) -> Option<i128> {
     }
     let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    digits.checked_mul(factor).filter(|product| product % scale == 0).map(|product| product / scale)
+    digits
+        .checked_mul(factor)
+        .filter(|product| product % scale == 0)
+        .map(|product| product / scale)
 }
 
 #[cfg(test)]
@@ -76,14 +81,26 @@ mod tests {
     #[test]
     fn the_path_of_a_difference_is_told() {
         let desired = json!({"spec": {"list": [{"a": 1}]}});
-        assert_eq!(first(&desired, &json!({"spec": {"list": [{"a": 2}]}})).as_deref(), Some(".spec.list[0].a"));
-        assert_eq!(first(&desired, &json!({"spec": {"list": []}})).as_deref(), Some(".spec.list"));
+        assert_eq!(
+            first(&desired, &json!({"spec": {"list": [{"a": 2}]}})).as_deref(),
+            Some(".spec.list[0].a")
+        );
+        assert_eq!(
+            first(&desired, &json!({"spec": {"list": []}})).as_deref(),
+            Some(".spec.list")
+        );
         assert_eq!(first(&desired, &json!({})).as_deref(), Some(".spec"));
     }
 
     #[test]
     fn amounts_are_compared_as_amounts() {
-        for (one, other) in [("1000m", "1"), ("0.5", "500m"), ("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("2", "2")] {
+        for (one, other) in [
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1.5Gi", "1536Mi"),
+            ("2", "2"),
+        ] {
             assert_eq!(first(&json!(one), &json!(other)), None, "{one} {other}");
         }
         for (one, other) in [("1", "2"), ("1G", "1Gi"), ("100m", "100Mi"), ("a", "b")] {

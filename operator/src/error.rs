@@ -54,6 +54,9 @@ pub trait Doing<T> {
 
 impl<T> Doing<T> for Result<T, kube::Error> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| Error::Api { what: what(), source: Box::new(source) })
+        self.map_err(|source| Error::Api {
+            what: what(),
+            source: Box::new(source),
+        })
     }
 }

@@ -34,7 +34,11 @@ pub struct Election {
 impl Election {
     /// In this namespace, under this name; each replica needs a name of its own.
     pub fn new(client: Client, namespace: &str, identity: &str) -> Self {
-        Election { api: Api::namespaced(client, namespace), identity: identity.to_owned(), seen: None }
+        Election {
+            api: Api::namespaced(client, namespace),
+            identity: identity.to_owned(),
+            seen: None,
+        }
     }
 
     /// Waits until the lease is ours.
@@ -70,7 +74,12 @@ impl Election {
 
     /// Empties the lease, if it is ours.
     pub async fn release(&self) -> Result<(), Error> {
-        let Some(mut lease) = self.api.get_opt(LEASE).await.doing(|| format!("get Lease {LEASE}"))? else {
+        let Some(mut lease) = self
+            .api
+            .get_opt(LEASE)
+            .await
+            .doing(|| format!("get Lease {LEASE}"))?
+        else {
             return Ok(());
         };
         let spec = lease.spec.get_or_insert_default();
@@ -84,7 +93,12 @@ impl Election {
     /// One try to take or renew the lease; true when it is ours.
     async fn attempt(&mut self) -> Result<bool, Error> {
         let now = MicroTime(Timestamp::now());
-        let Some(mut lease) = self.api.get_opt(LEASE).await.doing(|| format!("get Lease {LEASE}"))? else {
+        let Some(mut lease) = self
+            .api
+            .get_opt(LEASE)
+            .await
+            .doing(|| format!("get Lease {LEASE}"))?
+        else {
             let fresh = self.fresh(now);
             let created = self.api.create(&PostParams::default(), &fresh).await;
             return won(created.map(|_| ())).doing(|| format!("create Lease {LEASE}"));
@@ -97,7 +111,9 @@ impl Election {
         let spec = lease.spec.get_or_insert_default();
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
         let ours = holder == self.identity;
-        let duration = spec.lease_duration_seconds.map_or(DURATION, |s| Duration::from_secs(s.unsigned_abs().into()));
+        let duration = spec
+            .lease_duration_seconds
+            .map_or(DURATION, |s| Duration::from_secs(s.unsigned_abs().into()));
         if !ours && !holder.is_empty() && unchanged_since.elapsed() < duration {
             return Ok(false);
         }
@@ -113,7 +129,10 @@ impl Election {
 
     fn fresh(&self, now: MicroTime) -> Lease {
         Lease {
-            metadata: ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: Some(LEASE.to_owned()),
+                ..ObjectMeta::default()
+            },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),

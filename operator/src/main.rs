@@ -74,11 +74,20 @@ enum LogFormat {
 fn main() -> ExitCode {
     let Command::Run(options) = Cli::parse().command;
     match options.log_format {
-        LogFormat::Json => tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(options.log.clone()).init(),
-        LogFormat::Text => tracing_subscriber::fmt().with_env_filter(options.log.clone()).init(),
+        LogFormat::Json => tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_env_filter(options.log.clone())
+            .init(),
+        LogFormat::Text => tracing_subscriber::fmt()
+            .with_env_filter(options.log.clone())
+            .init(),
     }
     // Two threads: the work is waiting for the API server, and each thread costs memory.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(options)),
         Err(error) => Err(error.into()),
@@ -96,7 +105,9 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::try_default().await?;
     let metrics = Metrics::default();
     let probes = tokio::spawn(probes::serve(options.listen, metrics.clone()));
-    let identity = options.identity.unwrap_or_else(|| format!("sconce-operator-{}", std::process::id()));
+    let identity = options
+        .identity
+        .unwrap_or_else(|| format!("sconce-operator-{}", std::process::id()));
 
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
@@ -112,11 +123,25 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     metrics.leading(true);
 
-    let images = Images { trainer: options.trainer_image, server: options.server_image, pull_policy: options.image_pull_policy };
+    let images = Images {
+        trainer: options.trainer_image,
+        server: options.server_image,
+        pull_policy: options.image_pull_policy,
+    };
     let mut watches = Watches::start(&client);
     let context = Context::new(client, watches.stores(), images, metrics.clone(), &identity);
-    let trainings = training::run(Arc::clone(&context), training::Readers::take(&mut watches), options.concurrency, until(stopped.clone()));
-    let deployments = deployment::run(Arc::clone(&context), deployment::Readers::take(&mut watches), options.concurrency, until(stopped.clone()));
+    let trainings = training::run(
+        Arc::clone(&context),
+        training::Readers::take(&mut watches),
+        options.concurrency,
+        until(stopped.clone()),
+    );
+    let deployments = deployment::run(
+        Arc::clone(&context),
+        deployment::Readers::take(&mut watches),
+        options.concurrency,
+        until(stopped.clone()),
+    );
     let driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
 
     // Asked for by one task, before the controllers ask too: of several that wait for a store of kube's, it wakes
@@ -152,7 +177,8 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 /// SIGTERM (the kubelet) or SIGINT (a person).
 async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return future::pending().await;
     };
     tokio::select! {

@@ -45,32 +45,64 @@ impl Default for Metrics {
         let reconciles = Family::default();
         registry.register("reconciles", "Reconciles that ended, by kind", reconciles.clone());
         let failures = Family::default();
-        registry.register("reconcile_errors", "Reconciles that failed and are tried again", failures.clone());
+        registry.register(
+            "reconcile_errors",
+            "Reconciles that failed and are tried again",
+            failures.clone(),
+        );
         let duration: Family<Kind, Histogram> =
             Family::new_with_constructor(|| Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]));
-        registry.register_with_unit("reconcile_duration", "How long a reconcile takes", Unit::Seconds, duration.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "How long a reconcile takes",
+            Unit::Seconds,
+            duration.clone(),
+        );
         let writes = Family::default();
-        registry.register("writes", "Writes to the API server, by kind and verb", writes.clone());
+        registry.register(
+            "writes",
+            "Writes to the API server, by kind and verb",
+            writes.clone(),
+        );
         let leader = Gauge::default();
         registry.register("leader", "Whether this replica holds the lease", leader.clone());
-        Metrics { registry: Arc::new(registry), reconciles, failures, duration, writes, leader }
+        Metrics {
+            registry: Arc::new(registry),
+            reconciles,
+            failures,
+            duration,
+            writes,
+            leader,
+        }
     }
 }
 
 impl Metrics {
     /// A reconcile of this kind ended after this time, well or with the error that has this label.
     pub fn reconciled(&self, kind: &str, took: Duration, error: Option<&'static str>) {
-        let label = Kind { kind: kind.to_owned() };
+        let label = Kind {
+            kind: kind.to_owned(),
+        };
         self.reconciles.get_or_create(&label).inc();
         self.duration.get_or_create(&label).observe(took.as_secs_f64());
         if let Some(error) = error {
-            self.failures.get_or_create(&Failure { kind: kind.to_owned(), error: error.to_owned() }).inc();
+            self.failures
+                .get_or_create(&Failure {
+                    kind: kind.to_owned(),
+                    error: error.to_owned(),
+                })
+                .inc();
         }
     }
 
     /// A write was sent.
     pub fn write(&self, kind: &str, verb: &str) {
-        self.writes.get_or_create(&Write { kind: kind.to_owned(), verb: verb.to_owned() }).inc();
+        self.writes
+            .get_or_create(&Write {
+                kind: kind.to_owned(),
+                verb: verb.to_owned(),
+            })
+            .inc();
     }
 
     /// This replica holds the lease, or not.
@@ -97,7 +129,15 @@ mod tests {
         metrics.write("Job", "apply");
         metrics.reconciled("ModelTraining", Duration::from_millis(3), Some("timeout"));
         let text = metrics.encode();
-        assert!(text.contains("sconce_operator_writes_total{kind=\"Job\",verb=\"apply\"} 1"), "{text}");
-        assert!(text.contains("sconce_operator_reconcile_errors_total{kind=\"ModelTraining\",error=\"timeout\"} 1"), "{text}");
+        assert!(
+            text.contains("sconce_operator_writes_total{kind=\"Job\",verb=\"apply\"} 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "sconce_operator_reconcile_errors_total{kind=\"ModelTraining\",error=\"timeout\"} 1"
+            ),
+            "{text}"
+        );
     }
 }

@@ -13,7 +13,11 @@ const STUCK: &[(&str, &str, &str)] = &[
     ("ImagePullBackOff", "ImagePullFailed", IMAGE),
     ("InvalidImageName", "InvalidImageName", IMAGE),
     ("ErrImageNeverPull", "ErrImageNeverPull", IMAGE),
-    ("CreateContainerConfigError", "CreateContainerConfigError", CONTAINER),
+    (
+        "CreateContainerConfigError",
+        "CreateContainerConfigError",
+        CONTAINER,
+    ),
     ("CreateContainerError", "CreateContainerError", CONTAINER),
     ("RunContainerError", "RunContainerError", CONTAINER),
 ];
@@ -50,7 +54,9 @@ pub fn is_finished(pod: &Pod) -> bool {
 
 /// Whether the pod's container runs now.
 pub fn is_running(pod: &Pod) -> bool {
-    phase(pod) == "Running" && pod.metadata.deletion_timestamp.is_none() && state(pod).is_some_and(|state| state.running.is_some())
+    phase(pod) == "Running"
+        && pod.metadata.deletion_timestamp.is_none()
+        && state(pod).is_some_and(|state| state.running.is_some())
 }
 
 /// Whether the pod counts as ready: its readiness probe answered and it is not on its way out.
@@ -70,7 +76,9 @@ pub fn address(pod: &Pod) -> Option<&str> {
 
 /// Why the pod does not run, if something stands in its way that waiting alone may not mend.
 pub fn hindrance(pod: &Pod) -> Option<Hindrance> {
-    unschedulable(pod).or_else(|| stuck(pod)).or_else(|| crashing(pod))
+    unschedulable(pod)
+        .or_else(|| stuck(pod))
+        .or_else(|| crashing(pod))
 }
 
 fn unschedulable(pod: &Pod) -> Option<Hindrance> {
@@ -81,7 +89,11 @@ fn unschedulable(pod: &Pod) -> Option<Hindrance> {
         .iter()
         .flatten()
         .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-    let said = condition.message.as_deref().unwrap_or("the scheduler gives no reason").trim_end_matches('.');
+    let said = condition
+        .message
+        .as_deref()
+        .unwrap_or("the scheduler gives no reason")
+        .trim_end_matches('.');
     // The words of the scheduler's plugin VolumeBinding; it asks no other plugin before the claim has its volume.
     let remedy = if said.contains("unbound immediate PersistentVolumeClaims") {
         "a claim has no volume: `kubectl get storageclass` shows whether there is a default one; without it, name a \
@@ -90,7 +102,10 @@ fn unschedulable(pod: &Pod) -> Option<Hindrance> {
         "ask for less in spec.resources or spec.accelerator, or add a node"
     };
     Some(Hindrance {
-        reason: condition.reason.clone().unwrap_or_else(|| "Unschedulable".to_owned()),
+        reason: condition
+            .reason
+            .clone()
+            .unwrap_or_else(|| "Unschedulable".to_owned()),
         message: format!("no node can take the pod: {said}; {remedy}"),
     })
 }
@@ -100,9 +115,14 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     let (_, reason, what) = STUCK.iter().find(|(stuck, ..)| *stuck == reason)?;
-    let detail = waiting.message.as_deref().unwrap_or("the kubelet gives no reason");
+    let detail = waiting
+        .message
+        .as_deref()
+        .unwrap_or("the kubelet gives no reason");
     // The back-off repeats the error that it backs off from.
-    let detail = detail.rsplit_once("ErrImagePull: ").map_or(detail, |(_, error)| error);
+    let detail = detail
+        .rsplit_once("ErrImagePull: ")
+        .map_or(detail, |(_, error)| error);
     let message = if *what == IMAGE {
         format!(
             "the image {} cannot be pulled: {detail}; check spec.accelerator's profile (images) and the operator's own image settings",
@@ -111,7 +131,10 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
     } else {
         format!("the container cannot be started: {detail}")
     };
-    Some(Hindrance { reason: (*reason).to_owned(), message })
+    Some(Hindrance {
+        reason: (*reason).to_owned(),
+        message,
+    })
 }
 
 fn crashing(pod: &Pod) -> Option<Hindrance> {
@@ -120,8 +143,13 @@ fn crashing(pod: &Pod) -> Option<Hindrance> {
     if waiting.reason.as_deref() != Some("CrashLoopBackOff") {
         return None;
     }
-    let Report::Failed(failure) = last_ending(pod)?.report else { return None };
-    Some(Hindrance { reason: class_name(failure.class).to_owned(), message: sentence(&failure) })
+    let Report::Failed(failure) = last_ending(pod)?.report else {
+        return None;
+    };
+    Some(Hindrance {
+        reason: class_name(failure.class).to_owned(),
+        message: sentence(&failure),
+    })
 }
 
 /// A failure as one sentence that begins with the field to change.
@@ -151,11 +179,22 @@ pub fn last_ending(pod: &Pod) -> Option<Ending> {
         .into_iter()
         .flatten()
         .find_map(|state| state.terminated.as_ref())?;
-    let told = terminated.message.as_deref().and_then(|message| serde_json::from_str(message).ok());
+    let told = terminated
+        .message
+        .as_deref()
+        .and_then(|message| serde_json::from_str(message).ok());
     let report = told.unwrap_or_else(|| {
-        Report::Failed(untold(terminated.reason.as_deref(), terminated.exit_code, terminated.message.as_deref(), pod))
+        Report::Failed(untold(
+            terminated.reason.as_deref(),
+            terminated.exit_code,
+            terminated.message.as_deref(),
+            pod,
+        ))
     });
-    Some(Ending { exit_code: terminated.exit_code, report })
+    Some(Ending {
+        exit_code: terminated.exit_code,
+        report,
+    })
 }
 
 /// What must have happened to a container that could not say so itself.
@@ -169,7 +208,9 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
         };
     }
     let said = message.map(str::trim).filter(|message| !message.is_empty());
-    let detail = said.map(|message| format!(", saying: {message}")).unwrap_or_default();
+    let detail = said
+        .map(|message| format!(", saying: {message}"))
+        .unwrap_or_default();
     Failure::new(
         FailureClass::Internal,
         format!(
@@ -182,7 +223,16 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
 
 fn memory_limit(pod: &Pod) -> Option<String> {
     let container = pod.spec.as_ref()?.containers.first()?;
-    Some(container.resources.as_ref()?.limits.as_ref()?.get("memory")?.0.clone())
+    Some(
+        container
+            .resources
+            .as_ref()?
+            .limits
+            .as_ref()?
+            .get("memory")?
+            .0
+            .clone(),
+    )
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
@@ -194,5 +244,8 @@ fn state(pod: &Pod) -> Option<&ContainerState> {
 }
 
 fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or_default()
 }

@@ -63,7 +63,10 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
     let (mut volumes, mut volume_mounts) = shape.volumes.of_pod();
     volumes.push(Volume {
         name: "plan".to_owned(),
-        config_map: Some(ConfigMapVolumeSource { name: shape.plan.to_owned(), ..Default::default() }),
+        config_map: Some(ConfigMapVolumeSource {
+            name: shape.plan.to_owned(),
+            ..Default::default()
+        }),
         ..Volume::default()
     });
     volume_mounts.push(VolumeMount {
@@ -78,7 +81,13 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
         image_pull_policy: Some(shape.image_pull_policy.to_owned()),
         args: Some(shape.args),
         env: Some(environment(&shape.accelerator.env)),
-        ports: Some(shape.ports.iter().map(|&(name, port)| container_port(name, port)).collect()),
+        ports: Some(
+            shape
+                .ports
+                .iter()
+                .map(|&(name, port)| container_port(name, port))
+                .collect(),
+        ),
         resources: Some(resources(shape.cpu, shape.memory, &shape.accelerator.resources)),
         security_context: Some(container_security()),
         startup_probe: shape.startup_probe,
@@ -89,7 +98,10 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
     };
     let accelerator = shape.accelerator;
     PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(shape.labels), ..ObjectMeta::default() }),
+        metadata: Some(ObjectMeta {
+            labels: Some(shape.labels),
+            ..ObjectMeta::default()
+        }),
         spec: Some(PodSpec {
             containers: vec![container],
             volumes: Some(volumes),
@@ -113,10 +125,21 @@ fn resources(
     memory: &sconce_crds::Quantity,
     extended: &BTreeMap<String, String>,
 ) -> ResourceRequirements {
-    let mut all: BTreeMap<String, Quantity> =
-        [("cpu".to_owned(), cpu.into()), ("memory".to_owned(), memory.into())].into();
-    all.extend(extended.iter().map(|(name, amount)| (name.clone(), Quantity(amount.clone()))));
-    ResourceRequirements { limits: Some(all.clone()), requests: Some(all), claims: None }
+    let mut all: BTreeMap<String, Quantity> = [
+        ("cpu".to_owned(), cpu.into()),
+        ("memory".to_owned(), memory.into()),
+    ]
+    .into();
+    all.extend(
+        extended
+            .iter()
+            .map(|(name, amount)| (name.clone(), Quantity(amount.clone()))),
+    );
+    ResourceRequirements {
+        limits: Some(all.clone()),
+        requests: Some(all),
+        claims: None,
+    }
 }
 
 /// Thread pools size themselves by the machine; the downward API rounds the container's share up to whole cores.
@@ -139,7 +162,11 @@ fn environment(extra: &[EnvVar]) -> Vec<EnvVar> {
 }
 
 fn container_port(name: &str, port: u16) -> ContainerPort {
-    ContainerPort { name: Some(name.to_owned()), container_port: i32::from(port), ..ContainerPort::default() }
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(port),
+        ..ContainerPort::default()
+    }
 }
 
 fn pod_security() -> PodSecurityContext {
@@ -149,7 +176,10 @@ fn pod_security() -> PodSecurityContext {
         run_as_group: Some(NON_ROOT),
         fs_group: Some(NON_ROOT),
         fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
         ..PodSecurityContext::default()
     }
 }
@@ -158,7 +188,10 @@ fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
         ..SecurityContext::default()
     }
 }

@@ -52,7 +52,10 @@ pub async fn serve(address: SocketAddr, metrics: Metrics) -> io::Result<()> {
 
 fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered\n".to_owned());
+        return text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET is answered\n".to_owned(),
+        );
     }
     match request.uri().path() {
         "/livez" | "/readyz" => text(StatusCode::OK, "ok\n".to_owned()),
@@ -60,11 +63,16 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
             let mut response = text(StatusCode::OK, metrics.encode());
             response.headers_mut().insert(
                 CONTENT_TYPE,
-                hyper::header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+                hyper::header::HeaderValue::from_static(
+                    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                ),
             );
             response
         }
-        path => text(StatusCode::NOT_FOUND, format!("{path} is not here; there are /livez, /readyz and /metrics\n")),
+        path => text(
+            StatusCode::NOT_FOUND,
+            format!("{path} is not here; there are /livez, /readyz and /metrics\n"),
+        ),
     }
 }
 

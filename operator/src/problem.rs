@@ -14,7 +14,11 @@ pub struct Problem {
 impl Problem {
     /// A problem with a field.
     pub fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Problem { reason, field: field.into(), message: message.into() }
+        Problem {
+            reason,
+            field: field.into(),
+            message: message.into(),
+        }
     }
 
     /// As a condition's message: the field first, so that it is found at a glance.

@@ -31,8 +31,14 @@ impl ProgressClient {
     /// What the trainer at this address says, if it says something.
     pub async fn ask(&self, pod_ip: &str) -> Option<Progress> {
         // An IPv6 address stands in brackets in a URL (RFC 3986).
-        let host = if pod_ip.contains(':') { format!("[{pod_ip}]") } else { pod_ip.to_owned() };
-        let url = format!("http://{host}:{OBSERVABILITY_PORT}{PROGRESS_PATH}").parse().ok()?;
+        let host = if pod_ip.contains(':') {
+            format!("[{pod_ip}]")
+        } else {
+            pod_ip.to_owned()
+        };
+        let url = format!("http://{host}:{OBSERVABILITY_PORT}{PROGRESS_PATH}")
+            .parse()
+            .ok()?;
         let answer = async {
             let response = self.0.get(url).await.ok()?;
             if !response.status().is_success() {

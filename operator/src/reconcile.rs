@@ -28,7 +28,11 @@ static RECONCILE: AtomicU64 = AtomicU64::new(1);
 ///
 /// # Errors
 /// What `step` could not do, or that it took too long.
-pub async fn reconcile<K, F>(object: Arc<K>, context: Arc<Context>, step: impl FnOnce(Arc<K>, Arc<Context>) -> F) -> Result<Action, Error>
+pub async fn reconcile<K, F>(
+    object: Arc<K>,
+    context: Arc<Context>,
+    step: impl FnOnce(Arc<K>, Arc<Context>) -> F,
+) -> Result<Action, Error>
 where
     K: Resource<DynamicType = ()>,
     F: Future<Output = Result<Action, Error>>,
@@ -43,7 +47,9 @@ where
             Ok(outcome) => outcome,
             Err(_) => Err(Error::Timeout(LIMIT)),
         };
-        context.metrics.reconciled(&kind, start.elapsed(), outcome.as_ref().err().map(Error::label));
+        context
+            .metrics
+            .reconciled(&kind, start.elapsed(), outcome.as_ref().err().map(Error::label));
         match &outcome {
             Ok(_) => {
                 context.succeeded(&key);
@@ -59,13 +65,22 @@ where
 
 /// When to try again after a failure.
 #[allow(clippy::needless_pass_by_value)] // The signature is kube's.
-pub fn after_failure<K: Resource<DynamicType = ()>>(object: Arc<K>, _: &Error, context: Arc<Context>) -> Action {
+pub fn after_failure<K: Resource<DynamicType = ()>>(
+    object: Arc<K>,
+    _: &Error,
+    context: Arc<Context>,
+) -> Action {
     Action::requeue(context.failed(key(&*object)))
 }
 
 /// Kind, namespace and name: names an object in logs and in memory.
 fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {
-    format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
+    format!(
+        "{} {}/{}",
+        K::kind(&()),
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    )
 }
 
 /// Drives a controller to its end. Failed reconciles have been logged where they happened.
@@ -73,7 +88,10 @@ pub async fn drive<K, S>(results: S)
 where
     K: Resource + Debug,
     K::DynamicType: Debug + Eq + Hash + Clone,
-    S: futures::Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<Error, kube::runtime::watcher::Error>>> + Send + 'static,
+    S: futures::Stream<
+            Item = Result<(ObjectRef<K>, Action), controller::Error<Error, kube::runtime::watcher::Error>>,
+        > + Send
+        + 'static,
 {
     let mut results: BoxStream<'static, _> = results.boxed();
     while let Some(result) = results.next().await {

@@ -27,7 +27,8 @@ impl Source {
         if let Some(rest) = uri.strip_prefix("pvc://") {
             Some(Source::Claim(name(rest)))
         } else {
-            uri.strip_prefix("configmap://").map(|rest| Source::ConfigMap(name(rest)))
+            uri.strip_prefix("configmap://")
+                .map(|rest| Source::ConfigMap(name(rest)))
         }
     }
 
@@ -71,7 +72,13 @@ impl Volumes {
 
     /// The plan's table: which URIs are folders in the pod.
     pub fn mounts(&self) -> Vec<Mount> {
-        self.0.keys().map(|source| Mount { uri: source.uri(), path: source.path() }).collect()
+        self.0
+            .keys()
+            .map(|source| Mount {
+                uri: source.uri(),
+                path: source.path(),
+            })
+            .collect()
     }
 
     /// The pod's volumes and the container's mounts.
@@ -105,7 +112,10 @@ fn volume(source: &Source, name: String) -> Volume {
         },
         Source::ConfigMap(map) => Volume {
             name,
-            config_map: Some(ConfigMapVolumeSource { name: map.clone(), ..ConfigMapVolumeSource::default() }),
+            config_map: Some(ConfigMapVolumeSource {
+                name: map.clone(),
+                ..ConfigMapVolumeSource::default()
+            }),
             ..Volume::default()
         },
     }
@@ -117,7 +127,9 @@ mod tests {
 
     #[test]
     fn a_claim_that_is_read_and_written_is_one_writable_volume() {
-        let volumes = Volumes::default().writing("pvc://data/out").reading("pvc://data/in.csv");
+        let volumes = Volumes::default()
+            .writing("pvc://data/out")
+            .reading("pvc://data/in.csv");
         let (pod, container) = volumes.of_pod();
         assert_eq!((pod.len(), container.len()), (1, 1));
         assert_eq!(container[0].read_only, None);
@@ -126,7 +138,9 @@ mod tests {
 
     #[test]
     fn what_is_only_read_is_mounted_read_only_and_the_web_needs_no_volume() {
-        let volumes = Volumes::default().reading("configmap://flowers/iris.csv").reading("https://host/x.csv");
+        let volumes = Volumes::default()
+            .reading("configmap://flowers/iris.csv")
+            .reading("https://host/x.csv");
         let (_, container) = volumes.of_pod();
         assert_eq!(container.len(), 1);
         assert_eq!(container[0].read_only, Some(true));

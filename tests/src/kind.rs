@@ -58,9 +58,7 @@ impl Kind {
     pub fn running() -> Result<Self> {
         match Docker::find()?.map(|docker| Self { docker }) {
             Some(kind) if kind.is_ready()? => Ok(kind),
-            _ => Err(Error::Unmet(
-                "no cluster is up: run `make cluster`".to_owned(),
-            )),
+            _ => Err(Error::Unmet("no cluster is up: run `make cluster`".to_owned())),
         }
     }
 

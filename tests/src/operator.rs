@@ -189,7 +189,14 @@ fn build() -> Result<PathBuf> {
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "--workspace", "--all-features", "--bin", "sconce-operator"])
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--all-features",
+            "--bin",
+            "sconce-operator",
+        ])
         .current_dir(&root);
     if let Some(target) = folder.parent() {
         cargo.arg("--target-dir").arg(target);

@@ -16,7 +16,12 @@ use sconce_operator::training::gates::short;
 use sconce_operator::volumes::Source;
 
 #[derive(Parser)]
-#[command(name = "kubectl-sconce", bin_name = "kubectl sconce", version, about = "Work with models on Kubernetes, or without it")]
+#[command(
+    name = "kubectl-sconce",
+    bin_name = "kubectl sconce",
+    version,
+    about = "Work with models on Kubernetes, or without it"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -57,10 +62,16 @@ struct Rehearse {
 }
 
 fn mount(text: &str) -> Result<(String, PathBuf), String> {
-    let (uri, path) = text.split_once('=').ok_or("give URI=FOLDER, such as pvc://data=/srv/data")?;
+    let (uri, path) = text
+        .split_once('=')
+        .ok_or("give URI=FOLDER, such as pvc://data=/srv/data")?;
     let source = Source::of(uri).ok_or("the URI is pvc://CLAIM or configmap://NAME")?;
     let path = std::path::absolute(path).map_err(|error| error.to_string())?;
-    if path.is_dir() { Ok((source.uri(), path)) } else { Err(format!("{} is no folder", path.display())) }
+    if path.is_dir() {
+        Ok((source.uri(), path))
+    } else {
+        Err(format!("{} is no folder", path.display()))
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -80,15 +91,28 @@ async fn rehearse(options: Rehearse) -> Result<(), RehearsalError> {
     let server = process::find("sconce-server", options.server.as_deref())?;
     let manifests = Manifests::read(&options.filename)?;
     if manifests.trainings.is_empty() {
-        let given: Vec<_> = options.filename.iter().map(|path| path.display().to_string()).collect();
+        let given: Vec<_> = options
+            .filename
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         return Err(RehearsalError::Nothing(given.join(", ")));
     }
-    let temporary = tempfile::tempdir().map_err(|source| RehearsalError::File { path: std::env::temp_dir(), source })?;
+    let temporary = tempfile::tempdir().map_err(|source| RehearsalError::File {
+        path: std::env::temp_dir(),
+        source,
+    })?;
     let folder = match &options.keep {
-        Some(keep) => std::path::absolute(keep).map_err(|source| RehearsalError::File { path: keep.clone(), source })?,
+        Some(keep) => std::path::absolute(keep).map_err(|source| RehearsalError::File {
+            path: keep.clone(),
+            source,
+        })?,
         None => temporary.path().to_owned(),
     };
-    std::fs::create_dir_all(&folder).map_err(|source| RehearsalError::File { path: folder.clone(), source })?;
+    std::fs::create_dir_all(&folder).map_err(|source| RehearsalError::File {
+        path: folder.clone(),
+        source,
+    })?;
     let given: BTreeMap<String, PathBuf> = options.mounts.iter().cloned().collect();
     let folders = Folders::prepare(&folder, given, &manifests)?;
 
@@ -99,7 +123,14 @@ async fn rehearse(options: Rehearse) -> Result<(), RehearsalError> {
             let port = options.port + u16::try_from(servers.len()).unwrap_or_default();
             println!("\nserving ModelDeployment {}", deployment.name_any());
             let running = serve(&server, &folder, &folders, deployment, &trained.artifact, port).await?;
-            show(&running, training, deployment.name_any().as_str(), &folders, options.samples).await?;
+            show(
+                &running,
+                training,
+                deployment.name_any().as_str(),
+                &folders,
+                options.samples,
+            )
+            .await?;
             servers.push(running);
         }
     }
@@ -116,28 +147,52 @@ async fn rehearse(options: Rehearse) -> Result<(), RehearsalError> {
     Ok(())
 }
 
-async fn train_one(program: &Path, folder: &Path, folders: &Folders, training: &ModelTraining) -> Result<Trained, RehearsalError> {
+async fn train_one(
+    program: &Path,
+    folder: &Path,
+    folders: &Folders,
+    training: &ModelTraining,
+) -> Result<Trained, RehearsalError> {
     let name = training.name_any();
     println!("training ModelTraining {name}");
     if let Some(accelerator) = &training.spec.accelerator {
-        println!("  without its accelerator {}: a rehearsal computes on this machine's processor", accelerator.profile);
+        println!(
+            "  without its accelerator {}: a rehearsal computes on this machine's processor",
+            accelerator.profile
+        );
     }
     let trained = train(program, folder, folders, training).await?;
     for gate in &trained.judgement.results {
         let observed = gate.observed.map_or_else(|| "not measured".to_owned(), short);
-        println!("  gate {} {}: {observed}, {}", gate.metric, gate.required, if gate.passed { "passed" } else { "missed" });
+        println!(
+            "  gate {} {}: {observed}, {}",
+            gate.metric,
+            gate.required,
+            if gate.passed { "passed" } else { "missed" }
+        );
     }
     if !trained.judgement.passed {
-        return Err(RehearsalError::Rejected { name, message: trained.judgement.message });
+        return Err(RehearsalError::Rejected {
+            name,
+            message: trained.judgement.message,
+        });
     }
     println!("  artifact {}", trained.artifact.digest);
     Ok(trained)
 }
 
-async fn show(server: &Server, training: &ModelTraining, name: &str, folders: &Folders, count: usize) -> Result<(), RehearsalError> {
+async fn show(
+    server: &Server,
+    training: &ModelTraining,
+    name: &str,
+    folders: &Folders,
+    count: usize,
+) -> Result<(), RehearsalError> {
     println!("  {}/v1/models/{name}:predict", server.url);
     let dataset = &training.spec.dataset;
-    let Some(table) = folders.read(&dataset.uri) else { return Ok(()) };
+    let Some(table) = folders.read(&dataset.uri) else {
+        return Ok(());
+    };
     let rows = sample::rows(&table, dataset, count);
     let instances: Vec<_> = rows.iter().map(|(row, _)| row.clone()).collect();
     let predictions = server.predict(&instances).await?;

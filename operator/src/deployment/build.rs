@@ -77,7 +77,10 @@ fn metadata(serving: &Serving<'_>, name: String) -> ObjectMeta {
         name: Some(name),
         namespace: Some(serving.namespace.clone()),
         labels: Some(child_labels(serving)),
-        owner_references: Some(vec![owner::reference::<ModelDeployment>(&serving.name, &serving.uid)]),
+        owner_references: Some(vec![owner::reference::<ModelDeployment>(
+            &serving.name,
+            &serving.uid,
+        )]),
         ..ObjectMeta::default()
     }
 }

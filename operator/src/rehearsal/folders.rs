@@ -20,8 +20,15 @@ impl Folders {
     ///
     /// # Errors
     /// A folder that cannot be written.
-    pub fn prepare(root: &Path, given: BTreeMap<String, PathBuf>, manifests: &Manifests) -> Result<Self, RehearsalError> {
-        let folders = Folders { root: root.to_owned(), given };
+    pub fn prepare(
+        root: &Path,
+        given: BTreeMap<String, PathBuf>,
+        manifests: &Manifests,
+    ) -> Result<Self, RehearsalError> {
+        let folders = Folders {
+            root: root.to_owned(),
+            given,
+        };
         for (name, data) in &manifests.config_maps {
             let folder = folders.path(&Source::ConfigMap(name.clone()));
             std::fs::create_dir_all(&folder).map_err(at(&folder))?;
@@ -44,7 +51,10 @@ impl Folders {
             if matches!(source, Source::Claim(_)) {
                 std::fs::create_dir_all(&path).map_err(at(&path))?;
             }
-            let mount = Mount { uri: source.uri(), path };
+            let mount = Mount {
+                uri: source.uri(),
+                path,
+            };
             if !mounts.contains(&mount) {
                 mounts.push(mount);
             }
@@ -55,7 +65,9 @@ impl Folders {
     /// The bytes behind a URI that is a file here; nothing for one that is not, or cannot be read.
     pub fn read(&self, uri: &str) -> Option<Vec<u8>> {
         let path = match Source::of(uri) {
-            Some(source) => self.path(&source).join(uri.strip_prefix(&format!("{}/", source.uri()))?),
+            Some(source) => self
+                .path(&source)
+                .join(uri.strip_prefix(&format!("{}/", source.uri()))?),
             None => PathBuf::from(uri.strip_prefix("file://")?),
         };
         std::fs::read(path).ok()
@@ -63,6 +75,9 @@ impl Folders {
 
     fn path(&self, source: &Source) -> PathBuf {
         let uri = source.uri();
-        self.given.get(&uri).cloned().unwrap_or_else(|| self.root.join(uri.replace("://", "/")))
+        self.given
+            .get(&uri)
+            .cloned()
+            .unwrap_or_else(|| self.root.join(uri.replace("://", "/")))
     }
 }

@@ -59,11 +59,16 @@ impl Manifests {
         if kustomization.is_file() {
             return self.read_kustomization(path, &kustomization);
         }
-        let mut files: Vec<PathBuf> =
-            std::fs::read_dir(path).map_err(at(path))?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let mut files: Vec<PathBuf> = std::fs::read_dir(path)
+            .map_err(at(path))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
         files.sort();
         for file in files {
-            if file.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json") {
+            if file
+                .extension()
+                .is_some_and(|end| end == "yaml" || end == "yml" || end == "json")
+            {
                 self.read_file(&file)?;
             }
         }
@@ -72,8 +77,11 @@ impl Manifests {
 
     fn read_kustomization(&mut self, folder: &Path, file: &Path) -> Result<(), RehearsalError> {
         let text = std::fs::read_to_string(file).map_err(at(file))?;
-        let kustomization: Kustomization = serde_norway::from_str(&text)
-            .map_err(|error| RehearsalError::Yaml { path: file.to_owned(), message: error.to_string() })?;
+        let kustomization: Kustomization =
+            serde_norway::from_str(&text).map_err(|error| RehearsalError::Yaml {
+                path: file.to_owned(),
+                message: error.to_string(),
+            })?;
         for resource in &kustomization.resources {
             self.read_path(&folder.join(resource))?;
         }
@@ -81,7 +89,9 @@ impl Manifests {
             let data = self.config_maps.entry(generator.name).or_default();
             for file in generator.files {
                 // `KEY=PATH`, or a path whose last part is the key.
-                let (key, path) = file.split_once('=').unwrap_or((file.rsplit('/').next().unwrap_or(&file), &file));
+                let (key, path) = file
+                    .split_once('=')
+                    .unwrap_or((file.rsplit('/').next().unwrap_or(&file), &file));
                 let path = folder.join(path);
                 data.insert(key.to_owned(), std::fs::read(&path).map_err(at(path))?);
             }
@@ -92,8 +102,10 @@ impl Manifests {
     fn read_file(&mut self, path: &Path) -> Result<(), RehearsalError> {
         let text = std::fs::read_to_string(path).map_err(at(path))?;
         for document in serde_norway::Deserializer::from_str(&text) {
-            let object = Value::deserialize(document)
-                .map_err(|error| RehearsalError::Yaml { path: path.to_owned(), message: error.to_string() })?;
+            let object = Value::deserialize(document).map_err(|error| RehearsalError::Yaml {
+                path: path.to_owned(),
+                message: error.to_string(),
+            })?;
             if !object.is_null() {
                 self.add(object)?;
             }
@@ -109,7 +121,10 @@ impl Manifests {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
                 let data = self.config_maps.entry(name).or_default();
                 for (key, value) in object["data"].as_object().into_iter().flatten() {
-                    data.insert(key.clone(), value.as_str().unwrap_or_default().as_bytes().to_vec());
+                    data.insert(
+                        key.clone(),
+                        value.as_str().unwrap_or_default().as_bytes().to_vec(),
+                    );
                 }
             }
             // What else a folder holds, such as a Namespace, has no part in a rehearsal.
@@ -122,7 +137,10 @@ impl Manifests {
 fn admitted<K: DeserializeOwned>(object: &Value) -> Result<K, RehearsalError> {
     let kind = object["kind"].as_str().unwrap_or_default();
     let name = object["metadata"]["name"].as_str().unwrap_or("without a name");
-    let refused = |complaints| RehearsalError::Refused { object: format!("{kind} {name}"), complaints };
+    let refused = |complaints| RehearsalError::Refused {
+        object: format!("{kind} {name}"),
+        complaints,
+    };
     let schema = offline::schema(kind).ok_or_else(|| refused(vec!["its kind has no schema".to_owned()]))?;
     let object = offline::admit(&schema, object).map_err(refused)?;
     // Types, enums and bounds of integers.
@@ -130,10 +148,17 @@ fn admitted<K: DeserializeOwned>(object: &Value) -> Result<K, RehearsalError> {
 }
 
 /// The deployments that serve what a training leaves behind.
-pub fn serving<'a>(manifests: &'a Manifests, training: &'a ModelTraining) -> impl Iterator<Item = &'a ModelDeployment> {
+pub fn serving<'a>(
+    manifests: &'a Manifests,
+    training: &'a ModelTraining,
+) -> impl Iterator<Item = &'a ModelDeployment> {
     let name = training.name_any();
-    manifests
-        .deployments
-        .iter()
-        .filter(move |deployment| deployment.spec.model.training_ref.as_ref().is_some_and(|reference| reference.name == name))
+    manifests.deployments.iter().filter(move |deployment| {
+        deployment
+            .spec
+            .model
+            .training_ref
+            .as_ref()
+            .is_some_and(|reference| reference.name == name)
+    })
 }

@@ -48,7 +48,9 @@ pub enum RehearsalError {
     #[error("there is no ModelTraining in {0}; give files or folders with -f")]
     Nothing(String),
     /// A program that is not there.
-    #[error("{0} is neither beside this program nor in PATH; `cargo build --release` makes it, or name it with --{0}")]
+    #[error(
+        "{0} is neither beside this program nor in PATH; `cargo build --release` makes it, or name it with --{0}"
+    )]
     NoProgram(&'static str),
     /// A training that ended without an artifact.
     #[error("{name}: {message}")]

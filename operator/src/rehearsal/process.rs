@@ -12,9 +12,17 @@ pub fn find(name: &'static str, given: Option<&Path>) -> Result<PathBuf, Rehears
     if let Some(given) = given {
         return Ok(given.to_owned());
     }
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.join(name)));
     let in_path = std::env::var_os("PATH").into_iter().flat_map(|path| {
-        std::env::split_paths(&path).map(|folder| folder.join(name)).collect::<Vec<_>>()
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(name))
+            .collect::<Vec<_>>()
     });
-    beside.into_iter().chain(in_path).find(|candidate| candidate.is_file()).ok_or(RehearsalError::NoProgram(name))
+    beside
+        .into_iter()
+        .chain(in_path)
+        .find(|candidate| candidate.is_file())
+        .ok_or(RehearsalError::NoProgram(name))
 }

@@ -44,7 +44,12 @@ pub async fn serve(
     let name = deployment.name_any();
     let plan = ServingPlan {
         name: name.clone(),
-        revision: artifact.digest.trim_start_matches("sha256:").chars().take(10).collect(),
+        revision: artifact
+            .digest
+            .trim_start_matches("sha256:")
+            .chars()
+            .take(10)
+            .collect(),
         model: artifact.uri.clone(),
         digest: Some(artifact.digest.clone()),
         warmup: deployment.spec.warmup.clone(),
@@ -56,15 +61,26 @@ pub async fn serve(
     let json = serde_json::to_vec_pretty(&plan).map_err(|error| failed(&name, error.to_string()))?;
     std::fs::write(&plan_file, json).map_err(at(&plan_file))?;
     let child = Command::new(program)
-        .arg("--plan").arg(&plan_file)
-        .arg("--report").arg(&report_file)
-        .args(["--listen", &format!("127.0.0.1:{port}"), "--observe", "127.0.0.1:0"])
+        .arg("--plan")
+        .arg(&plan_file)
+        .arg("--report")
+        .arg(&report_file)
+        .args([
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+            "--observe",
+            "127.0.0.1:0",
+        ])
         // A person who ends a rehearsal waits for no endpoints to spread.
         .args(["--drain-delay", "0s", "--log", "warn"])
         .kill_on_drop(true)
         .spawn()
         .map_err(at(program))?;
-    let mut server = Server { child, url: format!("http://127.0.0.1:{port}"), name };
+    let mut server = Server {
+        child,
+        url: format!("http://127.0.0.1:{port}"),
+        name,
+    };
     server.wait_until_ready(&report_file).await?;
     Ok(server)
 }
@@ -76,17 +92,23 @@ impl Server {
         while start.elapsed() < READY_WITHIN {
             if let Ok(Some(status)) = self.child.try_wait() {
                 let text = std::fs::read_to_string(report).unwrap_or_default();
-                return Err(failed(&self.name, match serde_json::from_str(&text) {
-                    Ok(Report::Failed(failure)) => observed::sentence(&failure),
-                    _ => format!("the server ended with {status}"),
-                }));
+                return Err(failed(
+                    &self.name,
+                    match serde_json::from_str(&text) {
+                        Ok(Report::Failed(failure)) => observed::sentence(&failure),
+                        _ => format!("the server ended with {status}"),
+                    },
+                ));
             }
             if self.request(Method::GET, &path, None).await.is_ok() {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Err(failed(&self.name, format!("the server was not ready within {} s", READY_WITHIN.as_secs())))
+        Err(failed(
+            &self.name,
+            format!("the server was not ready within {} s", READY_WITHIN.as_secs()),
+        ))
     }
 
     /// Predictions for rows keyed by column name, in TensorFlow Serving's form.
@@ -96,7 +118,10 @@ impl Server {
     pub async fn predict(&self, rows: &[Value]) -> Result<Vec<Value>, RehearsalError> {
         let path = format!("/v1/models/{}:predict", self.name);
         let body = serde_json::json!({"instances": rows});
-        let answer = self.request(Method::POST, &path, Some(&body)).await.map_err(|message| failed(&self.name, message))?;
+        let answer = self
+            .request(Method::POST, &path, Some(&body))
+            .await
+            .map_err(|message| failed(&self.name, message))?;
         Ok(answer["predictions"].as_array().cloned().unwrap_or_default())
     }
 
@@ -104,7 +129,10 @@ impl Server {
     pub async fn stop(mut self) {
         if let Some(id) = self.child.id() {
             // Asking by signal lets the server answer what it has accepted; killing is the fallback.
-            let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+            let asked = Command::new("kill")
+                .args(["-TERM", &id.to_string()])
+                .status()
+                .await;
             if asked.is_ok_and(|status| status.success()) {
                 let _ = tokio::time::timeout(Duration::from_secs(10), self.child.wait()).await;
             }
@@ -127,7 +155,12 @@ impl Server {
             .map_err(|error| error.to_string())?;
         let response = client.request(request).await.map_err(|error| error.to_string())?;
         let status = response.status();
-        let bytes = response.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?
+            .to_bytes();
         if !status.is_success() {
             return Err(format!("{status}: {}", String::from_utf8_lossy(&bytes)));
         }
@@ -136,5 +169,8 @@ impl Server {
 }
 
 fn failed(name: &str, message: String) -> RehearsalError {
-    RehearsalError::Serving { name: name.to_owned(), message }
+    RehearsalError::Serving {
+        name: name.to_owned(),
+        message,
+    }
 }

@@ -31,11 +31,27 @@ pub struct Trained {
 ///
 /// # Errors
 /// What the trainer reports.
-pub async fn train(program: &Path, folder: &Path, folders: &Folders, training: &ModelTraining) -> Result<Trained, RehearsalError> {
+pub async fn train(
+    program: &Path,
+    folder: &Path,
+    folders: &Folders,
+    training: &ModelTraining,
+) -> Result<Trained, RehearsalError> {
     let name = training.name_any();
-    let output = training.spec.output.uri.clone().unwrap_or_else(|| format!("pvc://{}", names::artifacts_claim(&name)));
-    let mut plan =
-        validate::plan(&name, &Identity::of(training), &training.spec, output.clone(), Device::Cpu, &Volumes::default());
+    let output = training
+        .spec
+        .output
+        .uri
+        .clone()
+        .unwrap_or_else(|| format!("pvc://{}", names::artifacts_claim(&name)));
+    let mut plan = validate::plan(
+        &name,
+        &Identity::of(training),
+        &training.spec,
+        output.clone(),
+        Device::Cpu,
+        &Volumes::default(),
+    );
     plan.mounts = folders.mounts(&[&training.spec.dataset.uri, &output])?;
 
     let plan_file = folder.join(format!("{name}.{}.json", labels::TRAINER));
@@ -43,8 +59,10 @@ pub async fn train(program: &Path, folder: &Path, folders: &Folders, training: &
     let json = serde_json::to_vec_pretty(&plan).map_err(|error| failed(&name, error.to_string()))?;
     std::fs::write(&plan_file, json).map_err(at(&plan_file))?;
     let status = Command::new(program)
-        .arg("--plan").arg(&plan_file)
-        .arg("--report").arg(&report_file)
+        .arg("--plan")
+        .arg(&plan_file)
+        .arg("--report")
+        .arg(&report_file)
         .args(["--listen", "127.0.0.1:0"])
         .kill_on_drop(true)
         .status()
@@ -53,15 +71,27 @@ pub async fn train(program: &Path, folder: &Path, folders: &Folders, training: &
 
     let text = std::fs::read_to_string(&report_file).unwrap_or_default();
     match serde_json::from_str(&text) {
-        Ok(Report::Trained { metrics, artifact, .. }) => {
+        Ok(Report::Trained {
+            metrics, artifact, ..
+        }) => {
             let judgement = gates::judge(&training.spec.evaluation.gates, &metrics);
-            Ok(Trained { metrics, artifact, judgement })
+            Ok(Trained {
+                metrics,
+                artifact,
+                judgement,
+            })
         }
         Ok(Report::Failed(failure)) => Err(failed(&name, observed::sentence(&failure))),
-        Err(_) => Err(failed(&name, format!("the trainer ended with {status} and left no report"))),
+        Err(_) => Err(failed(
+            &name,
+            format!("the trainer ended with {status} and left no report"),
+        )),
     }
 }
 
 fn failed(name: &str, message: String) -> RehearsalError {
-    RehearsalError::Training { name: name.to_owned(), message }
+    RehearsalError::Training {
+        name: name.to_owned(),
+        message,
+    }
 }

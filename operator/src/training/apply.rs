@@ -12,7 +12,12 @@ use crate::apply::{Applied, Refusal, Writer};
 use crate::error::Error;
 
 /// Makes the cluster hold the objects of the run, and no other run's.
-pub async fn apply(writer: &Writer, run: &Run<'_>, children: Children, found: &Found) -> Result<Applied<Job>, Refusal> {
+pub async fn apply(
+    writer: &Writer,
+    run: &Run<'_>,
+    children: Children,
+    found: &Found,
+) -> Result<Applied<Job>, Refusal> {
     discard_superseded(writer, &run.namespace, &run.uid, found).await?;
     if let Some(live) = &found.job {
         // Its pod template cannot change, and does not: the Job's name is a hash over what it is made of.
@@ -30,7 +35,12 @@ pub async fn apply(writer: &Writer, run: &Run<'_>, children: Children, found: &F
 }
 
 /// Deletes the Jobs of earlier runs, and their plans.
-pub async fn discard_superseded(writer: &Writer, namespace: &str, uid: &str, found: &Found) -> Result<(), Error> {
+pub async fn discard_superseded(
+    writer: &Writer,
+    namespace: &str,
+    uid: &str,
+    found: &Found,
+) -> Result<(), Error> {
     for job in &found.superseded {
         discard(writer, namespace, &job.name_any(), uid).await?;
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::{
-    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
-    PodFailurePolicyRule,
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
+    PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
@@ -39,7 +39,11 @@ pub struct Children {
 
 /// The objects that carry out a run.
 pub fn build(run: &Run<'_>, images: &Images) -> Children {
-    Children { claim: run.own_claim.as_deref().map(|name| claim(run, name)), plan: plan(run), job: job(run, images) }
+    Children {
+        claim: run.own_claim.as_deref().map(|name| claim(run, name)),
+        plan: plan(run),
+        job: job(run, images),
+    }
 }
 
 fn metadata(run: &Run<'_>, name: &str) -> ObjectMeta {
@@ -85,7 +89,11 @@ fn plan(run: &Run<'_>) -> ConfigMap {
 fn job(run: &Run<'_>, images: &Images) -> Job {
     let template = pod::template(Shape {
         labels: child_labels(run),
-        image: run.accelerator.trainer_image.clone().unwrap_or_else(|| images.trainer.clone()),
+        image: run
+            .accelerator
+            .trainer_image
+            .clone()
+            .unwrap_or_else(|| images.trainer.clone()),
         image_pull_policy: &images.pull_policy,
         args: Vec::new(),
         plan: &run.identity.job,
@@ -135,5 +143,11 @@ fn failure_policy() -> PodFailurePolicy {
             status: "True".to_owned(),
         }]),
     };
-    PodFailurePolicy { rules: vec![evicted, on_exit("FailJob", EXIT_BAD_INPUT), on_exit("Ignore", EXIT_INTERRUPTED)] }
+    PodFailurePolicy {
+        rules: vec![
+            evicted,
+            on_exit("FailJob", EXIT_BAD_INPUT),
+            on_exit("Ignore", EXIT_INTERRUPTED),
+        ],
+    }
 }

@@ -42,7 +42,11 @@ pub struct Found {
 }
 
 /// Looks up what the training names.
-pub async fn dereference(training: &ModelTraining, identity: &Identity, context: &Context) -> Result<Found, Error> {
+pub async fn dereference(
+    training: &ModelTraining,
+    identity: &Identity,
+    context: &Context,
+) -> Result<Found, Error> {
     let namespace = training.namespace().unwrap_or_default();
     let uid = training.uid().unwrap_or_default();
     let name = training.name_any();
@@ -62,25 +66,45 @@ pub async fn dereference(training: &ModelTraining, identity: &Identity, context:
     pods.retain(|pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&identity.job));
     pods.sort_by_key(|pod| pod.creation_timestamp());
 
-    let mut found = Found { profile, job: current.into_iter().next(), superseded, pods, ..Found::default() };
+    let mut found = Found {
+        profile,
+        job: current.into_iter().next(),
+        superseded,
+        pods,
+        ..Found::default()
+    };
     let status = training.status.clone().unwrap_or_default();
     if found.job.is_none() && stage(&status, identity) == Stage::Due {
         look_up(training, context, &namespace, &mut found).await?;
     }
     let running = found.pods.iter().rev().find(|pod| observed::is_running(pod));
     if let Some(address) = running.and_then(|pod| observed::address(pod)) {
-        found.progress = context.progress.ask(address).await.filter(|progress| progress.run == identity.run);
+        found.progress = context
+            .progress
+            .ask(address)
+            .await
+            .filter(|progress| progress.run == identity.run);
     }
     Ok(found)
 }
 
 /// What a pod of the run would need, and no watch covers.
-async fn look_up(training: &ModelTraining, context: &Context, namespace: &str, found: &mut Found) -> Result<(), Error> {
+async fn look_up(
+    training: &ModelTraining,
+    context: &Context,
+    namespace: &str,
+    found: &mut Found,
+) -> Result<(), Error> {
     let spec = &training.spec;
-    for uri in [Some(spec.dataset.uri.as_str()), spec.output.uri.as_deref()].into_iter().flatten() {
+    for uri in [Some(spec.dataset.uri.as_str()), spec.output.uri.as_deref()]
+        .into_iter()
+        .flatten()
+    {
         let exists = match Source::of(uri) {
             None => true,
-            Some(Source::Claim(ref claim)) => exists::<PersistentVolumeClaim>(context, namespace, claim).await?,
+            Some(Source::Claim(ref claim)) => {
+                exists::<PersistentVolumeClaim>(context, namespace, claim).await?
+            }
             Some(Source::ConfigMap(ref map)) => exists::<ConfigMap>(context, namespace, map).await?,
         };
         if !exists {
@@ -92,7 +116,11 @@ async fn look_up(training: &ModelTraining, context: &Context, namespace: &str, f
         let read = api.get_metadata_opt(class).await;
         found.priority_class_missing = read.doing(|| format!("get PriorityClass {class}"))?.is_none();
     }
-    if let Some(class) = found.profile.as_ref().and_then(|profile| profile.spec.runtime_class_name.as_ref()) {
+    if let Some(class) = found
+        .profile
+        .as_ref()
+        .and_then(|profile| profile.spec.runtime_class_name.as_ref())
+    {
         let api: Api<RuntimeClass> = Api::all(context.client.clone());
         let read = api.get_metadata_opt(class).await;
         found.runtime_class_missing = read.doing(|| format!("get RuntimeClass {class}"))?.is_none();
@@ -100,8 +128,14 @@ async fn look_up(training: &ModelTraining, context: &Context, namespace: &str, f
     Ok(())
 }
 
-async fn exists<K: crate::apply::Child>(context: &Context, namespace: &str, name: &str) -> Result<bool, Error> {
+async fn exists<K: crate::apply::Child>(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<bool, Error> {
     let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
     let read = api.get_metadata_opt(name).await;
-    Ok(read.doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?.is_some())
+    Ok(read
+        .doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?
+        .is_some())
 }

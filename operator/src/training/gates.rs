@@ -24,7 +24,11 @@ pub fn judge(gates: &[Gate], metrics: &[Metric]) -> Judgement {
         (count, true) => format!("all {count} gates hold"),
         (_, false) => misses.join("; "),
     };
-    Judgement { passed: misses.is_empty(), results, message }
+    Judgement {
+        passed: misses.is_empty(),
+        results,
+        message,
+    }
 }
 
 fn result(gate: &Gate, metrics: &[Metric]) -> GateResult {
@@ -37,7 +41,10 @@ fn result(gate: &Gate, metrics: &[Metric]) -> GateResult {
 }
 
 fn observed(name: MetricName, metrics: &[Metric]) -> Option<f64> {
-    metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
+    metrics
+        .iter()
+        .find(|metric| metric.name == name)
+        .map(|metric| metric.value)
 }
 
 fn required(gate: &Gate) -> String {
@@ -52,12 +59,23 @@ fn required(gate: &Gate) -> String {
 fn miss(gate: &Gate, metrics: &[Metric]) -> Option<String> {
     let name = gate.metric;
     let Some(value) = observed(name, metrics) else {
-        return Some(format!("{name} was not measured by this run; a new value of the annotation {} runs it again", crate::labels::RERUN));
+        return Some(format!(
+            "{name} was not measured by this run; a new value of the annotation {} runs it again",
+            crate::labels::RERUN
+        ));
     };
     match (gate.min, gate.max) {
         _ if value.is_nan() => Some(format!("{name} is not a number")),
-        (Some(min), _) if value < min => Some(format!("{name} is {}, {} below the required {min}", short(value), short(min - value))),
-        (_, Some(max)) if value > max => Some(format!("{name} is {}, {} above the allowed {max}", short(value), short(value - max))),
+        (Some(min), _) if value < min => Some(format!(
+            "{name} is {}, {} below the required {min}",
+            short(value),
+            short(min - value)
+        )),
+        (_, Some(max)) if value > max => Some(format!(
+            "{name} is {}, {} above the allowed {max}",
+            short(value),
+            short(value - max)
+        )),
         _ => None,
     }
 }
@@ -72,7 +90,11 @@ pub fn short(value: f64) -> String {
     let magnitude = value.abs().log10().floor() as i32;
     let decimals = usize::try_from((3 - magnitude).clamp(0, 17)).unwrap_or(0);
     let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +103,11 @@ mod tests {
     use sconce_contract::MetricSplit::Test;
 
     fn metric(name: MetricName, value: f64) -> Metric {
-        Metric { name, value, split: Test }
+        Metric {
+            name,
+            value,
+            split: Test,
+        }
     }
 
     fn gate(metric: MetricName, min: Option<f64>, max: Option<f64>) -> Gate {
@@ -97,17 +123,29 @@ mod tests {
     #[test]
     fn a_bound_itself_passes() {
         let metrics = [metric(MetricName::Accuracy, 0.95), metric(MetricName::Loss, 0.2)];
-        let gates = [gate(MetricName::Accuracy, Some(0.95), None), gate(MetricName::Loss, None, Some(0.2))];
+        let gates = [
+            gate(MetricName::Accuracy, Some(0.95), None),
+            gate(MetricName::Loss, None, Some(0.2)),
+        ];
         assert!(judge(&gates, &metrics).passed);
     }
 
     #[test]
     fn a_miss_says_which_metric_and_by_how_much() {
-        let metrics = [metric(MetricName::Accuracy, 0.912_34), metric(MetricName::Loss, 0.1)];
-        let gates = [gate(MetricName::Accuracy, Some(0.95), None), gate(MetricName::Loss, None, Some(0.2))];
+        let metrics = [
+            metric(MetricName::Accuracy, 0.912_34),
+            metric(MetricName::Loss, 0.1),
+        ];
+        let gates = [
+            gate(MetricName::Accuracy, Some(0.95), None),
+            gate(MetricName::Loss, None, Some(0.2)),
+        ];
         let judgement = judge(&gates, &metrics);
         assert!(!judgement.passed);
-        assert_eq!(judgement.message, "accuracy is 0.9123, 0.03766 below the required 0.95");
+        assert_eq!(
+            judgement.message,
+            "accuracy is 0.9123, 0.03766 below the required 0.95"
+        );
         assert_eq!(judgement.results[0].required, ">= 0.95");
         assert!(judgement.results[1].passed);
     }
@@ -116,13 +154,20 @@ mod tests {
     fn what_was_not_measured_does_not_pass() {
         let judgement = judge(&[gate(MetricName::R2, Some(0.5), None)], &[]);
         assert!(!judgement.passed);
-        assert!(judgement.message.contains("sconce.dev/rerun"), "{}", judgement.message);
+        assert!(
+            judgement.message.contains("sconce.dev/rerun"),
+            "{}",
+            judgement.message
+        );
     }
 
     #[test]
     fn a_nan_does_not_slip_through() {
         // NaN is below nothing and above nothing; a metric that is none must not pass a bound.
-        let judgement = judge(&[gate(MetricName::Loss, None, Some(1.0))], &[metric(MetricName::Loss, f64::NAN)]);
+        let judgement = judge(
+            &[gate(MetricName::Loss, None, Some(1.0))],
+            &[metric(MetricName::Loss, f64::NAN)],
+        );
         assert!(!judgement.passed);
     }
 }

@@ -33,9 +33,19 @@ impl Identity {
         let mut metrics = spec.evaluation.metrics.clone();
         metrics.sort_unstable();
         let rerun = training.annotations().get(labels::RERUN);
-        let run = short_hash(&(&spec.model, &spec.dataset, &spec.hyperparameters, metrics, &spec.output, rerun));
+        let run = short_hash(&(
+            &spec.model,
+            &spec.dataset,
+            &spec.hyperparameters,
+            metrics,
+            &spec.output,
+            rerun,
+        ));
         let how = (&run, &spec.accelerator, &spec.resources, &spec.scheduling);
-        Identity { job: names::hashed(&training.name_any(), &how), run }
+        Identity {
+            job: names::hashed(&training.name_any(), &how),
+            run,
+        }
     }
 }
 
@@ -75,8 +85,13 @@ mod tests {
             }
         });
         for (path, new) in change.as_object().unwrap() {
-            *value.pointer_mut(path.rsplit_once('/').unwrap().0).unwrap().as_object_mut().unwrap()
-                .entry(path.rsplit_once('/').unwrap().1).or_insert(Value::Null) = new.clone();
+            *value
+                .pointer_mut(path.rsplit_once('/').unwrap().0)
+                .unwrap()
+                .as_object_mut()
+                .unwrap()
+                .entry(path.rsplit_once('/').unwrap().1)
+                .or_insert(Value::Null) = new.clone();
         }
         serde_json::from_value(value).unwrap()
     }
@@ -105,14 +120,23 @@ mod tests {
     #[test]
     fn defaults_written_out_are_the_same_run() {
         let base = Identity::of(&training(&json!({})));
-        let written = training(&json!({"/spec/hyperparameters": {"epochs": 10, "batchSize": 32, "seed": 42}, "/spec/suspend": true}));
+        let written = training(
+            &json!({"/spec/hyperparameters": {"epochs": 10, "batchSize": 32, "seed": 42}, "/spec/suspend": true}),
+        );
         assert_eq!(Identity::of(&written), base);
     }
 
     #[test]
     fn a_run_that_ended_is_known_again_after_another_spec_was_tried() {
-        let identity = Identity { run: "a".into(), job: "x-1".into() };
-        let mut status = ModelTrainingStatus { completed_run: Some("a".into()), run: Some("b".into()), ..Default::default() };
+        let identity = Identity {
+            run: "a".into(),
+            job: "x-1".into(),
+        };
+        let mut status = ModelTrainingStatus {
+            completed_run: Some("a".into()),
+            run: Some("b".into()),
+            ..Default::default()
+        };
         assert_eq!(stage(&status, &identity), Stage::Finished);
         status.completed_run = None;
         assert_eq!(stage(&status, &identity), Stage::Due);
@@ -120,9 +144,32 @@ mod tests {
 
     #[test]
     fn a_failed_run_is_tried_again_with_another_pod_only() {
-        let status = ModelTrainingStatus { phase: Some(Phase::Failed), job: Some("x-1".into()), run: Some("a".into()), ..Default::default() };
-        assert_eq!(stage(&status, &Identity { run: "a".into(), job: "x-1".into() }), Stage::Failed);
-        assert_eq!(stage(&status, &Identity { run: "a".into(), job: "x-2".into() }), Stage::Due);
+        let status = ModelTrainingStatus {
+            phase: Some(Phase::Failed),
+            job: Some("x-1".into()),
+            run: Some("a".into()),
+            ..Default::default()
+        };
+        assert_eq!(
+            stage(
+                &status,
+                &Identity {
+                    run: "a".into(),
+                    job: "x-1".into()
+                }
+            ),
+            Stage::Failed
+        );
+        assert_eq!(
+            stage(
+                &status,
+                &Identity {
+                    run: "a".into(),
+                    job: "x-2".into()
+                }
+            ),
+            Stage::Due
+        );
     }
 
     #[test]

@@ -66,16 +66,27 @@ impl Readers {
 }
 
 /// Reconciles trainings, at most `concurrency` at once, until `stop` is done and those at work have ended.
-pub async fn run(context: Arc<Context>, readers: Readers, concurrency: u16, stop: impl Future<Output = ()> + Send + Sync + 'static) {
+pub async fn run(
+    context: Arc<Context>,
+    readers: Readers,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
     let store = readers.trainings.reader();
     let by_profile = store.clone();
     let controller = Controller::for_shared_stream(readers.trainings, store)
         .with_config(Config::default().concurrency(concurrency))
         .owns_shared_stream(readers.jobs)
         .watches_shared_stream(readers.pods, |pod: Arc<Pod>| owner_of(&pod))
-        .watches_shared_stream(readers.profiles, move |profile: Arc<AcceleratorProfile>| naming(&by_profile, &profile))
+        .watches_shared_stream(readers.profiles, move |profile: Arc<AcceleratorProfile>| {
+            naming(&by_profile, &profile)
+        })
         .graceful_shutdown_on(stop)
-        .run(|training, context| reconcile(training, context, step), after_failure, context);
+        .run(
+            |training, context| reconcile(training, context, step),
+            after_failure,
+            context,
+        );
     drive(controller).await;
 }
 
@@ -87,7 +98,13 @@ fn owner_of(pod: &Pod) -> Option<ObjectRef<ModelTraining>> {
 fn naming(trainings: &Store<ModelTraining>, profile: &AcceleratorProfile) -> Vec<ObjectRef<ModelTraining>> {
     let name = profile.name_any();
     trainings
-        .state_filter(|training| training.spec.accelerator.as_ref().is_some_and(|asked| asked.profile == name))
+        .state_filter(|training| {
+            training
+                .spec
+                .accelerator
+                .as_ref()
+                .is_some_and(|asked| asked.profile == name)
+        })
         .iter()
         .map(|training| ObjectRef::from_obj(&**training))
         .collect()
@@ -105,43 +122,81 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
         Stage::Due => work(&training, &identity, &found, &context).await?,
         ended => rest(&training, &identity, ended, &found, &context).await?,
     };
-    context.writer.status(&*training, &outlook.status, &before).await?;
+    context
+        .writer
+        .status(&*training, &outlook.status, &before)
+        .await?;
     announce(&training, &before, &outlook.status, &context).await;
     Ok(Action::requeue(outlook.again.unwrap_or(RESYNC)))
 }
 
 /// A run that has to be carried out.
-async fn work(training: &ModelTraining, identity: &Identity, found: &Found, context: &Context) -> Result<Outlook, Error> {
+async fn work(
+    training: &ModelTraining,
+    identity: &Identity,
+    found: &Found,
+    context: &Context,
+) -> Result<Outlook, Error> {
     let now = Timestamp::now();
     let run = match validate::validate(training, identity, found) {
         Ok(run) => run,
         Err(problem) => {
             // A spec that cannot be carried out does not go on with what an earlier one asked for.
-            let (namespace, uid) = (training.namespace().unwrap_or_default(), training.uid().unwrap_or_default());
+            let (namespace, uid) = (
+                training.namespace().unwrap_or_default(),
+                training.uid().unwrap_or_default(),
+            );
             apply::discard_superseded(&context.writer, &namespace, &uid, found).await?;
             return Ok(status::refused(training, identity, &problem, now));
         }
     };
     let children = build::build(&run, &context.images);
     match apply::apply(&context.writer, &run, children, found).await {
-        Ok(job) => Ok(status::working(training, identity, &job, &found.pods, found.progress.as_ref(), now)),
+        Ok(job) => Ok(status::working(
+            training,
+            identity,
+            &job,
+            &found.pods,
+            found.progress.as_ref(),
+            now,
+        )),
         Err(Refusal::Problem(problem)) => Ok(status::refused(training, identity, &problem, now)),
         Err(Refusal::Error(error)) => Err(error),
     }
 }
 
 /// A run that has ended: its gates are judged as they are now, and its Job is kept as long as is asked.
-async fn rest(training: &ModelTraining, identity: &Identity, ended: Stage, found: &Found, context: &Context) -> Result<Outlook, Error> {
+async fn rest(
+    training: &ModelTraining,
+    identity: &Identity,
+    ended: Stage,
+    found: &Found,
+    context: &Context,
+) -> Result<Outlook, Error> {
     let now = Timestamp::now();
-    let (namespace, uid) = (training.namespace().unwrap_or_default(), training.uid().unwrap_or_default());
+    let (namespace, uid) = (
+        training.namespace().unwrap_or_default(),
+        training.uid().unwrap_or_default(),
+    );
     let mut outlook = status::settled(training, identity, ended, now);
     if ended == Stage::Finished {
         // The run is the same, so what an edited spec would now start is not needed, nor what it left half done.
-        apply::discard_superseded(&context.writer, &namespace, &uid, &without(found, outlook.status.job.as_deref())).await?;
+        apply::discard_superseded(
+            &context.writer,
+            &namespace,
+            &uid,
+            &without(found, outlook.status.job.as_deref()),
+        )
+        .await?;
     }
     match time_left(training, &outlook.status, now) {
         Some(Duration::ZERO) => {
-            if let Some(job) = outlook.status.job.as_deref().filter(|_| found.job.is_some() || !found.superseded.is_empty()) {
+            if let Some(job) = outlook
+                .status
+                .job
+                .as_deref()
+                .filter(|_| found.job.is_some() || !found.superseded.is_empty())
+            {
                 apply::discard(&context.writer, &namespace, job, &uid).await?;
             }
         }
@@ -153,7 +208,8 @@ async fn rest(training: &ModelTraining, identity: &Identity, ended: Stage, found
 /// What was found, less the Job that the finished run is known by.
 fn without(found: &Found, job: Option<&str>) -> Found {
     let mut rest = found.clone();
-    rest.superseded.retain(|superseded| Some(superseded.name_any().as_str()) != job);
+    rest.superseded
+        .retain(|superseded| Some(superseded.name_any().as_str()) != job);
     rest
 }
 
@@ -166,11 +222,24 @@ fn time_left(training: &ModelTraining, status: &ModelTrainingStatus, now: Timest
 }
 
 /// An event for each change of what people are told.
-async fn announce(training: &ModelTraining, before: &ModelTrainingStatus, after: &ModelTrainingStatus, context: &Context) {
-    let (Some(now), then) = (find(&after.conditions, READY), find(&before.conditions, READY)) else { return };
+async fn announce(
+    training: &ModelTraining,
+    before: &ModelTrainingStatus,
+    after: &ModelTrainingStatus,
+    context: &Context,
+) {
+    let (Some(now), then) = (find(&after.conditions, READY), find(&before.conditions, READY)) else {
+        return;
+    };
     if before.phase == after.phase && then.is_some_and(|then| then.reason == now.reason) {
         return;
     }
-    let type_ = if is_true(&after.conditions, DEGRADED) { EventType::Warning } else { EventType::Normal };
-    context.event(&training.object_ref(&()), type_, &now.reason, &now.message).await;
+    let type_ = if is_true(&after.conditions, DEGRADED) {
+        EventType::Warning
+    } else {
+        EventType::Normal
+    };
+    context
+        .event(&training.object_ref(&()), type_, &now.reason, &now.message)
+        .await;
 }

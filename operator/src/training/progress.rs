@@ -37,22 +37,39 @@ pub fn update(
         }),
         (None, Some(said)) => Some(newer(told, said, now)),
         // A pod that starts over begins at nothing; anything else leaves the last word standing.
-        (None, None) => told.filter(|_| !matches!(found.situation, Situation::Suspended | Situation::Pending { .. })),
+        (None, None) => {
+            told.filter(|_| !matches!(found.situation, Situation::Suspended | Situation::Pending { .. }))
+        }
     };
 }
 
 fn newer(told: Option<TrainingProgress>, said: &Progress, now: Timestamp) -> TrainingProgress {
     let fresh = from(said, now);
     let Some(told) = told else { return fresh };
-    let age = told.last_reported.as_ref().map_or(SignedDuration::MAX, |time| now.duration_since(time.0));
+    let age = told
+        .last_reported
+        .as_ref()
+        .map_or(SignedDuration::MAX, |time| now.duration_since(time.0));
     let unchanged = (told.percent, told.epoch) == (fresh.percent, fresh.epoch);
-    if age < FRESH || (unchanged && age < STALE) { told } else { fresh }
+    if age < FRESH || (unchanged && age < STALE) {
+        told
+    } else {
+        fresh
+    }
 }
 
 fn from(said: &Progress, now: Timestamp) -> TrainingProgress {
-    let percent = if said.total_steps == 0 { 0 } else { (said.step.min(said.total_steps) * 100) / said.total_steps };
+    let percent = if said.total_steps == 0 {
+        0
+    } else {
+        (said.step.min(said.total_steps) * 100) / said.total_steps
+    };
     TrainingProgress {
-        summary: format!("{percent}% (epoch {}/{})", (said.epoch + 1).min(said.epochs.max(1)), said.epochs),
+        summary: format!(
+            "{percent}% (epoch {}/{})",
+            (said.epoch + 1).min(said.epochs.max(1)),
+            said.epochs
+        ),
         epoch: said.epoch,
         step: said.step,
         total_steps: said.total_steps,
@@ -72,7 +89,11 @@ fn rounded(value: f64) -> f64 {
 fn duration(seconds: f64) -> Option<String> {
     // Values beyond the check are not durations of a training.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let total = if (0.0..1e9).contains(&seconds) { seconds.ceil() as u64 } else { return None };
+    let total = if (0.0..1e9).contains(&seconds) {
+        seconds.ceil() as u64
+    } else {
+        return None;
+    };
     let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
     Some(match (hours, minutes) {
         (0, 0) => format!("{seconds}s"),
@@ -96,14 +117,46 @@ mod tests {
 
     #[test]
     fn an_unchanged_percentage_is_not_written_again_at_once() {
-        let said = Progress { step: 50, total_steps: 1000, epoch: 1, epochs: 10, loss: Some(0.5), ..Progress::default() };
+        let said = Progress {
+            step: 50,
+            total_steps: 1000,
+            epoch: 1,
+            epochs: 10,
+            loss: Some(0.5),
+            ..Progress::default()
+        };
         let at = |second| Timestamp::from_second(second).unwrap();
         let first = newer(None, &said, at(0));
-        let later = Progress { step: 51, loss: Some(0.4), ..said.clone() };
+        let later = Progress {
+            step: 51,
+            loss: Some(0.4),
+            ..said.clone()
+        };
         assert_eq!(newer(Some(first.clone()), &later, at(5)), first);
         assert_ne!(newer(Some(first.clone()), &later, at(11)), first);
-        assert_ne!(newer(Some(first.clone()), &Progress { step: 60, ..said.clone() }, at(1)), first);
+        assert_ne!(
+            newer(
+                Some(first.clone()),
+                &Progress {
+                    step: 60,
+                    ..said.clone()
+                },
+                at(1)
+            ),
+            first
+        );
         // However fast it goes: a write is seen by the operator's own watch, and must not be the reason for the next.
-        assert_eq!(newer(Some(first.clone()), &Progress { step: 60, epoch: 2, ..said }, at(0)), first);
+        assert_eq!(
+            newer(
+                Some(first.clone()),
+                &Progress {
+                    step: 60,
+                    epoch: 2,
+                    ..said
+                },
+                at(0)
+            ),
+            first
+        );
     }
 }

@@ -140,7 +140,14 @@ pub fn situation(
     }
     let active: Vec<&Arc<Pod>> = pods.iter().filter(|pod| !observed::is_finished(pod)).collect();
     if training.spec.suspend {
-        return just(if active.is_empty() { Situation::Suspended } else { Situation::Stopping }, None);
+        return just(
+            if active.is_empty() {
+                Situation::Suspended
+            } else {
+                Situation::Stopping
+            },
+            None,
+        );
     }
     let after = last_failure(pods);
     let Some(pod) = active.last() else {
@@ -148,11 +155,19 @@ pub fn situation(
             return just(Situation::Ending, None);
         }
         let hindrance = no_pod(job, pods, now);
-        return just(Situation::Pending { hindrance, after }, pods.is_empty().then_some(NO_POD_AFTER));
+        return just(
+            Situation::Pending { hindrance, after },
+            pods.is_empty().then_some(NO_POD_AFTER),
+        );
     };
     if observed::is_running(pod) {
-        let age = pod.creation_timestamp().map_or(SignedDuration::ZERO, |created| now.duration_since(created.0));
-        return just(running(progress), Some(if age < YOUNG { ASK_SOON } else { ASK_LATER }));
+        let age = pod
+            .creation_timestamp()
+            .map_or(SignedDuration::ZERO, |created| now.duration_since(created.0));
+        return just(
+            running(progress),
+            Some(if age < YOUNG { ASK_SOON } else { ASK_LATER }),
+        );
     }
     let hindrance = observed::hindrance(pod);
     if observed::is_scheduled(pod) {
@@ -162,12 +177,19 @@ pub fn situation(
 }
 
 fn just(situation: Situation, again: Option<Duration>) -> Finding {
-    Finding { situation, trained: None, again }
+    Finding {
+        situation,
+        trained: None,
+        again,
+    }
 }
 
 /// Whether no pod comes after this one: it did the work, or found that its input is bad.
 fn is_last(pod: &Pod) -> bool {
-    let succeeded = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
+    let succeeded = pod
+        .status
+        .as_ref()
+        .is_some_and(|status| status.phase.as_deref() == Some("Succeeded"));
     let gave_up = |ending: observed::Ending| ending.exit_code == i32::from(EXIT_BAD_INPUT);
     succeeded || observed::last_ending(pod).is_some_and(gave_up)
 }
@@ -185,32 +207,65 @@ fn no_pod(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Option<Hindrance> {
 }
 
 fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
-    job.status.as_ref()?.conditions.iter().flatten().find(|condition| condition.type_ == kind && condition.status == "True")
+    job.status
+        .as_ref()?
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
 fn running(progress: Option<&Progress>) -> Situation {
     let Some(progress) = progress else {
-        return Situation::Training { message: "the trainer has not said yet how far it is".to_owned() };
+        return Situation::Training {
+            message: "the trainer has not said yet how far it is".to_owned(),
+        };
     };
     match progress.phase {
-        TrainingPhase::Loading => Situation::Training { message: "reading the data set".to_owned() },
-        TrainingPhase::Training => {
-            Situation::Training { message: format!("training on {} epochs of data", progress.epochs) }
-        }
+        TrainingPhase::Loading => Situation::Training {
+            message: "reading the data set".to_owned(),
+        },
+        TrainingPhase::Training => Situation::Training {
+            message: format!("training on {} epochs of data", progress.epochs),
+        },
         TrainingPhase::Evaluating | TrainingPhase::Saving => Situation::Evaluating,
     }
 }
 
 fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>], now: Timestamp) -> Finding {
-    let report = pods.iter().rev().filter_map(|pod| observed::last_ending(pod)).find_map(|ending| match ending.report {
-        Report::Trained { metrics, artifact, epochs, steps, loss, .. } => Some(Trained { metrics, artifact, steps, epochs, loss }),
-        Report::Failed(_) => None,
-    });
+    let report = pods
+        .iter()
+        .rev()
+        .filter_map(|pod| observed::last_ending(pod))
+        .find_map(|ending| match ending.report {
+            Report::Trained {
+                metrics,
+                artifact,
+                epochs,
+                steps,
+                loss,
+                ..
+            } => Some(Trained {
+                metrics,
+                artifact,
+                steps,
+                epochs,
+                loss,
+            }),
+            Report::Failed(_) => None,
+        });
     if let Some(trained) = report {
         let judgement = gates::judge(&training.spec.evaluation.gates, &trained.metrics);
-        return Finding { situation: Situation::Finished(judgement), trained: Some(trained), again: None };
+        return Finding {
+            situation: Situation::Finished(judgement),
+            trained: Some(trained),
+            again: None,
+        };
     }
-    let since = complete.last_transition_time.as_ref().map_or(SignedDuration::ZERO, |time| now.duration_since(time.0));
+    let since = complete
+        .last_transition_time
+        .as_ref()
+        .map_or(SignedDuration::ZERO, |time| now.duration_since(time.0));
     if since < REPORT_LOST_AFTER {
         return just(Situation::Ending, Some(ASK_SOON));
     }
@@ -232,25 +287,42 @@ fn failed_for_good(training: &ModelTraining, failed: &JobCondition, pods: &[Arc<
         let seconds = training.spec.active_deadline_seconds.unwrap_or_default();
         return Situation::Failed {
             reason: "DeadlineExceeded".to_owned(),
-            message: format!("spec.activeDeadlineSeconds: the training did not end within {seconds} s; allow more, or ask for less"),
+            message: format!(
+                "spec.activeDeadlineSeconds: the training did not end within {seconds} s; allow more, or ask for less"
+            ),
         };
     }
     let Some((reason, sentence)) = failure(pods) else {
         return Situation::Failed {
             reason: failed.reason.clone().unwrap_or_else(|| "JobFailed".to_owned()),
-            message: failed.message.clone().unwrap_or_else(|| "the Job failed and gives no reason".to_owned()),
+            message: failed
+                .message
+                .clone()
+                .unwrap_or_else(|| "the Job failed and gives no reason".to_owned()),
         };
     };
     let tries = pods.iter().filter(|pod| observed::is_finished(pod)).count();
-    let message = if tries > 1 { format!("{sentence} (tried {tries} times)") } else { sentence };
-    Situation::Failed { reason: reason.to_owned(), message }
+    let message = if tries > 1 {
+        format!("{sentence} (tried {tries} times)")
+    } else {
+        sentence
+    };
+    Situation::Failed {
+        reason: reason.to_owned(),
+        message,
+    }
 }
 
 fn failure(pods: &[Arc<Pod>]) -> Option<(&'static str, String)> {
-    pods.iter().rev().filter_map(|pod| observed::last_ending(pod)).find_map(|ending| match ending.report {
-        Report::Failed(failure) => Some((observed::class_name(failure.class), observed::sentence(&failure))),
-        Report::Trained { .. } => None,
-    })
+    pods.iter()
+        .rev()
+        .filter_map(|pod| observed::last_ending(pod))
+        .find_map(|ending| match ending.report {
+            Report::Failed(failure) => {
+                Some((observed::class_name(failure.class), observed::sentence(&failure)))
+            }
+            Report::Trained { .. } => None,
+        })
 }
 
 fn last_failure(pods: &[Arc<Pod>]) -> Option<String> {

@@ -35,7 +35,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// The spec cannot be carried out.
 pub fn refused(training: &ModelTraining, identity: &Identity, problem: &Problem, now: Timestamp) -> Outlook {
     let status = compose(training, identity, &Situation::Refused(problem.clone()), now);
-    Outlook { status, again: Some(LOOK_AGAIN) }
+    Outlook {
+        status,
+        again: Some(LOOK_AGAIN),
+    }
 }
 
 /// The run ended at an earlier time; its gates are judged as they are now.
@@ -45,8 +48,12 @@ pub fn settled(training: &ModelTraining, identity: &Identity, stage: Stage, now:
         // The words of the failure were written when the Job could still be read; they are kept.
         let failed = sconce_crds::condition::find(&before.conditions, sconce_crds::condition::FAILED);
         Situation::Failed {
-            reason: failed.map(|condition| condition.reason.clone()).unwrap_or_default(),
-            message: failed.map(|condition| condition.message.clone()).unwrap_or_default(),
+            reason: failed
+                .map(|condition| condition.reason.clone())
+                .unwrap_or_default(),
+            message: failed
+                .map(|condition| condition.message.clone())
+                .unwrap_or_default(),
         }
     } else {
         Situation::Finished(judge(&training.spec.evaluation.gates, &before.metrics))
@@ -59,7 +66,10 @@ pub fn settled(training: &ModelTraining, identity: &Identity, stage: Stage, now:
             status.artifact.clone_from(&status.candidate);
         }
         // The Job that learned it, not the one that the spec would start now.
-        status.job = before.job.filter(|_| before.run.as_deref() == Some(&identity.run)).or(status.job);
+        status.job = before
+            .job
+            .filter(|_| before.run.as_deref() == Some(&identity.run))
+            .or(status.job);
     }
     Outlook { status, again: None }
 }
@@ -93,7 +103,10 @@ fn of_job(
         trained.record(&mut status, identity, &training.spec.evaluation.gates);
     }
     progress::update(&mut status, training.status.as_ref(), progress, &found, now);
-    Outlook { status, again: found.again }
+    Outlook {
+        status,
+        again: found.again,
+    }
 }
 
 /// Pods that were started for the Job and did not merely yield to their node.
@@ -103,7 +116,12 @@ fn attempts(job: &Job) -> Option<i32> {
 }
 
 /// The parts of a status that follow from the situation alone; the rest is what the previous status knew.
-fn compose(training: &ModelTraining, identity: &Identity, situation: &Situation, now: Timestamp) -> ModelTrainingStatus {
+fn compose(
+    training: &ModelTraining,
+    identity: &Identity,
+    situation: &Situation,
+    now: Timestamp,
+) -> ModelTrainingStatus {
     let before = training.status.clone().unwrap_or_default();
     let generation = training.meta().generation.unwrap_or_default();
     let phase = situation.phase();

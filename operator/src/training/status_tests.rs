@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use sconce_contract::TrainingPhase;
-use sconce_crds::condition::{COMPLETE, DEGRADED, FAILED, GATES_PASSED, PROGRESSING, READY, SCHEDULED, find, is_true};
+use sconce_crds::condition::{
+    COMPLETE, DEGRADED, FAILED, GATES_PASSED, PROGRESSING, READY, SCHEDULED, find, is_true,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -56,17 +58,26 @@ fn container(state: &Value) -> Value {
 }
 
 fn running() -> Arc<Pod> {
-    pod(Some("n"), &json!({"phase": "Running", "containerStatuses": container(&json!({"running": {}}))}))
+    pod(
+        Some("n"),
+        &json!({"phase": "Running", "containerStatuses": container(&json!({"running": {}}))}),
+    )
 }
 
 fn waiting(reason: &str) -> Arc<Pod> {
     let state = json!({"waiting": {"reason": reason, "message": "not found"}});
-    pod(Some("n"), &json!({"phase": "Pending", "containerStatuses": container(&state)}))
+    pod(
+        Some("n"),
+        &json!({"phase": "Pending", "containerStatuses": container(&state)}),
+    )
 }
 
 fn ended(phase: &str, exit_code: i32, reason: &str, message: &str) -> Arc<Pod> {
     let state = json!({"terminated": {"exitCode": exit_code, "reason": reason, "message": message}});
-    pod(Some("n"), &json!({"phase": phase, "containerStatuses": container(&state)}))
+    pod(
+        Some("n"),
+        &json!({"phase": phase, "containerStatuses": container(&state)}),
+    )
 }
 
 fn trained(accuracy: f64) -> Arc<Pod> {
@@ -79,7 +90,8 @@ fn trained(accuracy: f64) -> Arc<Pod> {
 }
 
 fn failed(exit_code: i32, class: &str, field: &str) -> Arc<Pod> {
-    let report = json!({"outcome": "failed", "class": class, "message": "there is no column z", "field": field});
+    let report =
+        json!({"outcome": "failed", "class": class, "message": "there is no column z", "field": field});
     ended("Failed", exit_code, "Error", &report.to_string())
 }
 
@@ -98,20 +110,118 @@ fn each_situation_has_its_phase_and_its_reason() {
     let unschedulable = json!({"phase": "Pending", "conditions": [
         {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: 1 Insufficient nvidia.com/gpu."}]});
     let table: Vec<(&str, Value, Vec<Arc<Pod>>, Phase, &str, &str)> = vec![
-        ("unschedulable", json!({}), vec![pod(None, &unschedulable)], Phase::Pending, "Unschedulable", "Insufficient nvidia.com/gpu; ask for less in spec.resources"),
-        ("no image", json!({}), vec![waiting("ErrImagePull")], Phase::Pending, "ImagePullFailed", "trainer:1 cannot be pulled: not found"),
-        ("creating", json!({}), vec![waiting("ContainerCreating")], Phase::Pending, "Starting", "the pod has a node"),
-        ("no pod for long", json!({}), vec![], Phase::Pending, "NoPod", "kubectl describe job iris-1"),
-        ("running", json!({}), vec![running()], Phase::Training, "Training", "not said yet"),
-        ("waiting to retry", json!({"failed": 1}), vec![failed(1, "Storage", "dataset.uri")], Phase::Pending, "Retrying", "spec.dataset.uri: there is no column z"),
-        ("bad input", job_condition("Failed", "PodFailurePolicy", 1), vec![failed(65, "BadInput", "dataset.target")], Phase::Failed, "BadInput", "spec.dataset.target: there is no column z"),
-        ("out of memory", job_condition("Failed", "BackoffLimitExceeded", 1), vec![ended("Failed", 137, "OOMKilled", "")], Phase::Failed, "OutOfMemory", "spec.resources.memory: the pod was killed when it used more memory than 1Gi"),
-        ("killed", job_condition("Failed", "BackoffLimitExceeded", 1), vec![ended("Failed", 139, "Error", "")], Phase::Failed, "Internal", "exit code 139"),
-        ("deadline", job_condition("Failed", "DeadlineExceeded", 1), vec![], Phase::Failed, "DeadlineExceeded", "spec.activeDeadlineSeconds"),
-        ("report on its way", job_condition("Complete", "", 1), vec![], Phase::Evaluating, "Ending", "being read"),
-        ("report lost", job_condition("Complete", "", 90), vec![], Phase::Failed, "ReportLost", "sconce.dev/rerun"),
-        ("passed", job_condition("Complete", "", 1), vec![trained(0.97)], Phase::Succeeded, "Succeeded", "the gate holds"),
-        ("missed", job_condition("Complete", "", 1), vec![trained(0.91)], Phase::Rejected, "Rejected", "accuracy is 0.91, 0.04 below the required 0.95"),
+        (
+            "unschedulable",
+            json!({}),
+            vec![pod(None, &unschedulable)],
+            Phase::Pending,
+            "Unschedulable",
+            "Insufficient nvidia.com/gpu; ask for less in spec.resources",
+        ),
+        (
+            "no image",
+            json!({}),
+            vec![waiting("ErrImagePull")],
+            Phase::Pending,
+            "ImagePullFailed",
+            "trainer:1 cannot be pulled: not found",
+        ),
+        (
+            "creating",
+            json!({}),
+            vec![waiting("ContainerCreating")],
+            Phase::Pending,
+            "Starting",
+            "the pod has a node",
+        ),
+        (
+            "no pod for long",
+            json!({}),
+            vec![],
+            Phase::Pending,
+            "NoPod",
+            "kubectl describe job iris-1",
+        ),
+        (
+            "running",
+            json!({}),
+            vec![running()],
+            Phase::Training,
+            "Training",
+            "not said yet",
+        ),
+        (
+            "waiting to retry",
+            json!({"failed": 1}),
+            vec![failed(1, "Storage", "dataset.uri")],
+            Phase::Pending,
+            "Retrying",
+            "spec.dataset.uri: there is no column z",
+        ),
+        (
+            "bad input",
+            job_condition("Failed", "PodFailurePolicy", 1),
+            vec![failed(65, "BadInput", "dataset.target")],
+            Phase::Failed,
+            "BadInput",
+            "spec.dataset.target: there is no column z",
+        ),
+        (
+            "out of memory",
+            job_condition("Failed", "BackoffLimitExceeded", 1),
+            vec![ended("Failed", 137, "OOMKilled", "")],
+            Phase::Failed,
+            "OutOfMemory",
+            "spec.resources.memory: the pod was killed when it used more memory than 1Gi",
+        ),
+        (
+            "killed",
+            job_condition("Failed", "BackoffLimitExceeded", 1),
+            vec![ended("Failed", 139, "Error", "")],
+            Phase::Failed,
+            "Internal",
+            "exit code 139",
+        ),
+        (
+            "deadline",
+            job_condition("Failed", "DeadlineExceeded", 1),
+            vec![],
+            Phase::Failed,
+            "DeadlineExceeded",
+            "spec.activeDeadlineSeconds",
+        ),
+        (
+            "report on its way",
+            job_condition("Complete", "", 1),
+            vec![],
+            Phase::Evaluating,
+            "Ending",
+            "being read",
+        ),
+        (
+            "report lost",
+            job_condition("Complete", "", 90),
+            vec![],
+            Phase::Failed,
+            "ReportLost",
+            "sconce.dev/rerun",
+        ),
+        (
+            "passed",
+            job_condition("Complete", "", 1),
+            vec![trained(0.97)],
+            Phase::Succeeded,
+            "Succeeded",
+            "the gate holds",
+        ),
+        (
+            "missed",
+            job_condition("Complete", "", 1),
+            vec![trained(0.91)],
+            Phase::Rejected,
+            "Rejected",
+            "accuracy is 0.91, 0.04 below the required 0.95",
+        ),
     ];
     for (case, status, pods, phase, reason, words) in table {
         let status = look(&plain, &job(&status), &pods);
@@ -119,7 +229,13 @@ fn each_situation_has_its_phase_and_its_reason() {
         assert_eq!(ready(&status).0, reason, "{case}");
         assert!(ready(&status).1.contains(words), "{case}: {}", ready(&status).1);
         assert_eq!(status.observed_generation, Some(2), "{case}");
-        assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(2)), "{case}");
+        assert!(
+            status
+                .conditions
+                .iter()
+                .all(|condition| condition.observed_generation == Some(2)),
+            "{case}"
+        );
     }
 }
 
@@ -127,7 +243,11 @@ fn each_situation_has_its_phase_and_its_reason() {
 fn a_passed_run_is_ready_and_its_artifact_may_be_served() {
     let plain = training(&json!({}));
     let status = look(&plain, &job(&job_condition("Complete", "", 1)), &[trained(0.97)]);
-    assert!(is_true(&status.conditions, READY) && is_true(&status.conditions, GATES_PASSED) && is_true(&status.conditions, COMPLETE));
+    assert!(
+        is_true(&status.conditions, READY)
+            && is_true(&status.conditions, GATES_PASSED)
+            && is_true(&status.conditions, COMPLETE)
+    );
     assert_eq!(status.artifact, status.candidate);
     assert_eq!(status.artifact.as_ref().unwrap().digest, "sha256:ab");
     assert_eq!(status.progress.as_ref().unwrap().loss, Some(0.1235));
@@ -137,8 +257,16 @@ fn a_passed_run_is_ready_and_its_artifact_may_be_served() {
 #[test]
 fn a_rejected_run_leaves_the_earlier_artifact_in_place() {
     let mut plain = training(&json!({}));
-    let earlier = sconce_contract::Artifact { uri: "pvc://iris-artifacts/00".into(), digest: "sha256:00".into(), size_bytes: 1 };
-    plain.status = Some(ModelTrainingStatus { artifact: Some(earlier.clone()), run: Some("before".into()), ..Default::default() });
+    let earlier = sconce_contract::Artifact {
+        uri: "pvc://iris-artifacts/00".into(),
+        digest: "sha256:00".into(),
+        size_bytes: 1,
+    };
+    plain.status = Some(ModelTrainingStatus {
+        artifact: Some(earlier.clone()),
+        run: Some("before".into()),
+        ..Default::default()
+    });
     let status = look(&plain, &job(&job_condition("Complete", "", 1)), &[trained(0.91)]);
     assert_eq!(status.artifact, Some(earlier));
     assert_eq!(status.candidate.unwrap().digest, "sha256:ab");
@@ -148,14 +276,21 @@ fn a_rejected_run_leaves_the_earlier_artifact_in_place() {
 #[test]
 fn a_lowered_gate_lets_the_candidate_through_and_a_raised_one_withdraws_nothing() {
     let mut plain = training(&json!({}));
-    plain.status = Some(look(&plain, &job(&job_condition("Complete", "", 1)), &[trained(0.91)]));
+    plain.status = Some(look(
+        &plain,
+        &job(&job_condition("Complete", "", 1)),
+        &[trained(0.91)],
+    ));
     let mut lowered = training(&json!({"evaluation": {"gates": [{"metric": "accuracy", "min": 0.9}]}}));
     lowered.status = plain.status.clone();
     let identity = Identity::of(&lowered);
     let status = settled(&lowered, &identity, Stage::Finished, at(NOW + 5)).status;
     assert_eq!(status.phase, Some(Phase::Succeeded));
     assert_eq!(status.artifact.as_ref().unwrap().digest, "sha256:ab");
-    assert_eq!(status.completion_time, plain.status.as_ref().unwrap().completion_time);
+    assert_eq!(
+        status.completion_time,
+        plain.status.as_ref().unwrap().completion_time
+    );
 
     plain.status = Some(status);
     let status = settled(&plain, &identity, Stage::Finished, at(NOW + 9)).status;
@@ -166,11 +301,19 @@ fn a_lowered_gate_lets_the_candidate_through_and_a_raised_one_withdraws_nothing(
 #[test]
 fn a_failure_keeps_its_words_after_its_job_is_gone() {
     let mut plain = training(&json!({}));
-    plain.status = Some(look(&plain, &job(&job_condition("Failed", "PodFailurePolicy", 1)), &[failed(65, "BadInput", "dataset.target")]));
+    plain.status = Some(look(
+        &plain,
+        &job(&job_condition("Failed", "PodFailurePolicy", 1)),
+        &[failed(65, "BadInput", "dataset.target")],
+    ));
     let identity = Identity::of(&plain);
     assert_eq!(stage(plain.status.as_ref().unwrap(), &identity), Stage::Failed);
     let status = settled(&plain, &identity, Stage::Failed, at(NOW + 100)).status;
-    assert_eq!(Some(&status), plain.status.as_ref(), "the same status, byte for byte");
+    assert_eq!(
+        Some(&status),
+        plain.status.as_ref(),
+        "the same status, byte for byte"
+    );
     assert!(is_true(&status.conditions, FAILED));
 }
 
@@ -185,27 +328,57 @@ fn suspended_is_said_when_nothing_runs_any_more() {
 fn progress_is_told_for_people() {
     let plain = training(&json!({}));
     let said = Progress {
-        phase: TrainingPhase::Training, epoch: 4, epochs: 10, step: 450, total_steps: 1000, loss: Some(0.212_34), eta_seconds: Some(130.0),
+        phase: TrainingPhase::Training,
+        epoch: 4,
+        epochs: 10,
+        step: 450,
+        total_steps: 1000,
+        loss: Some(0.212_34),
+        eta_seconds: Some(130.0),
         ..Progress::default()
     };
-    let status = of_job(&plain, &Identity::of(&plain), &job(&json!({})), &[running()], Some(&said), at(NOW)).status;
+    let status = of_job(
+        &plain,
+        &Identity::of(&plain),
+        &job(&json!({})),
+        &[running()],
+        Some(&said),
+        at(NOW),
+    )
+    .status;
     let progress = status.progress.unwrap();
-    assert_eq!((progress.summary.as_str(), progress.percent), ("45% (epoch 5/10)", 45));
-    assert_eq!((progress.eta.as_deref(), progress.loss), (Some("2m10s"), Some(0.2123)));
+    assert_eq!(
+        (progress.summary.as_str(), progress.percent),
+        ("45% (epoch 5/10)", 45)
+    );
+    assert_eq!(
+        (progress.eta.as_deref(), progress.loss),
+        (Some("2m10s"), Some(0.2123))
+    );
     assert!(is_true(&status.conditions, PROGRESSING) && is_true(&status.conditions, SCHEDULED));
 }
 
 /// Any of the states that a Job and its pods can be seen in, stale and contradictory ones too.
 fn any_sight() -> impl Strategy<Value = (Job, Vec<Arc<Pod>>, bool)> {
     let jobs = prop::sample::select(vec![
-        json!({}), json!({"active": 1}), json!({"failed": 2}),
-        job_condition("Complete", "", 1), job_condition("Complete", "", 90),
-        job_condition("Failed", "BackoffLimitExceeded", 1), job_condition("Failed", "DeadlineExceeded", 1),
+        json!({}),
+        json!({"active": 1}),
+        json!({"failed": 2}),
+        job_condition("Complete", "", 1),
+        job_condition("Complete", "", 90),
+        job_condition("Failed", "BackoffLimitExceeded", 1),
+        job_condition("Failed", "DeadlineExceeded", 1),
     ]);
     let pods = prop::collection::vec(
         prop::sample::select(vec![
-            running(), waiting("ErrImagePull"), waiting("ContainerCreating"), trained(0.99), trained(0.1),
-            failed(65, "BadInput", "dataset.target"), failed(1, "Storage", "dataset.uri"), ended("Failed", 137, "OOMKilled", ""),
+            running(),
+            waiting("ErrImagePull"),
+            waiting("ContainerCreating"),
+            trained(0.99),
+            trained(0.1),
+            failed(65, "BadInput", "dataset.target"),
+            failed(1, "Storage", "dataset.uri"),
+            ended("Failed", 137, "OOMKilled", ""),
         ]),
         0..3,
     );

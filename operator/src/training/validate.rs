@@ -41,7 +41,11 @@ pub struct Run<'a> {
 ///
 /// # Errors
 /// The first thing that a user has to mend.
-pub fn validate<'a>(training: &'a ModelTraining, identity: &Identity, found: &Found) -> Result<Run<'a>, Problem> {
+pub fn validate<'a>(
+    training: &'a ModelTraining,
+    identity: &Identity,
+    found: &Found,
+) -> Result<Run<'a>, Problem> {
     let spec = &training.spec;
     let name = training.name_any();
     let accelerator = accelerator::resolve(spec.accelerator.as_ref(), found.profile.as_deref())?;
@@ -91,9 +95,14 @@ pub fn plan(
 }
 
 fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Problem> {
-    let uris = [("spec.dataset.uri", Some(&spec.dataset.uri)), ("spec.output.uri", spec.output.uri.as_ref())];
+    let uris = [
+        ("spec.dataset.uri", Some(&spec.dataset.uri)),
+        ("spec.output.uri", spec.output.uri.as_ref()),
+    ];
     for (field, uri) in uris {
-        let Some(source) = uri.and_then(|uri| Source::of(uri)) else { continue };
+        let Some(source) = uri.and_then(|uri| Source::of(uri)) else {
+            continue;
+        };
         if found.missing.contains(&source) {
             return Err(absent(field, &source));
         }
@@ -102,15 +111,23 @@ fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Prob
         return Err(Problem::new(
             "PriorityClassNotFound",
             "spec.scheduling.priorityClassName",
-            format!("there is no PriorityClass named {class:?}; `kubectl get priorityclasses` lists those that there are"),
+            format!(
+                "there is no PriorityClass named {class:?}; `kubectl get priorityclasses` lists those that there are"
+            ),
         ));
     }
     if found.runtime_class_missing {
-        let class = found.profile.as_ref().and_then(|profile| profile.spec.runtime_class_name.clone()).unwrap_or_default();
+        let class = found
+            .profile
+            .as_ref()
+            .and_then(|profile| profile.spec.runtime_class_name.clone())
+            .unwrap_or_default();
         return Err(Problem::new(
             "RuntimeClassNotFound",
             "spec.accelerator.profile",
-            format!("the profile asks for the RuntimeClass {class:?}, which does not exist; create it, or remove it from the profile"),
+            format!(
+                "the profile asks for the RuntimeClass {class:?}, which does not exist; create it, or remove it from the profile"
+            ),
         ));
     }
     Ok(())
@@ -122,5 +139,9 @@ pub fn absent(field: &str, source: &Source) -> Problem {
         Source::Claim(name) => ("ClaimNotFound", "PersistentVolumeClaim", name),
         Source::ConfigMap(name) => ("ConfigMapNotFound", "ConfigMap", name),
     };
-    Problem::new(reason, field, format!("there is no {kind} named {name:?} in this namespace; create it, or correct the URI"))
+    Problem::new(
+        reason,
+        field,
+        format!("there is no {kind} named {name:?} in this namespace; create it, or correct the URI"),
+    )
 }

@@ -14,19 +14,33 @@ pub fn of(situation: &Situation) -> Vec<Verdict> {
     match situation {
         Situation::Refused(problem) => {
             let sentence = problem.sentence();
-            let mut all = vec![no(ACCEPTED, problem.reason, &sentence), not_suspended(), not_failed()];
+            let mut all = vec![
+                no(ACCEPTED, problem.reason, &sentence),
+                not_suspended(),
+                not_failed(),
+            ];
             all.extend(summary(false, false, true, problem.reason, &sentence));
             all
         }
         Situation::Stopping => {
             let message = "spec.suspend is set; the pod is stopping";
-            let mut all = vec![accepted(), yes(RUNNING, "Stopping", message), no(SUSPENDED, "Stopping", message), not_failed()];
+            let mut all = vec![
+                accepted(),
+                yes(RUNNING, "Stopping", message),
+                no(SUSPENDED, "Stopping", message),
+                not_failed(),
+            ];
             all.extend(summary(false, true, false, "Stopping", message));
             all
         }
         Situation::Suspended => {
             let message = "held by spec.suspend; set it to false to start from the beginning";
-            let mut all = vec![accepted(), no(RUNNING, "Suspended", message), yes(SUSPENDED, "Suspended", message), not_failed()];
+            let mut all = vec![
+                accepted(),
+                no(RUNNING, "Suspended", message),
+                yes(SUSPENDED, "Suspended", message),
+                not_failed(),
+            ];
             all.extend(summary(false, false, false, "Suspended", message));
             all
         }
@@ -37,7 +51,13 @@ pub fn of(situation: &Situation) -> Vec<Verdict> {
         Situation::Ending => at_work("Ending", "the pod has ended; its report is being read"),
         Situation::Finished(judgement) => finished(judgement),
         Situation::Failed { reason, message } => {
-            let mut all = vec![accepted(), no(RUNNING, reason, message), not_suspended(), no(COMPLETE, reason, message), yes(FAILED, reason, message)];
+            let mut all = vec![
+                accepted(),
+                no(RUNNING, reason, message),
+                not_suspended(),
+                no(COMPLETE, reason, message),
+                yes(FAILED, reason, message),
+            ];
             all.extend(summary(false, false, true, reason, message));
             all
         }
@@ -58,8 +78,18 @@ fn not_failed() -> Verdict {
 
 /// Ready, Progressing and Degraded, with one reason and one sentence.
 fn summary(ready: bool, progressing: bool, degraded: bool, reason: &str, message: &str) -> [Verdict; 3] {
-    let tell = |kind, holds: bool| if holds { yes(kind, reason, message) } else { no(kind, reason, message) };
-    [tell(READY, ready), tell(PROGRESSING, progressing), tell(DEGRADED, degraded)]
+    let tell = |kind, holds: bool| {
+        if holds {
+            yes(kind, reason, message)
+        } else {
+            no(kind, reason, message)
+        }
+    };
+    [
+        tell(READY, ready),
+        tell(PROGRESSING, progressing),
+        tell(DEGRADED, degraded),
+    ]
 }
 
 fn waiting(scheduled: bool, hindrance: Option<&Hindrance>, after: Option<&str>) -> Vec<Verdict> {
@@ -78,9 +108,21 @@ fn waiting(scheduled: bool, hindrance: Option<&Hindrance>, after: Option<&str>) 
     } else {
         no(SCHEDULED, reason, &message)
     };
-    let mut all = vec![accepted(), placed, no(RUNNING, reason, &message), not_suspended(), not_failed()];
+    let mut all = vec![
+        accepted(),
+        placed,
+        no(RUNNING, reason, &message),
+        not_suspended(),
+        not_failed(),
+    ];
     // A hindrance may go by itself (a node that is added), so the work counts as going on as well.
-    all.extend(summary(false, true, hindrance.is_some() || after.is_some(), reason, &message));
+    all.extend(summary(
+        false,
+        true,
+        hindrance.is_some() || after.is_some(),
+        reason,
+        &message,
+    ));
     all
 }
 
@@ -101,7 +143,11 @@ fn finished(judgement: &Judgement) -> Vec<Verdict> {
     let ended = "the run has ended";
     let mut all = vec![accepted(), no(RUNNING, "Ended", ended), not_suspended()];
     if judgement.passed {
-        let reason = if judgement.results.is_empty() { "NoGates" } else { "AllPassed" };
+        let reason = if judgement.results.is_empty() {
+            "NoGates"
+        } else {
+            "AllPassed"
+        };
         all.extend([
             yes(GATES_PASSED, reason, &judgement.message),
             yes(COMPLETE, "Succeeded", ended),
