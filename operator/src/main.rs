@@ -128,17 +128,17 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         server: options.server_image,
         pull_policy: options.image_pull_policy,
     };
-    let mut watches = Watches::start(&client);
+    let watches = Watches::start(&client);
     let context = Context::new(client, watches.stores(), images, metrics.clone(), &identity);
     let trainings = training::run(
         Arc::clone(&context),
-        training::Readers::take(&mut watches),
+        training::Readers::take(&watches),
         options.concurrency,
         until(stopped.clone()),
     );
     let deployments = deployment::run(
         Arc::clone(&context),
-        deployment::Readers::take(&mut watches),
+        deployment::Readers::take(&watches),
         options.concurrency,
         until(stopped.clone()),
     );

@@ -1,15 +1,15 @@
 //! What is watched, once for both controllers: each kind has one watch, one store and any number of readers.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
-use futures::{StreamExt, future, stream::BoxStream};
+use futures::{Stream, StreamExt, future, stream::BoxStream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::runtime::reflector::{ReflectHandle, Store, store_shared};
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
@@ -18,54 +18,39 @@ use tracing::warn;
 
 use crate::labels::SELECTOR;
 
-/// Events that a reader may lag behind before the watch waits for it.
-const BUFFER: usize = 1024;
-
 /// A kind under watch.
-pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static>
-where
-    K::DynamicType: Eq + Hash + Clone,
-{
+///
+/// kube can share a watch too, but a reader of its shared streams is never woken again once it has met an object that
+/// is gone from the store before its turn (`ReflectHandle::poll_next`, kube 5.0), and it is told of no deletion.
+pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static> {
     /// What the watch has shown.
     pub store: Store<K>,
-    readers: Vec<ReflectHandle<K>>,
-    deletions: Deletions<K>,
+    readers: Readers<K>,
 }
 
-/// Who is told of deletions. What kube shares of a watch are the objects that are there.
-type Deletions<K> = Arc<Mutex<Vec<UnboundedSender<Arc<K>>>>>;
+/// Who is told of changes.
+type Readers<K> = Arc<Mutex<Vec<UnboundedSender<Arc<K>>>>>;
 
 impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Watched<K> {
-    /// One of the readers that were asked for. Each must be polled, or the watch stands still.
-    ///
-    /// # Panics
-    /// Never in practice: the number of readers is written beside their uses in [`Watches::start`].
-    pub fn reader(&mut self) -> ReflectHandle<K> {
-        #[allow(clippy::expect_used)]
+    /// Every object that is there, whenever all are listed, and each that changes or was deleted, once the store
+    /// shows it so. To be asked for before the watch is polled.
+    pub fn changes(&self) -> BoxStream<'static, Arc<K>> {
+        let (sender, changed) = unbounded();
         self.readers
-            .pop()
-            .expect("as many readers were made as are taken")
-    }
-
-    /// One of the readers that were asked for, which also shows each object that was deleted, once it is gone
-    /// from the store.
-    pub fn changes(&mut self) -> BoxStream<'static, Arc<K>> {
-        let (sender, deleted) = unbounded();
-        self.deletions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(sender);
-        futures::stream::select(self.reader(), deleted).boxed()
+        changed.boxed()
     }
 }
 
 /// Every kind under watch, and the work that keeps it so.
 pub struct Watches {
-    /// ModelTrainings; one reader for each controller.
+    /// ModelTrainings.
     pub trainings: Watched<ModelTraining>,
     /// ModelDeployments.
     pub deployments: Watched<ModelDeployment>,
-    /// AcceleratorProfiles; one reader for each controller.
+    /// AcceleratorProfiles.
     pub profiles: Watched<AcceleratorProfile>,
     /// Jobs of ours.
     pub jobs: Watched<Job>,
@@ -73,7 +58,7 @@ pub struct Watches {
     pub workloads: Watched<Deployment>,
     /// Services of ours.
     pub services: Watched<Service>,
-    /// Pods of ours; one reader for each controller.
+    /// Pods of ours.
     pub pods: Watched<Pod>,
     /// Polls the watches; ends never.
     pub driver: BoxStream<'static, ()>,
@@ -84,29 +69,15 @@ impl Watches {
     pub fn start(client: &Client) -> Self {
         let ours = || watcher::Config::default().labels(SELECTOR);
         let mut drivers = Vec::new();
+        let all = watcher::Config::default;
         let watches = Watches {
-            trainings: watch(
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                2,
-                &mut drivers,
-            ),
-            deployments: watch(
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                1,
-                &mut drivers,
-            ),
-            profiles: watch(
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                2,
-                &mut drivers,
-            ),
-            jobs: watch(Api::all(client.clone()), ours(), 1, &mut drivers),
-            workloads: watch(Api::all(client.clone()), ours(), 1, &mut drivers),
-            services: watch(Api::all(client.clone()), ours(), 1, &mut drivers),
-            pods: watch(Api::all(client.clone()), ours(), 2, &mut drivers),
+            trainings: watch(Api::all(client.clone()), all(), &mut drivers),
+            deployments: watch(Api::all(client.clone()), all(), &mut drivers),
+            profiles: watch(Api::all(client.clone()), all(), &mut drivers),
+            jobs: watch(Api::all(client.clone()), ours(), &mut drivers),
+            workloads: watch(Api::all(client.clone()), ours(), &mut drivers),
+            services: watch(Api::all(client.clone()), ours(), &mut drivers),
+            pods: watch(Api::all(client.clone()), ours(), &mut drivers),
             driver: Box::pin(futures::stream::empty()),
         };
         Watches {
@@ -174,44 +145,95 @@ impl Stores {
     }
 }
 
-fn watch<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    readers: usize,
-    drivers: &mut Vec<BoxStream<'static, ()>>,
-) -> Watched<K>
+fn watch<K>(api: Api<K>, config: watcher::Config, drivers: &mut Vec<BoxStream<'static, ()>>) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let (store, writer) = store_shared(BUFFER);
-    let readers = (0..readers).filter_map(|_| writer.subscribe()).collect();
-    let deletions = Deletions::default();
-    let told = Arc::clone(&deletions);
-    let driver = watcher(api, config)
+    let events = watcher(api, config)
         .default_backoff()
         // Half of an object's bytes are the record of who set which field, which nothing here reads.
-        .modify(|object| object.managed_fields_mut().clear())
-        .reflect_shared(writer)
-        .filter_map(move |event| {
-            match event {
-                Ok(watcher::Event::Delete(object)) => tell(&told, &Arc::new(object)),
-                Ok(_) => {}
-                Err(error) => warn!(kind = %K::kind(&()), %error, "the watch broke; it is started again"),
-            }
-            future::ready(None::<()>)
-        });
-    drivers.push(driver.boxed());
-    Watched {
-        store,
-        readers,
-        deletions,
-    }
+        .modify(|object| object.managed_fields_mut().clear());
+    let (watched, driver) = follow(events);
+    drivers.push(driver);
+    watched
 }
 
-fn tell<K>(readers: &Deletions<K>, deleted: &Arc<K>) {
+/// Keeps the store as the events tell, and tells the readers.
+fn follow<K>(
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+) -> (Watched<K>, BoxStream<'static, ()>)
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let readers = Readers::default();
+    let (shown, told) = (store.clone(), Arc::clone(&readers));
+    let driver = events.reflect(writer).filter_map(move |event| {
+        match event {
+            Ok(Event::Apply(object) | Event::Delete(object)) => tell(&told, &Arc::new(object)),
+            Ok(Event::InitDone) => shown.state().iter().for_each(|object| tell(&told, object)),
+            Ok(Event::Init | Event::InitApply(_)) => {}
+            Err(error) => warn!(kind = %K::kind(&()), %error, "the watch broke; it is started again"),
+        }
+        future::ready(None::<()>)
+    });
+    (Watched { store, readers }, driver.boxed())
+}
+
+fn tell<K>(readers: &Readers<K>, object: &Arc<K>) {
     let readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
     for reader in readers.iter() {
         // A reader that is gone belongs to a controller that has ended.
-        let _ = reader.unbounded_send(Arc::clone(deleted));
+        let _ = reader.unbounded_send(Arc::clone(object));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn pod(name: &str) -> Pod {
+        let mut pod = Pod::default();
+        pod.metadata.name = Some(name.to_owned());
+        pod
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_late_sees_what_is_there_what_went_and_what_comes() {
+        let (events, watch) = unbounded();
+        let (watched, mut driver) = follow(watch);
+        let mut readers = [watched.changes(), watched.changes()];
+        let first = [Event::Init, Event::InitApply(pod("a")), Event::InitDone];
+        let rest = [
+            Event::Apply(pod("b")),
+            Event::Delete(pod("b")),
+            Event::Apply(pod("c")),
+        ];
+        for event in first.into_iter().chain(rest) {
+            events.unbounded_send(Ok(event)).unwrap();
+        }
+        assert!(driver.next().now_or_never().is_none(), "the watch goes on");
+        for reader in &mut readers {
+            // `b` was gone before its turn.
+            let seen: Vec<String> = reader
+                .take(4)
+                .map(|pod| pod.name_any())
+                .collect()
+                .now_or_never()
+                .unwrap();
+            assert_eq!(seen, ["a", "b", "b", "c"]);
+        }
+        events.unbounded_send(Ok(Event::Apply(pod("d")))).unwrap();
+        assert!(driver.next().now_or_never().is_none());
+        assert_eq!(
+            readers[1]
+                .next()
+                .now_or_never()
+                .flatten()
+                .map(|pod| pod.name_any()),
+            Some("d".to_owned())
+        );
     }
 }

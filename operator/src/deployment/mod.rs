@@ -29,7 +29,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::EventType;
-use kube::runtime::reflector::{ObjectRef, ReflectHandle, Store};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use sconce_crds::condition::{DEGRADED, READY, find, is_true};
 use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelDeploymentStatus, ModelTraining};
@@ -47,7 +47,7 @@ use crate::watches::Watches;
 /// What the controller listens to.
 pub struct Readers {
     /// The objects themselves.
-    pub deployments: ReflectHandle<ModelDeployment>,
+    pub deployments: BoxStream<'static, Arc<ModelDeployment>>,
     /// Their Deployments.
     pub workloads: BoxStream<'static, Arc<Deployment>>,
     /// Their Services.
@@ -62,9 +62,9 @@ pub struct Readers {
 
 impl Readers {
     /// This controller's share of the watches.
-    pub fn take(watches: &mut Watches) -> Self {
+    pub fn take(watches: &Watches) -> Self {
         Readers {
-            deployments: watches.deployments.reader(),
+            deployments: watches.deployments.changes(),
             workloads: watches.workloads.changes(),
             services: watches.services.changes(),
             pods: watches.pods.changes(),
@@ -81,7 +81,7 @@ pub async fn run(
     concurrency: u16,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let store = readers.deployments.reader();
+    let store = context.stores.deployments.clone();
     let (by_training, by_profile) = (store.clone(), store.clone());
     let controller = Controller::for_shared_stream(readers.deployments, store)
         .with_config(Config::default().concurrency(concurrency))

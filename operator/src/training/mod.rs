@@ -23,7 +23,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::EventType;
-use kube::runtime::reflector::{ObjectRef, ReflectHandle, Store};
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use sconce_crds::condition::{DEGRADED, READY, find, is_true};
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingStatus};
@@ -44,7 +44,7 @@ const RESYNC: Duration = Duration::from_secs(600);
 /// What the controller listens to.
 pub struct Readers {
     /// The objects themselves.
-    pub trainings: ReflectHandle<ModelTraining>,
+    pub trainings: BoxStream<'static, Arc<ModelTraining>>,
     /// Their Jobs.
     pub jobs: BoxStream<'static, Arc<Job>>,
     /// The Jobs' pods.
@@ -55,9 +55,9 @@ pub struct Readers {
 
 impl Readers {
     /// Takes this controller's readers of the watches.
-    pub fn take(watches: &mut Watches) -> Self {
+    pub fn take(watches: &Watches) -> Self {
         Readers {
-            trainings: watches.trainings.reader(),
+            trainings: watches.trainings.changes(),
             jobs: watches.jobs.changes(),
             pods: watches.pods.changes(),
             profiles: watches.profiles.changes(),
@@ -72,7 +72,7 @@ pub async fn run(
     concurrency: u16,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let store = readers.trainings.reader();
+    let store = context.stores.trainings.clone();
     let by_profile = store.clone();
     let controller = Controller::for_shared_stream(readers.trainings, store)
         .with_config(Config::default().concurrency(concurrency))
