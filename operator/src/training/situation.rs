@@ -195,9 +195,11 @@ fn is_last(pod: &Pod) -> bool {
 }
 
 fn no_pod(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Option<Hindrance> {
-    let age = now.duration_since(job.creation_timestamp()?.0);
+    // A Job that was suspended starts anew when it is resumed, once its controller has seen that.
+    let started = job.status.as_ref().and_then(|status| status.start_time.clone());
+    let age = now.duration_since(started.or_else(|| job.creation_timestamp())?.0);
     let old = age >= SignedDuration::try_from(NO_POD_AFTER).unwrap_or(SignedDuration::ZERO);
-    (pods.is_empty() && old).then(|| Hindrance {
+    (pods.is_empty() && old && condition(job, "Suspended").is_none()).then(|| Hindrance {
         reason: "NoPod".to_owned(),
         message: format!(
             "the Job has no pod: a quota or an admission policy may refuse it; `kubectl describe job {}` says why",
