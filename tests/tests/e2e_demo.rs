@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use futures::{StreamExt, TryStreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -19,6 +20,7 @@ async fn the_demo_trains_serves_and_predicts() -> Outcome {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/demo.sh");
         let mut demo = Command::new("bash");
         demo.arg(script).env("NAMESPACE", &site.namespace);
+        let started = Instant::now();
         let run = tokio::task::spawn_blocking(move || demo.output()).await??;
         let (said, errors) = (
             String::from_utf8_lossy(&run.stdout),
@@ -29,8 +31,7 @@ async fn the_demo_trains_serves_and_predicts() -> Outcome {
 
         let row = |start: &str| {
             said.lines()
-                .filter(|line| line.starts_with(start))
-                .last()
+                .rfind(|line| line.starts_with(start))
                 .unwrap_or_default()
                 .to_owned()
         };
@@ -65,6 +66,12 @@ async fn the_demo_trains_serves_and_predicts() -> Outcome {
         let seen = watched.await??;
         eprintln!("steps seen while it trained: {seen:?}");
         assert!(seen.len() >= 2, "`kubectl get -w` showed no progress: {seen:?}");
+        let most = usize::try_from(2 * started.elapsed().as_secs())?;
+        assert!(
+            seen.len() <= most,
+            "{} writes of progress, which nobody can read",
+            seen.len()
+        );
         Ok(())
     })
     .await
