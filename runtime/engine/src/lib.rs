@@ -29,6 +29,7 @@ pub mod layers;
 pub mod learner;
 pub mod losses;
 pub mod metrics;
+pub mod names;
 pub mod optimisers;
 pub mod random;
 pub mod schedules;

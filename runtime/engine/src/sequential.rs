@@ -11,6 +11,7 @@ use sconce_contract::{Activation, Network};
 use crate::{
     EngineError, Random,
     layers::{self, Stage, Weights, activate},
+    names::{layer_field, weight_name},
     weights::{Initial, Loaded, Unfilled},
 };
 
@@ -153,15 +154,6 @@ impl Sequential {
             }),
         }
     }
-}
-
-/// Path of a layer in the spec of a ModelTraining.
-pub fn layer_field(index: usize) -> String {
-    format!("model.network.layers[{index}]")
-}
-
-pub(crate) fn weight_name(layer: usize, name: &str) -> String {
-    format!("layers.{layer}.{name}")
 }
 
 const LAYERS: Range<usize> = 1..65;

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::{
     EngineError, Purpose, Random,
     layers::{Start, Weights},
-    sequential::weight_name,
+    names::weight_name,
 };
 
 /// Random weights, each layer from a stream of its own.

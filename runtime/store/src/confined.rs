@@ -129,7 +129,7 @@ impl<'a> Confined<'a> {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 created => created.map_err(|error| self.error("creating the folder", error))?,
             }
-            crate::folder::sync(&parent).map_err(|error| self.error("creating the folder", error))?;
+            sync(&parent).map_err(|error| self.error("creating the folder", error))?;
         }
         Ok(folder)
     }
@@ -155,5 +155,20 @@ impl<'a> Confined<'a> {
         } else {
             Err(io::ErrorKind::Other.into())
         }
+    }
+}
+
+/// Flushes a folder's entries to disk. Some network file systems cannot, and do not need to.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    match fs::File::open(folder)?.sync_all() {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
     }
 }

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::{StoreError, confined::Confined};
+use crate::StoreError;
+use crate::confined::{Confined, sync};
 
 /// A hidden folder older than this was left by a crash: nothing we write takes longer.
 const ABANDONED: Duration = Duration::from_secs(3600);
@@ -64,21 +65,6 @@ fn fill(folder: &Path, files: &BTreeMap<String, Vec<u8>>) -> io::Result<()> {
         file.sync_all()?;
     }
     sync(folder)
-}
-
-/// Flushes a folder's entries to disk. Some network file systems cannot, and do not need to.
-pub(crate) fn sync(folder: &Path) -> io::Result<()> {
-    match fs::File::open(folder)?.sync_all() {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
-            ) =>
-        {
-            Ok(())
-        }
-        synced => synced,
-    }
 }
 
 /// Fine where the folder has exactly these files.

@@ -1,7 +1,7 @@
 //! What is minimised, and whether the last layer fits what is predicted.
 
 use sconce_contract::{Activation, Dense, Loss, Network};
-use sconce_engine::sequential::layer_field;
+use sconce_engine::names::layer_field;
 
 use crate::{TrainError, target::Target};
 

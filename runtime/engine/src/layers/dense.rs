@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 use sconce_contract::{Activation, Dense};
 
 use super::{Activate, Built, Stage, Start, Weights, affine::affine};
-use crate::{EngineError, Random, sequential::layer_field};
+use crate::{EngineError, Random, names::layer_field};
 
 /// `x · W + b` with `W` `[inputs, units]` and `b` `[units]`.
 #[derive(Debug)]

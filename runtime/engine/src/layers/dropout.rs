@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use sconce_contract::{Activation, Dropout};
 
 use super::{Built, Stage};
-use crate::{EngineError, Random, sequential::layer_field};
+use crate::{EngineError, Random, names::layer_field};
 
 /// Keeps a value with probability `1 − rate` and divides it by that, so that the expectation stays.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use sconce_contract::{Activation, Layer, LayerKind};
 use activation::Activate;
 pub use activation::activate;
 
-use crate::{EngineError, Random, sequential::layer_field};
+use crate::{EngineError, Random, names::layer_field};
 
 /// One thing that happens to `[rows, inputs]`. A layer of the spec is one stage or more.
 pub(crate) trait Stage: std::fmt::Debug + Send + Sync {
