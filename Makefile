@@ -71,10 +71,11 @@ test-cluster: harness ## Controllers, admission and chart on control planes on l
 	$(CARGO) build $(dev) --bin sconce-operator
 	$(CARGO) test $(dev) $(loopback_tests) --no-fail-fast
 
-# Compiled first: where the cluster is, there may be no way out to a registry.
+# Compiled first: where the cluster is, there may be no way out to a registry. The tests mostly wait for pods, so more
+# of them run at once than there are cores.
 test-e2e: install ## Pods, volumes and traffic in the cluster
 	$(CARGO) test $(dev) --test 'e2e_*' --no-run
-	$(cluster) exec -- $(CARGO) test --offline $(dev) --test 'e2e_*' --no-fail-fast
+	$(cluster) exec -- env RUST_TEST_THREADS=4 $(CARGO) test --offline $(dev) --test 'e2e_*' --no-fail-fast
 
 lint: ## Format, clippy, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check

@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
@@ -100,7 +101,7 @@ impl Writer {
         };
         if let Some(live) = observed {
             if !is_owned_by(live, owner_uid) {
-                return Err(Refusal::Problem(taken::<K>(&name)));
+                return Err(Refusal::Problem(taken(&desired, live)));
             }
             if difference::first(&json(&desired), &json(live)).is_none() {
                 return Ok(Applied(live.clone()));
@@ -130,7 +131,7 @@ impl Writer {
             .await
             .doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?
         {
-            Some(live) if !is_owned_by(&live, owner_uid) => Err(Refusal::Problem(taken::<K>(&name))),
+            Some(live) if !is_owned_by(&live, owner_uid) => Err(Refusal::Problem(taken(&desired, &live))),
             Some(_) => Ok(()),
             None => self.ensure(owner_uid, desired, None).await.map(drop),
         }
@@ -246,15 +247,29 @@ pub fn is_owned_by<K: Resource>(object: &K, uid: &str) -> bool {
         .any(|owner| owner.uid == uid && owner.controller == Some(true))
 }
 
-fn taken<K: Child>(name: &str) -> Problem {
-    Problem::new(
-        "NameTaken",
-        "metadata.name",
+/// Somebody else's object has the name of a child, or one that an owner of the same name left when it was deleted: a
+/// claim, for one, stays as long as a pod mounts it.
+fn taken<K: Child>(desired: &K, live: &impl Resource) -> Problem {
+    let (kind, name) = (K::kind(&()), desired.name_any());
+    let owners = |meta: &ObjectMeta| -> Vec<(String, String)> {
+        let all = meta.owner_references.iter().flatten();
+        all.map(|owner| (owner.kind.clone(), owner.name.clone()))
+            .collect()
+    };
+    let left = owners(live.meta())
+        .iter()
+        .any(|owner| owners(desired.meta()).contains(owner));
+    let message = if left {
         format!(
-            "a {} named {name:?} is already there and belongs to somebody else; delete it, or give this object another name",
-            K::kind(&())
-        ),
-    )
+            "a {kind} named {name:?} is left of a deleted object of this name; it goes when nothing uses it any more, \
+             and then this goes on by itself"
+        )
+    } else {
+        format!(
+            "a {kind} named {name:?} is already there and belongs to somebody else; delete it, or give this object another name"
+        )
+    };
+    Problem::new("NameTaken", "metadata.name", message)
 }
 
 /// A 4xx that the same request would get again is for a person; everything else is for a later try.
@@ -283,4 +298,30 @@ fn typed<K: Child>(desired: &K) -> Value {
     body["apiVersion"] = K::api_version(&()).into();
     body["kind"] = K::kind(&()).into();
     body
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+    use serde_json::json;
+
+    use super::*;
+
+    fn service(owner: Value) -> Service {
+        serde_json::from_value(json!({"metadata": {"name": "iris", "ownerReferences": [owner]}})).unwrap()
+    }
+
+    #[test]
+    fn a_name_that_a_deleted_namesake_left_is_told_from_one_that_is_somebody_elses() {
+        let owner = |name: &str, uid: &str| json!({"apiVersion": "sconce.dev/v1alpha1", "kind": "ModelDeployment", "name": name, "uid": uid, "controller": true});
+        let ours = service(owner("iris", "2"));
+        let left = taken(&ours, &service(owner("iris", "1")));
+        assert!(left.message.contains("goes on by itself"), "{}", left.message);
+        let foreign = taken(&ours, &service(owner("other", "1")));
+        assert!(
+            foreign.message.contains("belongs to somebody else"),
+            "{}",
+            foreign.message
+        );
+    }
 }
