@@ -59,6 +59,11 @@ pub fn is_running(pod: &Pod) -> bool {
         && state(pod).is_some_and(|state| state.running.is_some())
 }
 
+/// Whether the pod's container has ended, though the pod itself may not be said to have yet.
+pub fn has_ended(pod: &Pod) -> bool {
+    state(pod).is_some_and(|state| state.terminated.is_some())
+}
+
 /// Whether the pod counts as ready: its readiness probe answered and it is not on its way out.
 pub fn is_ready(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none()

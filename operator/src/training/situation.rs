@@ -169,6 +169,9 @@ pub fn situation(
             Some(if age < YOUNG { ASK_SOON } else { ASK_LATER }),
         );
     }
+    if observed::has_ended(pod) {
+        return just(Situation::Ending, None);
+    }
     let hindrance = observed::hindrance(pod);
     if observed::is_scheduled(pod) {
         return just(Situation::Starting { hindrance, after }, None);

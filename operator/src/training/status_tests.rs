@@ -191,6 +191,14 @@ fn each_situation_has_its_phase_and_its_reason() {
             "spec.activeDeadlineSeconds",
         ),
         (
+            "ended, and the pod not said to have",
+            json!({"active": 1}),
+            vec![ended("Running", 0, "Completed", "")],
+            Phase::Evaluating,
+            "Ending",
+            "being read",
+        ),
+        (
             "report on its way",
             job_condition("Complete", "", 1),
             vec![],
