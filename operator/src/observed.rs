@@ -97,8 +97,12 @@ fn unschedulable(pod: &Pod) -> Option<Hindrance> {
     let said = condition
         .message
         .as_deref()
-        .unwrap_or("the scheduler gives no reason")
-        .trim_end_matches('.');
+        .unwrap_or("the scheduler gives no reason");
+    // What follows tells of victims that there are none of, which is no help to who asked for too much.
+    let said = ["no new claims to deallocate", "preemption:"]
+        .iter()
+        .fold(said, |said, aside| said.split(aside).next().unwrap_or(said))
+        .trim_end_matches([' ', ',', '.']);
     // The words of the scheduler's plugin VolumeBinding; it asks no other plugin before the claim has its volume.
     let remedy = if said.contains("unbound immediate PersistentVolumeClaims") {
         "a claim has no volume: `kubectl get storageclass` shows whether there is a default one; without it, name a \

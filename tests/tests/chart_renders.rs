@@ -133,6 +133,23 @@ fn no_role_has_a_wildcard_or_a_secret() -> Outcome {
 }
 
 #[test]
+fn no_webhook_and_no_certificate_is_installed() -> Outcome {
+    let everything = rendered(&["--set", "metrics.serviceMonitor.enabled=true", "--include-crds"])?;
+    let objects = objects(&everything)?;
+    assert!(!of_kind(&objects, "CustomResourceDefinition").is_empty());
+    for object in &objects {
+        let kind = object["kind"].as_str().unwrap_or_default();
+        assert!(
+            !kind.contains("Webhook") && !kind.contains("Certificate") && kind != "APIService",
+            "{kind} {}",
+            object["metadata"]["name"]
+        );
+        assert!(object["spec"]["conversion"]["webhook"].is_null(), "{object}");
+    }
+    Ok(())
+}
+
+#[test]
 fn the_images_follow_the_charts_version_until_told_otherwise() -> Outcome {
     let images = |yaml: &str| -> Outcome<Vec<String>> {
         let objects = objects(yaml)?;
