@@ -8,6 +8,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use sconce_crds::condition::{Condition, DEGRADED, READY, find, is_true};
 use tracing::{info, warn};
 
 use crate::apply::Writer;
@@ -88,6 +89,26 @@ impl Context {
         if let Err(error) = self.recorder.publish(&event, about).await {
             warn!(%error, reason, "an event was not published");
         }
+    }
+
+    /// Tells of a change of what people are told: another phase, or another reason of Ready.
+    pub async fn announce(
+        &self,
+        about: &ObjectReference,
+        phase_changed: bool,
+        before: &[Condition],
+        after: &[Condition],
+    ) {
+        let Some(now) = find(after, READY) else { return };
+        if !phase_changed && find(before, READY).is_some_and(|then| then.reason == now.reason) {
+            return;
+        }
+        let type_ = if is_true(after, DEGRADED) {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        };
+        self.event(about, type_, &now.reason, &now.message).await;
     }
 
     /// How long to wait after another failure of this object: 1 s, 2 s, 4 s, … at most 5 minutes.

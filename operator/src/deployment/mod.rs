@@ -9,6 +9,7 @@ pub mod apply;
 pub mod build;
 pub mod dereference;
 pub mod promote;
+pub mod replicas;
 pub mod resolve;
 pub mod revision;
 pub mod situation;
@@ -28,11 +29,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::events::EventType;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
-use sconce_crds::condition::{DEGRADED, READY, find, is_true};
-use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelDeploymentStatus, ModelTraining};
+use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
 
 use self::dereference::Found;
 use self::status::Outlook;
@@ -41,7 +40,7 @@ use crate::apply::Refusal;
 use crate::context::Context;
 use crate::error::Error;
 use crate::labels;
-use crate::reconcile::{after_failure, drive, reconcile};
+use crate::reconcile::{after_failure, drive, reconcile, references};
 use crate::watches::Watches;
 
 /// What the controller listens to.
@@ -125,23 +124,9 @@ fn naming(
 ) -> Vec<ObjectRef<ModelDeployment>> {
     let name = profile.name_any();
     references(deployments, |deployment| {
-        deployment
-            .spec
-            .accelerator
-            .as_ref()
-            .is_some_and(|asked| asked.profile == name)
+        let asked = deployment.spec.accelerator.as_ref();
+        asked.is_some_and(|asked| asked.profile == name)
     })
-}
-
-fn references(
-    deployments: &Store<ModelDeployment>,
-    which: impl Fn(&ModelDeployment) -> bool,
-) -> Vec<ObjectRef<ModelDeployment>> {
-    deployments
-        .state_filter(which)
-        .iter()
-        .map(|deployment| ObjectRef::from_obj(&**deployment))
-        .collect()
 }
 
 async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result<Action, Error> {
@@ -172,7 +157,14 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         .writer
         .status(&*deployment, &outlook.status, &before)
         .await?;
-    announce(&deployment, &before, &outlook.status, &context).await;
+    context
+        .announce(
+            &deployment.object_ref(&()),
+            before.phase != outlook.status.phase,
+            &before.conditions,
+            &outlook.status.conditions,
+        )
+        .await;
     Ok(Action::requeue(outlook.again))
 }
 
@@ -210,30 +202,7 @@ async fn hold_on(
     context: &Context,
 ) -> Result<Outlook, Error> {
     if let Some(live) = &found.live {
-        apply::scale(&context.writer, live, deployment.spec.replicas).await?;
+        apply::scale(&context.writer, live, replicas::wanted(deployment)).await?;
     }
     Ok(status::held(deployment, found, hold, Timestamp::now()))
-}
-
-/// An event for each change of what people are told.
-async fn announce(
-    deployment: &ModelDeployment,
-    before: &ModelDeploymentStatus,
-    after: &ModelDeploymentStatus,
-    context: &Context,
-) {
-    let (Some(now), then) = (find(&after.conditions, READY), find(&before.conditions, READY)) else {
-        return;
-    };
-    if before.phase == after.phase && then.is_some_and(|then| then.reason == now.reason) {
-        return;
-    }
-    let type_ = if is_true(&after.conditions, DEGRADED) {
-        EventType::Warning
-    } else {
-        EventType::Normal
-    };
-    context
-        .event(&deployment.object_ref(&()), type_, &now.reason, &now.message)
-        .await;
 }

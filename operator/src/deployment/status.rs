@@ -9,6 +9,7 @@ use sconce_crds::deployment::Revision;
 use sconce_crds::{ModelDeployment, ModelDeploymentStatus};
 
 use super::dereference::Found;
+use super::replicas;
 use super::revision::Served;
 use super::situation::{self, Counts, Situation, is_rolled_out};
 use super::validate::Hold;
@@ -66,7 +67,7 @@ fn of_live(
     live: &Deployment,
     now: Timestamp,
 ) -> Outlook {
-    let replicas = deployment.spec.replicas;
+    let replicas = replicas::wanted(deployment);
     let situation = situation::situation(live, wanted, replicas, &found.pods);
     let rolled_out = is_rolled_out(live, wanted, replicas, &found.pods);
     let status = compose(deployment, found, &situation, Some(wanted), rolled_out, now);

@@ -11,6 +11,7 @@ use sconce_contract::{Device, ServingPlan};
 use sconce_crds::{ModelDeployment, ModelDeploymentSpec};
 
 use super::dereference::Found;
+use super::replicas;
 use super::resolve::Resolution;
 use super::revision::{Model, Served};
 use crate::accelerator::{self, Resolved};
@@ -29,6 +30,8 @@ pub struct Serving<'a> {
     pub uid: String,
     /// The spec.
     pub spec: &'a ModelDeploymentSpec,
+    /// How many pods are wanted in all.
+    pub replicas: i32,
     /// What is to be served.
     pub wanted: Served,
     /// What has to be done for it.
@@ -101,6 +104,7 @@ pub fn validate<'a>(deployment: &'a ModelDeployment, found: &Found) -> Result<Se
         uid: deployment.uid().unwrap_or_default(),
         name,
         spec,
+        replicas: replicas::wanted(deployment),
         wanted,
         change,
     })

@@ -22,10 +22,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::events::EventType;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
-use sconce_crds::condition::{DEGRADED, READY, find, is_true};
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingStatus};
 
 use self::dereference::Found;
@@ -35,7 +33,7 @@ use crate::apply::Refusal;
 use crate::context::Context;
 use crate::error::Error;
 use crate::labels;
-use crate::reconcile::{after_failure, drive, reconcile};
+use crate::reconcile::{after_failure, drive, reconcile, references};
 use crate::watches::Watches;
 
 /// How often a training is looked at though nothing was seen to change.
@@ -97,17 +95,10 @@ fn owner_of(pod: &Pod) -> Option<ObjectRef<ModelTraining>> {
 
 fn naming(trainings: &Store<ModelTraining>, profile: &AcceleratorProfile) -> Vec<ObjectRef<ModelTraining>> {
     let name = profile.name_any();
-    trainings
-        .state_filter(|training| {
-            training
-                .spec
-                .accelerator
-                .as_ref()
-                .is_some_and(|asked| asked.profile == name)
-        })
-        .iter()
-        .map(|training| ObjectRef::from_obj(&**training))
-        .collect()
+    references(trainings, |training| {
+        let asked = training.spec.accelerator.as_ref();
+        asked.is_some_and(|asked| asked.profile == name)
+    })
 }
 
 async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Action, Error> {
@@ -126,7 +117,14 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
         .writer
         .status(&*training, &outlook.status, &before)
         .await?;
-    announce(&training, &before, &outlook.status, &context).await;
+    context
+        .announce(
+            &training.object_ref(&()),
+            before.phase != outlook.status.phase,
+            &before.conditions,
+            &outlook.status.conditions,
+        )
+        .await;
     Ok(Action::requeue(outlook.again.unwrap_or(RESYNC)))
 }
 
@@ -219,27 +217,4 @@ fn time_left(training: &ModelTraining, status: &ModelTrainingStatus, now: Timest
     let ended = status.completion_time.as_ref()?.0;
     let passed = u64::try_from(now.duration_since(ended).as_secs()).unwrap_or(0);
     Some(Duration::from_secs(keep.saturating_sub(passed)))
-}
-
-/// An event for each change of what people are told.
-async fn announce(
-    training: &ModelTraining,
-    before: &ModelTrainingStatus,
-    after: &ModelTrainingStatus,
-    context: &Context,
-) {
-    let (Some(now), then) = (find(&after.conditions, READY), find(&before.conditions, READY)) else {
-        return;
-    };
-    if before.phase == after.phase && then.is_some_and(|then| then.reason == now.reason) {
-        return;
-    }
-    let type_ = if is_true(&after.conditions, DEGRADED) {
-        EventType::Warning
-    } else {
-        EventType::Normal
-    };
-    context
-        .event(&training.object_ref(&()), type_, &now.reason, &now.message)
-        .await;
 }

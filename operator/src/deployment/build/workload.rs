@@ -1,26 +1,19 @@
-//! Step 3: what is to be served, to the objects that serve it. Pure, and cannot fail.
-
-use std::collections::BTreeMap;
+//! The pods.
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::{
-    ConfigMap, HTTPGetAction, PodTemplateSpec, Probe, Service, ServicePort, ServiceSpec,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::api::core::v1::{HTTPGetAction, PodTemplateSpec, Probe};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sconce_contract::progress::{HTTP_PORT, OBSERVABILITY_PORT};
-use sconce_crds::ModelDeployment;
 use serde_json::{Value, json};
 
-use super::revision::plan_name;
-use super::validate::{Change, Pods, Serving};
+use super::{child_labels, metadata, selector};
 use crate::context::Images;
+use crate::deployment::revision::plan_name;
+use crate::deployment::validate::{Pods, Serving};
 use crate::labels;
-use crate::owner;
-use crate::pod::{self, PLAN_KEY, Shape};
+use crate::pod::{self, Shape};
 
-/// Port of the Service.
-const SERVICE_PORT: i32 = 80;
 /// Seconds from SIGTERM to SIGKILL: the server waits 5 s for the endpoints to forget it, lets requests finish
 /// for 20 s more, and must be gone 5 s before it would be killed.
 const GRACE_PERIOD: i64 = 40;
@@ -32,100 +25,8 @@ const PROBE_PERIOD: i32 = 1;
 /// that takes: only the readiness probe waits for the model.
 const STARTUP_LIMIT: i32 = 600;
 
-/// The objects that serve a model.
-#[derive(Clone, Debug)]
-pub struct Children {
-    /// The plan, where it is known what pods are made of.
-    pub plan: Option<ConfigMap>,
-    /// The address.
-    pub service: Service,
-    /// The pods.
-    pub workload: Workload,
-}
-
-/// The Deployment, or what changes of it.
-#[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant)] // One is made per reconcile, and moved twice.
-pub enum Workload {
-    /// The whole of it, with a new pod template.
-    Whole(Deployment),
-    /// A JSON merge patch of the live one that leaves its pod template as it is.
-    Patch(Value),
-}
-
-/// The objects that serve the wanted revision.
-pub fn build(serving: &Serving<'_>, images: &Images) -> Children {
-    let (plan, workload) = match &serving.change {
-        Change::Roll(pods) => (
-            Some(plan(serving, pods)),
-            Workload::Whole(deployment(serving, pods, images)),
-        ),
-        Change::Keep { pods, .. } => (
-            pods.as_ref().map(|pods| plan(serving, pods)),
-            Workload::Patch(patch(serving)),
-        ),
-    };
-    Children {
-        plan,
-        service: service(serving),
-        workload,
-    }
-}
-
-fn metadata(serving: &Serving<'_>, name: String) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name),
-        namespace: Some(serving.namespace.clone()),
-        labels: Some(child_labels(serving)),
-        owner_references: Some(vec![owner::reference::<ModelDeployment>(
-            &serving.name,
-            &serving.uid,
-        )]),
-        ..ObjectMeta::default()
-    }
-}
-
-fn child_labels(serving: &Serving<'_>) -> BTreeMap<String, String> {
-    labels::child(labels::DEPLOYMENT, &serving.name, labels::SERVER)
-}
-
-fn plan(serving: &Serving<'_>, pods: &Pods) -> ConfigMap {
-    // A plan is structs and maps with string keys, which always serialise; the server refuses an empty plan.
-    let json = serde_json::to_string_pretty(&pods.plan).unwrap_or_default();
-    ConfigMap {
-        metadata: metadata(serving, plan_name(&serving.name, &serving.wanted.revision)),
-        data: Some([(PLAN_KEY.to_owned(), json)].into()),
-        immutable: Some(true),
-        ..ConfigMap::default()
-    }
-}
-
-/// Labels by which the Deployment and the Service find their pods: of every revision, and never changed, because
-/// a Deployment's selector cannot be.
-fn selector(serving: &Serving<'_>) -> BTreeMap<String, String> {
-    [(labels::DEPLOYMENT.to_owned(), serving.name.clone())].into()
-}
-
-fn service(serving: &Serving<'_>) -> Service {
-    Service {
-        metadata: metadata(serving, serving.name.clone()),
-        spec: Some(ServiceSpec {
-            selector: Some(selector(serving)),
-            ports: Some(vec![ServicePort {
-                name: Some("http".to_owned()),
-                port: SERVICE_PORT,
-                target_port: Some(IntOrString::String("http".to_owned())),
-                protocol: Some("TCP".to_owned()),
-                app_protocol: Some("http".to_owned()),
-                ..ServicePort::default()
-            }]),
-            ..ServiceSpec::default()
-        }),
-        status: None,
-    }
-}
-
-fn deployment(serving: &Serving<'_>, pods: &Pods, images: &Images) -> Deployment {
+/// The Deployment of the wanted revision.
+pub(super) fn deployment(serving: &Serving<'_>, pods: &Pods, images: &Images) -> Deployment {
     let mut metadata = metadata(serving, serving.name.clone());
     let told = serving.wanted.annotations().into_iter();
     metadata.annotations = Some(
@@ -135,7 +36,7 @@ fn deployment(serving: &Serving<'_>, pods: &Pods, images: &Images) -> Deployment
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
-            replicas: Some(serving.spec.replicas),
+            replicas: Some(serving.replicas),
             selector: LabelSelector {
                 match_labels: Some(selector(serving)),
                 match_expressions: None,
@@ -206,13 +107,9 @@ fn probe(path: &str, failures: i32) -> Probe {
 }
 
 /// What may change while the revision stays: how many, and which training the same bits came from.
-fn patch(serving: &Serving<'_>) -> Value {
+pub(super) fn patch(serving: &Serving<'_>) -> Value {
     json!({
         "metadata": {"annotations": serving.wanted.annotations()},
-        "spec": {"replicas": serving.spec.replicas},
+        "spec": {"replicas": serving.replicas},
     })
 }
-
-#[cfg(test)]
-#[path = "build_tests.rs"]
-mod tests;

@@ -1,0 +1,87 @@
+//! Step 3: what is to be served, to the objects that serve it. Pure, and cannot fail.
+
+mod plan;
+mod service;
+mod workload;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use sconce_crds::ModelDeployment;
+use serde_json::Value;
+
+use self::plan::plan;
+use self::service::service;
+use self::workload::{deployment, patch};
+use super::validate::{Change, Serving};
+use crate::context::Images;
+use crate::labels;
+use crate::owner;
+
+/// The objects that serve a model.
+#[derive(Clone, Debug)]
+pub struct Children {
+    /// The plan, where it is known what pods are made of.
+    pub plan: Option<ConfigMap>,
+    /// The address.
+    pub service: Service,
+    /// The pods.
+    pub workload: Workload,
+}
+
+/// The Deployment, or what changes of it.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // One is made per reconcile, and moved twice.
+pub enum Workload {
+    /// The whole of it, with a new pod template.
+    Whole(Deployment),
+    /// A JSON merge patch of the live one that leaves its pod template as it is.
+    Patch(Value),
+}
+
+/// The objects that serve the wanted revision.
+pub fn build(serving: &Serving<'_>, images: &Images) -> Children {
+    let (plan, workload) = match &serving.change {
+        Change::Roll(pods) => (
+            Some(plan(serving, pods)),
+            Workload::Whole(deployment(serving, pods, images)),
+        ),
+        Change::Keep { pods, .. } => (
+            pods.as_ref().map(|pods| plan(serving, pods)),
+            Workload::Patch(patch(serving)),
+        ),
+    };
+    Children {
+        plan,
+        service: service(serving),
+        workload,
+    }
+}
+
+fn metadata(serving: &Serving<'_>, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(serving.namespace.clone()),
+        labels: Some(child_labels(serving)),
+        owner_references: Some(vec![owner::reference::<ModelDeployment>(
+            &serving.name,
+            &serving.uid,
+        )]),
+        ..ObjectMeta::default()
+    }
+}
+
+fn child_labels(serving: &Serving<'_>) -> BTreeMap<String, String> {
+    labels::child(labels::DEPLOYMENT, &serving.name, labels::SERVER)
+}
+
+/// Labels by which the Deployment and the Service find their pods: of every revision, and never changed, because
+/// a Deployment's selector cannot be.
+fn selector(serving: &Serving<'_>) -> BTreeMap<String, String> {
+    [(labels::DEPLOYMENT.to_owned(), serving.name.clone())].into()
+}
+
+#[cfg(test)]
+mod tests;
