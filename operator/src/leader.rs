@@ -16,7 +16,8 @@ use tracing::{info, warn};
 
 use crate::error::{Doing, Error};
 
-/// Name of the Lease.
+/// Name of the Lease, with `-NAMESPACE` where an operator works in one only: those of different namespaces do not
+/// exclude one another.
 pub const LEASE: &str = "sconce-operator";
 /// How long a lease lasts without being renewed.
 const DURATION: Duration = Duration::from_secs(15);
@@ -27,14 +28,17 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 /// A candidate for the lease, or its holder.
 pub struct Election {
     api: Api<Lease>,
+    lease: String,
     identity: String,
     seen: Option<(Option<String>, Instant)>,
 }
 
 impl Election {
-    /// In this namespace, under this name; each replica needs a name of its own.
-    pub fn new(client: Client, namespace: &str, identity: &str) -> Self {
+    /// In this namespace, under this name; each replica needs a name of its own. `watched` is the one namespace
+    /// that the operator works in, if it is not all.
+    pub fn new(client: Client, namespace: &str, watched: Option<&str>, identity: &str) -> Self {
         Election {
+            lease: watched.map_or_else(|| LEASE.to_owned(), |watched| format!("{LEASE}-{watched}")),
             api: Api::namespaced(client, namespace),
             identity: identity.to_owned(),
             seen: None,
@@ -43,10 +47,16 @@ impl Election {
 
     /// Waits until the lease is ours.
     pub async fn acquire(&mut self) {
-        info!(lease = LEASE, identity = self.identity, "waiting for the lease");
+        info!(
+            lease = self.lease,
+            identity = self.identity,
+            "waiting for the lease"
+        );
         loop {
             match tokio::time::timeout(RENEW_EVERY, self.attempt()).await {
-                Ok(Ok(true)) => return info!(lease = LEASE, identity = self.identity, "holding the lease"),
+                Ok(Ok(true)) => {
+                    return info!(lease = self.lease, identity = self.identity, "holding the lease");
+                }
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => warn!(%error, "the lease cannot be read or written; trying again"),
                 Err(_) => warn!("the API server does not answer; trying again"),
@@ -76,9 +86,9 @@ impl Election {
     pub async fn release(&self) -> Result<(), Error> {
         let Some(mut lease) = self
             .api
-            .get_opt(LEASE)
+            .get_opt(&self.lease)
             .await
-            .doing(|| format!("get Lease {LEASE}"))?
+            .doing(|| format!("get Lease {}", self.lease))?
         else {
             return Ok(());
         };
@@ -95,13 +105,13 @@ impl Election {
         let now = MicroTime(Timestamp::now());
         let Some(mut lease) = self
             .api
-            .get_opt(LEASE)
+            .get_opt(&self.lease)
             .await
-            .doing(|| format!("get Lease {LEASE}"))?
+            .doing(|| format!("get Lease {}", self.lease))?
         else {
             let fresh = self.fresh(now);
             let created = self.api.create(&PostParams::default(), &fresh).await;
-            return won(created.map(|_| ())).doing(|| format!("create Lease {LEASE}"));
+            return won(created.map(|_| ())).doing(|| format!("create Lease {}", self.lease));
         };
         let version = lease.metadata.resource_version.clone();
         let unchanged_since = match &self.seen {
@@ -130,7 +140,7 @@ impl Election {
     fn fresh(&self, now: MicroTime) -> Lease {
         Lease {
             metadata: ObjectMeta {
-                name: Some(LEASE.to_owned()),
+                name: Some(self.lease.clone()),
                 ..ObjectMeta::default()
             },
             spec: Some(LeaseSpec {
@@ -146,8 +156,8 @@ impl Election {
 
     /// A replace carries the resource version that was read: of two candidates one gets a conflict.
     async fn replace(&self, lease: &Lease) -> Result<bool, Error> {
-        let replaced = self.api.replace(LEASE, &PostParams::default(), lease).await;
-        won(replaced.map(|_| ())).doing(|| format!("update Lease {LEASE}"))
+        let replaced = self.api.replace(&self.lease, &PostParams::default(), lease).await;
+        won(replaced.map(|_| ())).doing(|| format!("update Lease {}", self.lease))
     }
 }
 

@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Reconciles ModelTrainings and ModelDeployments of all namespaces.
+    /// Reconciles ModelTrainings and ModelDeployments.
     Run(Options),
 }
 
@@ -48,6 +48,9 @@ struct Options {
     /// Address of /metrics, /livez and /readyz.
     #[arg(long, env = "SCONCE_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// The one namespace to work in. Absent: all.
+    #[arg(long, env = "SCONCE_WATCH_NAMESPACE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    watch_namespace: Option<String>,
     /// Namespace of the Lease by which one of several replicas leads.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     lease_namespace: String,
@@ -115,7 +118,8 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         info!("asked to stop");
         stop.send_replace(true);
     });
-    let mut election = Election::new(client.clone(), &options.lease_namespace, &identity);
+    let watched = options.watch_namespace.as_deref();
+    let mut election = Election::new(client.clone(), &options.lease_namespace, watched, &identity);
     tokio::select! {
         () = election.acquire() => {}
         () = until(stopped.clone()) => return Ok(()),
@@ -128,7 +132,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         server: options.server_image,
         pull_policy: options.image_pull_policy,
     };
-    let watches = Watches::start(&client);
+    let watches = Watches::start(&client, watched);
     let context = Context::new(client, watches.stores(), images, metrics.clone(), &identity);
     let trainings = training::run(
         Arc::clone(&context),

@@ -65,19 +65,19 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Starts to watch all namespaces.
-    pub fn start(client: &Client) -> Self {
+    /// Starts to watch one namespace, or all.
+    pub fn start(client: &Client, namespace: Option<&str>) -> Self {
         let ours = || watcher::Config::default().labels(SELECTOR);
         let mut drivers = Vec::new();
         let all = watcher::Config::default;
         let watches = Watches {
-            trainings: watch(Api::all(client.clone()), all(), &mut drivers),
-            deployments: watch(Api::all(client.clone()), all(), &mut drivers),
+            trainings: watch(within(client, namespace), all(), &mut drivers),
+            deployments: watch(within(client, namespace), all(), &mut drivers),
             profiles: watch(Api::all(client.clone()), all(), &mut drivers),
-            jobs: watch(Api::all(client.clone()), ours(), &mut drivers),
-            workloads: watch(Api::all(client.clone()), ours(), &mut drivers),
-            services: watch(Api::all(client.clone()), ours(), &mut drivers),
-            pods: watch(Api::all(client.clone()), ours(), &mut drivers),
+            jobs: watch(within(client, namespace), ours(), &mut drivers),
+            workloads: watch(within(client, namespace), ours(), &mut drivers),
+            services: watch(within(client, namespace), ours(), &mut drivers),
+            pods: watch(within(client, namespace), ours(), &mut drivers),
             driver: Box::pin(futures::stream::empty()),
         };
         Watches {
@@ -142,6 +142,16 @@ impl Stores {
             pod.namespace().as_deref() == Some(namespace)
                 && pod.labels().get(label).is_some_and(|found| found == value)
         })
+    }
+}
+
+fn within<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Options {
     pub identity: String,
     /// Image of the server where a profile names none.
     pub server_image: String,
+    /// The one namespace to work in; all where it is absent.
+    pub namespace: Option<String>,
 }
 
 /// A running operator; killed and reaped when dropped.
@@ -65,6 +67,12 @@ impl Operator {
                 "sconce-system",
             ])
             .arg(format!("--listen=127.0.0.1:{port}"))
+            .args(
+                options
+                    .namespace
+                    .iter()
+                    .flat_map(|namespace| ["--watch-namespace", namespace]),
+            )
             .env("KUBECONFIG", &options.kubeconfig)
             .stdin(Stdio::null())
             .stdout(log)

@@ -128,6 +128,7 @@ impl World {
             kubeconfig: places.operator,
             log: places.folder.join("operator.log"),
             identity: "sconce-0".to_owned(),
+            namespace: None,
             server_image: SERVER_IMAGE.to_owned(),
         };
         let operator = match extent {

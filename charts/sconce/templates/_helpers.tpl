@@ -49,3 +49,8 @@ app.kubernetes.io/component: operator
 {{- printf "%s:%s" $name (.image.tag | default $own.tag | default .root.Chart.AppVersion) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Name of the Lease: operators of different namespaces do not exclude one another. */}}
+{{- define "sconce.lease" -}}
+sconce-operator{{ with .Values.watchNamespace }}-{{ . }}{{ end }}
+{{- end -}}

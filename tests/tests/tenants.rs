@@ -1,0 +1,165 @@
+//! Many teams in one cluster: what one has is out of reach of the other's operator, and of its objects.
+
+use std::path::Path;
+use std::process::Command;
+
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
+use kube::api::DynamicObject;
+use kube::{Api, Client};
+use sconce_crds::ModelTraining;
+use sconce_tests::objects::training;
+use sconce_tests::operator::{Operator, Options, SERVER_IMAGE};
+use sconce_tests::room::conditions;
+use sconce_tests::tools::HELM;
+use sconce_tests::wait::until;
+use sconce_tests::world::{apply, install};
+use sconce_tests::{ControlPlane, node::FakeNode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// The chart's objects for an operator of that namespace.
+fn chart(namespace: &str) -> Outcome<Vec<Value>> {
+    let output = Command::new(HELM.path()?)
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(["template", &format!("sconce-{namespace}"), "charts/sconce"])
+        .args(["--namespace", "sconce-system", "--kube-version", "1.34.0"])
+        .args(["--set", &format!("watchNamespace={namespace}")])
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into());
+    }
+    let documents = serde_norway::Deserializer::from_slice(&output.stdout).map(Value::deserialize);
+    let objects: Vec<Value> = documents.collect::<Result<_, _>>()?;
+    Ok(objects.into_iter().filter(Value::is_object).collect())
+}
+
+async fn namespace(client: &Client, name: &str) -> Outcome {
+    apply(
+        client,
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+    )
+    .await?;
+    Ok(())
+}
+
+async fn train(client: &Client, namespace: &str) -> Outcome<Api<ModelTraining>> {
+    let mut object = training("iris");
+    object["metadata"]["namespace"] = namespace.into();
+    apply(client, object).await?;
+    Ok(Api::namespaced(client.clone(), namespace))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_an_operator_of_one_namespace_has_no_rights_in_another_and_works_in_its_own() -> Outcome {
+    let control_plane = ControlPlane::builder().start().await?;
+    let client = control_plane.client();
+    install(&client, &["dist/sconce.yaml"]).await?;
+    FakeNode::named("worker").create(&client).await?;
+    for name in ["team-a", "team-b"] {
+        namespace(&client, name).await?;
+    }
+    for object in chart("team-a")? {
+        assert_ne!(object["kind"], "AcceleratorProfile", "profiles are the cluster's");
+        if object["kind"] != "Deployment" {
+            apply(&client, object).await?;
+        }
+    }
+    let account = ("sconce-system", "sconce-team-a");
+    let options = Options {
+        kubeconfig: control_plane
+            .kubeconfig_of_service_account(account.0, account.1)
+            .await?,
+        log: control_plane.folder().join("team-a.log"),
+        identity: "sconce-team-a-0".to_owned(),
+        server_image: SERVER_IMAGE.to_owned(),
+        namespace: Some("team-a".to_owned()),
+    };
+    let _operator = Operator::start(&options)?;
+    let theirs = train(&client, "team-b").await?;
+    let ours = train(&client, "team-a").await?;
+    until("the training of its own namespace is accepted", async || {
+        let seen = ours.get("iris").await.ok()?;
+        sconce_crds::condition::is_true(conditions(&seen), "Accepted").then_some(())
+    })
+    .await?;
+    assert!(
+        theirs.get("iris").await?.status.is_none(),
+        "it is another operator's"
+    );
+
+    let as_operator = control_plane
+        .client_of_service_account(account.0, account.1)
+        .await?;
+    for refused in [
+        Api::<ConfigMap>::namespaced(as_operator.clone(), "team-b")
+            .get("any")
+            .await
+            .err(),
+        Api::<PersistentVolumeClaim>::namespaced(as_operator.clone(), "team-b")
+            .get("any")
+            .await
+            .err(),
+    ] {
+        let refused = refused.ok_or("it was answered")?.to_string();
+        assert!(refused.contains("cannot get resource"), "{refused}");
+    }
+    let log = std::fs::read_to_string(&options.log)?;
+    assert!(!log.contains("is forbidden"), "{log}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_operators_of_two_namespaces_do_not_wait_for_one_another() -> Outcome {
+    let names: Vec<Vec<String>> = ["team-a", "team-b"]
+        .iter()
+        .map(|namespace| {
+            let objects = chart(namespace)?;
+            let role = objects.iter().filter(|object| object["kind"] == "Role");
+            let rules = role.flat_map(|role| role["rules"].as_array().into_iter().flatten());
+            let names = rules.flat_map(|rule| rule["resourceNames"].as_array().into_iter().flatten());
+            Ok(names.filter_map(Value::as_str).map(str::to_owned).collect())
+        })
+        .collect::<Outcome<_>>()?;
+    assert_eq!(names, [["sconce-operator-team-a"], ["sconce-operator-team-b"]]);
+    Ok(())
+}
+
+/// References name no namespace, so that none can cross: every property of a spec that holds a name of something
+/// else has no `namespace` beside it.
+#[test]
+fn tenants_no_reference_names_a_namespace() -> Outcome {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/yaml");
+    let mut kinds = 0;
+    for file in std::fs::read_dir(folder)? {
+        let definition: DynamicObject = serde_norway::from_str(&std::fs::read_to_string(file?.path())?)?;
+        let schema =
+            &definition.data["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        assert!(schema.is_object());
+        let found = paths_to(schema, "namespace", "spec");
+        assert!(found.is_empty(), "{found:?}");
+        kinds += 1;
+    }
+    assert_eq!(kinds, 3);
+    Ok(())
+}
+
+/// Where a schema has a property of that name.
+fn paths_to(schema: &Value, property: &str, at: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{at}.{name}");
+        if name == property {
+            found.push(path.clone());
+        }
+        found.extend(paths_to(inner, property, &path));
+    }
+    for part in ["items", "additionalProperties"]
+        .into_iter()
+        .filter(|part| schema[part].is_object())
+    {
+        found.extend(paths_to(&schema[part], property, at));
+    }
+    found
+}
