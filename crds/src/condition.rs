@@ -1,7 +1,7 @@
 //! The types of the conditions on an object's status.
 //!
-//! Each is told with `observedGeneration` of the object itself. `Ready`, `Progressing` and `Degraded` mean the
-//! same on every kind and are enough for kstatus and Argo CD; the others say which step is at work.
+//! Each is told with `observedGeneration` of the object itself. `Ready`, `Progressing`, `Degraded` and `Stalled` mean
+//! the same on every kind and are enough for kstatus and Argo CD; the others say which step is at work.
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{Schema, SchemaGenerator};
@@ -32,6 +32,9 @@ pub const READY: &str = "Ready";
 pub const PROGRESSING: &str = "Progressing";
 /// Something needs a person.
 pub const DEGRADED: &str = "Degraded";
+/// Something needs a person and nothing goes on until then: what kstatus calls Failed, upon which Flux and kpt stop
+/// waiting (sigs.k8s.io/cli-utils, pkg/kstatus).
+pub const STALLED: &str = "Stalled";
 
 /// Conditions as a list keyed by type, so that two managers never overwrite one another's.
 pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {

@@ -116,7 +116,7 @@ pub struct ModelDeploymentStatus {
     /// One word for people; programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<DeploymentPhase>,
-    /// ModelResolved, Available, RolloutComplete; Ready, Progressing, Degraded.
+    /// ModelResolved, Available, RolloutComplete; Ready, Progressing, Degraded, Stalled.
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
     /// What is served, for people: the training's name or the URI, and the beginning of the digest.

@@ -2,7 +2,7 @@
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use sconce_contract::{Artifact, Dataset, Evaluation, Hyperparameters, Metric, MetricName, Network};
+use sconce_contract::{Artifact, Dataset, Evaluation, History, Hyperparameters, Metric, MetricName, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
@@ -143,7 +143,7 @@ pub struct ModelTrainingStatus {
     /// One word for people; programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// Accepted, Scheduled, Running, Suspended, GatesPassed, Complete, Failed; Ready, Progressing, Degraded.
+    /// Accepted, Scheduled, Running, Suspended, GatesPassed, Complete, Failed; Ready, Progressing, Degraded, Stalled.
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
     /// The run that is at work or was last: a hash over everything that what is learned depends on.
@@ -161,13 +161,16 @@ pub struct ModelTrainingStatus {
     /// How that compares with the gates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateResult>,
+    /// How the losses of the last finished run went, in at most 64 points; `kubectl sconce plot` draws it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<History>,
     /// What the last run that passed its gates left behind; kept while a later run is at work or fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<Artifact>,
     /// What the last finished run left behind, whether it passed or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Artifact>,
-    /// The run that `metrics`, `gates` and `candidate` speak of: the last that ended with an artifact.
+    /// The run that `metrics`, `gates`, `history` and `candidate` speak of: the last that ended with an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_run: Option<String>,
     /// Pods that were started for the run.

@@ -1,5 +1,6 @@
 //! Objects of our kinds as a person writes them, and the reports of trainers that never ran.
 
+use sconce_contract::history::{History, Series};
 use sconce_contract::{Artifact, Failure, FailureClass, Metric, MetricName, MetricSplit, Report};
 use serde_json::{Value, json};
 
@@ -98,6 +99,22 @@ pub fn trained(claim: &str, digit: char, accuracy: f64) -> Report {
         steps: 40,
         loss: Some(0.123_456),
         seconds: 1.5,
+        history: history(),
+    }
+}
+
+/// How the losses of such a run went.
+#[must_use]
+pub fn history() -> History {
+    let series = |every, values: &[f64]| Series {
+        from: 0,
+        every,
+        last: 40,
+        values: values.to_vec(),
+    };
+    History {
+        loss: series(4, &[1.1, 0.9, 0.72, 0.6, 0.48, 0.4, 0.31, 0.26, 0.2, 0.1235]),
+        validation_loss: series(8, &[1.0, 0.75, 0.55, 0.45, 0.42]),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What each condition says in each situation: one table, so that no two can contradict one another.
 
-use sconce_crds::condition::{AVAILABLE, DEGRADED, MODEL_RESOLVED, PROGRESSING, READY, ROLLOUT_COMPLETE};
+use sconce_crds::condition::{
+    AVAILABLE, DEGRADED, MODEL_RESOLVED, PROGRESSING, READY, ROLLOUT_COMPLETE, STALLED,
+};
 use sconce_crds::deployment::DeploymentPhase;
 
 use super::resolve::Resolution;
@@ -81,11 +83,11 @@ fn words(situation: &Situation, goes_on: Option<&str>) -> (String, String) {
     }
 }
 
-/// Ready, Progressing and Degraded, with one reason and one sentence.
+/// Ready, Progressing, Degraded and Stalled, with one reason and one sentence.
 ///
 /// With no replicas wanted, Ready is False: whoever waits for Ready wants to send a request. It is not Degraded
 /// either, and nothing progresses, by which a health check can tell it from a rollout.
-fn summary(situation: &Situation, reason: &str, message: &str) -> [Verdict; 3] {
+fn summary(situation: &Situation, reason: &str, message: &str) -> [Verdict; 4] {
     let (ready, progressing, degraded) = match situation {
         Situation::Awaited(_) | Situation::Moving { .. } => (false, true, false),
         Situation::Refused(_) => (false, false, true),
@@ -105,5 +107,6 @@ fn summary(situation: &Situation, reason: &str, message: &str) -> [Verdict; 3] {
         tell(READY, ready),
         tell(PROGRESSING, progressing),
         tell(DEGRADED, degraded),
+        tell(STALLED, degraded && !progressing),
     ]
 }

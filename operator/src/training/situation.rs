@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::report::EXIT_BAD_INPUT;
-use sconce_contract::{Artifact, Gate, Metric, Progress, Report, TrainingPhase};
+use sconce_contract::{Artifact, Gate, History, Metric, Progress, Report, TrainingPhase};
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
 
@@ -88,6 +88,8 @@ pub struct Trained {
     pub epochs: u32,
     /// Mean training loss of its last epoch.
     pub loss: Option<f64>,
+    /// How its losses went.
+    pub history: History,
 }
 
 impl Trained {
@@ -97,6 +99,7 @@ impl Trained {
         status.completed_run = Some(identity.run.clone());
         status.metrics.clone_from(&self.metrics);
         status.gates = judgement.results;
+        status.history = Some(self.history.clone()).filter(|history| !history.is_empty());
         status.candidate = Some(self.artifact.clone());
         if judgement.passed {
             status.artifact = Some(self.artifact.clone());
@@ -249,6 +252,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 epochs,
                 steps,
                 loss,
+                history,
                 ..
             } => Some(Trained {
                 metrics,
@@ -256,6 +260,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 steps,
                 epochs,
                 loss,
+                history,
             }),
             Report::Failed(_) => None,
         });

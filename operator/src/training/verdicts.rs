@@ -1,7 +1,8 @@
 //! What each condition says in each situation: one table, so that no two can contradict one another.
 
 use sconce_crds::condition::{
-    ACCEPTED, COMPLETE, DEGRADED, FAILED, GATES_PASSED, PROGRESSING, READY, RUNNING, SCHEDULED, SUSPENDED,
+    ACCEPTED, COMPLETE, DEGRADED, FAILED, GATES_PASSED, PROGRESSING, READY, RUNNING, SCHEDULED, STALLED,
+    SUSPENDED,
 };
 
 use super::gates::Judgement;
@@ -76,8 +77,8 @@ fn not_failed() -> Verdict {
     no(FAILED, "NotFailed", "no run has failed for good")
 }
 
-/// Ready, Progressing and Degraded, with one reason and one sentence.
-fn summary(ready: bool, progressing: bool, degraded: bool, reason: &str, message: &str) -> [Verdict; 3] {
+/// Ready, Progressing, Degraded and Stalled, with one reason and one sentence.
+fn summary(ready: bool, progressing: bool, degraded: bool, reason: &str, message: &str) -> [Verdict; 4] {
     let tell = |kind, holds: bool| {
         if holds {
             yes(kind, reason, message)
@@ -89,6 +90,7 @@ fn summary(ready: bool, progressing: bool, degraded: bool, reason: &str, message
         tell(READY, ready),
         tell(PROGRESSING, progressing),
         tell(DEGRADED, degraded),
+        tell(STALLED, degraded && !progressing),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, Metric};
+use crate::{Artifact, History, Metric};
 
 /// Where a container leaves its report (Kubernetes' default `terminationMessagePath`).
 pub const REPORT_PATH: &str = "/dev/termination-log";
@@ -41,6 +41,9 @@ pub enum Report {
         loss: Option<f64>,
         /// Wall-clock seconds from the start of the process.
         seconds: f64,
+        /// How the losses went.
+        #[serde(default, skip_serializing_if = "History::is_empty")]
+        history: History,
     },
     /// The pod could not do its work.
     Failed(Failure),

@@ -87,6 +87,7 @@ pub fn learn(
                 seen.progress.step = step;
                 seen.progress.loss = Some(mean);
                 seen.progress.eta_seconds = eta_seconds(start, step, total);
+                seen.losses.add(step, 1, value);
             });
             display.step(step);
         }
@@ -98,6 +99,10 @@ pub fn learn(
         watch.update(|seen| {
             seen.progress.epoch = epoch + 1;
             seen.progress.validation_loss = validation;
+            if let Some(value) = validation {
+                seen.validation_losses
+                    .add(step, total / u64::from(*epochs), value);
+            }
         });
         display.epoch(&watch.snapshot());
     }

@@ -124,6 +124,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         steps: learned.steps,
         loss: Some(learned.loss),
         seconds: start.elapsed().as_secs_f64(),
+        history: watch.snapshot().history(),
     })
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use sconce_contract::history::{Gatherer, History};
 use sconce_contract::{Progress, TrainingPhase};
 
 /// What can be seen of a training at a moment.
@@ -19,6 +20,20 @@ pub struct Observed {
     pub rows: [u64; 3],
     /// Learning rate of the current epoch.
     pub learning_rate: f64,
+    /// Loss after each step.
+    pub losses: Gatherer,
+    /// Loss on the validation rows after each epoch.
+    pub validation_losses: Gatherer,
+}
+
+impl Observed {
+    /// How the losses went so far.
+    pub fn history(&self) -> History {
+        History {
+            loss: self.losses.series(),
+            validation_loss: self.validation_losses.series(),
+        }
+    }
 }
 
 /// Shared between the loop, which writes, and everyone who looks.

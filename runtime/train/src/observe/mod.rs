@@ -1,4 +1,4 @@
-//! The thread beside the loop: it hears signals and answers `/v1/progress`, `/metrics` and `/livez`.
+//! The thread beside the loop: it hears signals and answers `/v1/progress`, `/v1/history`, `/metrics` and `/livez`.
 
 mod metrics;
 
@@ -20,6 +20,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sconce_contract::history::HISTORY_PATH;
 use sconce_contract::progress::PROGRESS_PATH;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -126,12 +127,16 @@ fn answer(request: &Request<Incoming>, watch: &Watch) -> Response<Full<Bytes>> {
             let json = serde_json::to_string(&watch.snapshot().progress).unwrap_or_default();
             (StatusCode::OK, "application/json", json)
         }
+        (&Method::GET | &Method::HEAD, HISTORY_PATH) => {
+            let json = serde_json::to_string(&watch.snapshot().history()).unwrap_or_default();
+            (StatusCode::OK, "application/json", json)
+        }
         (&Method::GET | &Method::HEAD, "/metrics") => (
             StatusCode::OK,
             metrics::CONTENT_TYPE,
             metrics::encode(&watch.snapshot()),
         ),
-        (_, "/livez" | PROGRESS_PATH | "/metrics") => (
+        (_, "/livez" | PROGRESS_PATH | HISTORY_PATH | "/metrics") => (
             StatusCode::METHOD_NOT_ALLOWED,
             "text/plain",
             "this can only be read\n".to_owned(),
@@ -139,7 +144,7 @@ fn answer(request: &Request<Incoming>, watch: &Watch) -> Response<Full<Bytes>> {
         _ => (
             StatusCode::NOT_FOUND,
             "text/plain",
-            "there are /v1/progress, /metrics and /livez\n".to_owned(),
+            "there are /v1/progress, /v1/history, /metrics and /livez\n".to_owned(),
         ),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
