@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use sconce_contract::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Condition;
 use crate::quantity::{Quantity, UnitCount};
 
 /// What one unit of an accelerator is: which resource a pod asks for, on which nodes, with which image.
@@ -22,11 +23,15 @@ use crate::quantity::{Quantity, UnitCount};
     singular = "acceleratorprofile",
     shortname = "accel",
     category = "sconce",
+    status = "AcceleratorProfileStatus",
     derive = "PartialEq",
     doc = "What one unit of an accelerator is: which resource a pod asks for, on which nodes, with which image.",
     printcolumn(name = "DEVICE", type_ = "string", json_path = ".spec.device"),
     printcolumn(name = "MEMORY", type_ = "string", json_path = ".spec.memory"),
+    printcolumn(name = "CAPACITY", type_ = "integer", json_path = ".status.units.capacity"),
+    printcolumn(name = "ALLOCATED", type_ = "integer", json_path = ".status.units.allocated"),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "NODES", type_ = "integer", json_path = ".status.nodes", priority = 1),
     printcolumn(
         name = "RUNTIMECLASS",
         type_ = "string",
@@ -89,6 +94,36 @@ pub struct Images {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub server: Option<String>,
+}
+
+/// What the cluster has of the accelerator now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AcceleratorProfileStatus {
+    /// The generation of the spec that this status speaks of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// NodesFound.
+    #[schemars(schema_with = "crate::condition::schema")]
+    pub conditions: Vec<Condition>,
+    /// Nodes that take pods of the profile and offer at least one unit: ready, not cordoned, with its labels and
+    /// without a taint that it does not tolerate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<i64>,
+    /// Units on these nodes. Absent where the profile has no resource that could be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub units: Option<Units>,
+}
+
+/// Units of an accelerator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Units {
+    /// Units that the nodes offer, used or not.
+    pub capacity: i64,
+    /// Units that pods hold, whoever made them. A pod on its way out holds its units until it is gone; one that
+    /// has ended holds none.
+    pub allocated: i64,
 }
 
 /// Names and literal values only: a reference to a Secret has no namespace in a cluster-scoped object.

@@ -26,6 +26,8 @@ pub const MODEL_RESOLVED: &str = "ModelResolved";
 pub const AVAILABLE: &str = "Available";
 /// Every replica is of the current revision.
 pub const ROLLOUT_COMPLETE: &str = "RolloutComplete";
+/// There are nodes that offer the accelerator.
+pub const NODES_FOUND: &str = "NodesFound";
 /// The object is what its newest spec asks for.
 pub const READY: &str = "Ready";
 /// Work towards the newest spec goes on.

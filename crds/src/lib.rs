@@ -29,7 +29,7 @@ pub mod quantity;
 pub mod resources;
 pub mod training;
 
-pub use accelerator::{AcceleratorProfile, AcceleratorProfileSpec};
+pub use accelerator::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus};
 pub use deployment::{ModelDeployment, ModelDeploymentSpec, ModelDeploymentStatus};
 pub use quantity::Quantity;
 pub use training::{ModelTraining, ModelTrainingSpec, ModelTrainingStatus};

@@ -15,6 +15,46 @@ impl Quantity {
     pub fn new(text: impl Into<String>) -> Self {
         Quantity(text.into())
     }
+
+    /// The amount in whole units of the resource (bytes, cores, devices), a fraction rounded up. Nothing where the
+    /// text is no quantity, or too large for any machine.
+    pub fn whole(&self) -> Option<u64> {
+        let text = self.0.strip_prefix('+').unwrap_or(&self.0);
+        let end = text
+            .find(|character: char| !character.is_ascii_digit() && character != '.')
+            .unwrap_or(text.len());
+        let (number, suffix) = text.split_at(end);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let (base, exponent): (u128, i32) = match suffix {
+            "" => (10, 0),
+            "n" => (10, -9),
+            "u" => (10, -6),
+            "m" => (10, -3),
+            "k" => (10, 3),
+            "M" => (10, 6),
+            "G" => (10, 9),
+            "T" => (10, 12),
+            "P" => (10, 15),
+            "E" => (10, 18),
+            "Ki" => (2, 10),
+            "Mi" => (2, 20),
+            "Gi" => (2, 30),
+            "Ti" => (2, 40),
+            "Pi" => (2, 50),
+            "Ei" => (2, 60),
+            _ => (10, suffix.strip_prefix(['e', 'E'])?.parse().ok()?),
+        };
+        let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
+        let scale = |base: u128, exponent: i32| base.checked_pow(exponent.unsigned_abs());
+        let mut divisor = scale(10, i32::try_from(fraction.len()).ok()?)?;
+        let mut product = digits;
+        if exponent < 0 {
+            divisor = divisor.checked_mul(scale(base, exponent)?)?;
+        } else {
+            product = product.checked_mul(scale(base, exponent)?)?;
+        }
+        u64::try_from(product.div_ceil(divisor)).ok()
+    }
 }
 
 impl fmt::Display for Quantity {
@@ -109,5 +149,31 @@ impl JsonSchema for UnitCount {
             "maxLength": 4,
             "pattern": "^[1-9][0-9]*$",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_numbers() {
+        for (text, number) in [
+            ("8", Some(8)),
+            ("+2", Some(2)),
+            ("1500m", Some(2)),
+            ("4Gi", Some(4 << 30)),
+            ("1.5Ki", Some(1536)),
+            ("23034Mi", Some(23_034 << 20)),
+            ("1e3", Some(1000)),
+            ("2E", Some(2_000_000_000_000_000_000)),
+            (".5", Some(1)),
+            ("0", Some(0)),
+            ("99Ei", None),
+            ("4Q", None),
+            ("", None),
+        ] {
+            assert_eq!(Quantity::new(text).whole(), number, "{text}");
+        }
     }
 }

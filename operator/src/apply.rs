@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
-use kube::core::NamespaceResourceScope;
+use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -191,12 +191,40 @@ impl Writer {
         status: &S,
         before: &S,
     ) -> Result<(), Error> {
+        let namespace = object.namespace().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        self.status_by(&api, object, status, before).await
+    }
+
+    /// The same, of an object that lies in no namespace.
+    pub async fn cluster_status<K, S: Serialize>(
+        &self,
+        object: &K,
+        status: &S,
+        before: &S,
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope> + DeserializeOwned + Clone + Debug,
+    {
+        let api: Api<K> = Api::all(self.client.clone());
+        self.status_by(&api, object, status, before).await
+    }
+
+    async fn status_by<K, S: Serialize>(
+        &self,
+        api: &Api<K>,
+        object: &K,
+        status: &S,
+        before: &S,
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
         if serde_json::to_value(status).ok() == serde_json::to_value(before).ok() {
             return Ok(());
         }
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
         let body = serde_json::json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "status": status,
         });

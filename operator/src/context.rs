@@ -8,11 +8,13 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
 use sconce_crds::condition::{Condition, DEGRADED, READY, find, is_true};
 use tracing::{info, warn};
 
 use crate::apply::Writer;
 use crate::metrics::Metrics;
+use crate::profile::ledger::Count;
 use crate::progress::ProgressClient;
 use crate::watches::Stores;
 
@@ -68,6 +70,13 @@ impl Context {
             images,
             metrics,
         })
+    }
+
+    /// What the cluster has of a profile now, and the most units that are free on one node. Nothing where there is no
+    /// such profile, or nobody has counted (yet).
+    pub fn count(&self, profile: &str) -> Option<Count> {
+        let profile = self.stores.profiles.get(&ObjectRef::new(profile))?;
+        self.stores.census.count(&profile.spec)
     }
 
     /// Tells people what happened, through the log and an event. An event that is lost changes nothing: the status has it.

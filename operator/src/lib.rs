@@ -1,4 +1,4 @@
-//! The operator: two controllers of one shape, and what they share.
+//! The operator: three controllers of one shape, and what they share.
 //!
 //! ```text
 //!   watches ──► dereference ──► validate ──► build ──► apply ──► status ──► API server
@@ -9,7 +9,8 @@
 //!
 //! [`training`] and [`deployment`] each have these five steps, one file per step; their `mod.rs` reads like the
 //! sentence above. What a user can cause is a [`problem::Problem`] and ends as a condition; an [`error::Error`]
-//! is the API server's, and is tried again. Read [`training`] first.
+//! is the API server's, and is tried again. [`profile`] has no children, and only counts and tells. Read [`training`]
+//! first.
 
 pub mod accelerator;
 pub mod apply;
@@ -27,6 +28,7 @@ pub mod owner;
 pub mod pod;
 pub mod probes;
 pub mod problem;
+pub mod profile;
 pub mod progress;
 pub mod reconcile;
 #[cfg(feature = "plugin")]

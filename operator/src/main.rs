@@ -12,7 +12,7 @@ use sconce_operator::context::{Context, Images};
 use sconce_operator::leader::Election;
 use sconce_operator::metrics::Metrics;
 use sconce_operator::watches::Watches;
-use sconce_operator::{deployment, probes, training};
+use sconce_operator::{deployment, probes, profile, training};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Reconciles ModelTrainings and ModelDeployments.
+    /// Reconciles ModelTrainings and ModelDeployments, and counts what there is of each AcceleratorProfile.
     Run(Options),
 }
 
@@ -146,6 +146,12 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         options.concurrency,
         until(stopped.clone()),
     );
+    let profiles = profile::run(
+        Arc::clone(&context),
+        profile::Readers::take(&watches),
+        options.concurrency,
+        until(stopped.clone()),
+    );
     let driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
 
     // Asked for by one task, before the controllers ask too: of several that wait for a store of kube's, it wakes
@@ -156,7 +162,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
             () = stores.ready() => {}
             () = until(stopped.clone()) => {}
         }
-        future::join(trainings, deployments).await
+        future::join3(trainings, deployments, profiles).await
     };
     let patience = async {
         until(stopped.clone()).await;

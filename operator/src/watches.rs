@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::labels::SELECTOR;
+use crate::profile::census::Census;
 
 /// A kind under watch.
 ///
@@ -60,6 +61,8 @@ pub struct Watches {
     pub services: Watched<Service>,
     /// Pods of ours.
     pub pods: Watched<Pod>,
+    /// What all pods hold of all nodes.
+    pub census: Census,
     /// Polls the watches; ends never.
     pub driver: BoxStream<'static, ()>,
 }
@@ -70,6 +73,15 @@ impl Watches {
         let ours = || watcher::Config::default().labels(SELECTOR);
         let mut drivers = Vec::new();
         let all = watcher::Config::default;
+        let census = match namespace {
+            // Whoever may see one namespace cannot tell what the pods of the others hold.
+            Some(_) => Census::default(),
+            None => {
+                let (census, counting) = Census::start(client);
+                drivers.push(counting);
+                census
+            }
+        };
         let watches = Watches {
             trainings: watch(within(client, namespace), all(), &mut drivers),
             deployments: watch(within(client, namespace), all(), &mut drivers),
@@ -78,6 +90,7 @@ impl Watches {
             workloads: watch(within(client, namespace), ours(), &mut drivers),
             services: watch(within(client, namespace), ours(), &mut drivers),
             pods: watch(within(client, namespace), ours(), &mut drivers),
+            census,
             driver: Box::pin(futures::stream::empty()),
         };
         Watches {
@@ -96,6 +109,7 @@ impl Watches {
             workloads: self.workloads.store.clone(),
             services: self.services.store.clone(),
             pods: self.pods.store.clone(),
+            census: self.census.clone(),
         }
     }
 }
@@ -117,6 +131,8 @@ pub struct Stores {
     pub services: Store<Service>,
     /// Pods of ours.
     pub pods: Store<Pod>,
+    /// What all pods hold of all nodes. It may come later than the stores, or not at all: see [`Census::count`].
+    pub census: Census,
 }
 
 impl Stores {

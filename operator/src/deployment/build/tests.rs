@@ -1,9 +1,9 @@
 //! The objects as they are written.
 
 use super::*;
-use crate::deployment::revision::plan_name;
 use crate::deployment::fixtures::{artifact, found, live, model, of_training, training, with_replicas};
 use crate::deployment::revision::Served;
+use crate::deployment::revision::plan_name;
 use crate::deployment::validate::validate;
 use serde_json::json;
 

@@ -1,0 +1,243 @@
+//! The watch that keeps the [`Ledger`]: all nodes, and all pods that have a node and have not ended.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, future};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use sconce_crds::AcceleratorProfileSpec;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::digest::{SlimNode, SlimPod};
+use super::ledger::{Count, Ledger};
+
+/// Whoever listens is told of news at most this often: a cluster that is busy changes all the time.
+const PACE: Duration = Duration::from_secs(1);
+/// Pods or nodes in one answer of the API server. Each is some 10 kB on the way, and some bytes once it is counted.
+const PAGE: u32 = 200;
+/// Pods that hold units: the API server leaves out the others, and says when a pod becomes one of them.
+const HOLDING: &str = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
+
+/// Who holds what, as the watches last said; clones share it. One that was not started counts nothing.
+#[derive(Clone, Default)]
+pub struct Census(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    news: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    ledger: Ledger,
+    nodes_listed: bool,
+    pods_listed: bool,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            state: Mutex::default(),
+            news: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Census {
+    /// A census of the whole cluster, and the work that keeps it, which ends never.
+    pub fn start(client: &Client) -> (Self, BoxStream<'static, ()>) {
+        let census = Census::default();
+        let config = watcher::Config::default().page_size(PAGE);
+        let nodes = events::<SlimNode>(client, config.clone());
+        let pods = events::<SlimPod>(client, config.fields(HOLDING));
+        let driver = stream::select(census.follow_nodes(nodes), census.follow_pods(pods));
+        (census, driver.boxed())
+    }
+
+    /// What the profile's nodes have; nothing before nodes and pods are listed, or where nobody counts.
+    pub fn count(&self, profile: &AcceleratorProfileSpec) -> Option<Count> {
+        let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.nodes_listed && state.pods_listed).then(|| state.ledger.count(profile))
+    }
+
+    /// Says that a count may have changed, at most once a second.
+    pub fn changes(&self) -> impl Stream<Item = ()> + Send + 'static {
+        let start = (self.0.news.subscribe(), Instant::now());
+        stream::unfold(start, |(mut news, after)| async move {
+            // An error means that the census is gone, which ends the process as well.
+            news.changed().await.ok()?;
+            tokio::time::sleep_until(after).await;
+            news.borrow_and_update();
+            Some(((), (news, Instant::now() + PACE)))
+        })
+    }
+
+    fn follow_nodes(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<SlimNode>>> + Send + 'static,
+    ) -> impl Stream<Item = ()> + Send + 'static {
+        let mut fresh = Ledger::default();
+        self.follow(events, move |state, event| match event {
+            Event::Apply(node) => {
+                let (name, facts) = node.facts();
+                state.ledger.node(name, facts)
+            }
+            Event::Delete(node) => state.ledger.no_node(&node.facts().0),
+            Event::Init => {
+                fresh = Ledger::default();
+                false
+            }
+            Event::InitApply(node) => {
+                let (name, facts) = node.facts();
+                fresh.node(name, facts);
+                false
+            }
+            Event::InitDone => {
+                state.ledger.replace_nodes(std::mem::take(&mut fresh));
+                state.nodes_listed = true;
+                true
+            }
+        })
+    }
+
+    fn follow_pods(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<SlimPod>>> + Send + 'static,
+    ) -> impl Stream<Item = ()> + Send + 'static {
+        let mut fresh = Ledger::default();
+        self.follow(events, move |state, event| match event {
+            Event::Apply(pod) => {
+                let (uid, facts) = pod.facts();
+                state.ledger.pod(uid, facts)
+            }
+            Event::Delete(pod) => state.ledger.pod(pod.facts().0, None),
+            Event::Init => {
+                fresh = Ledger::default();
+                false
+            }
+            Event::InitApply(pod) => {
+                let (uid, facts) = pod.facts();
+                fresh.pod(uid, facts);
+                false
+            }
+            Event::InitDone => {
+                state.ledger.replace_pods(std::mem::take(&mut fresh));
+                state.pods_listed = true;
+                true
+            }
+        })
+    }
+
+    /// Lets `enter` put each event into the books; it says whether that was news.
+    fn follow<K: Resource<DynamicType = ()> + 'static>(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+        mut enter: impl FnMut(&mut State, Event<K>) -> bool + Send + 'static,
+    ) -> impl Stream<Item = ()> + Send + 'static {
+        let shared = Arc::clone(&self.0);
+        events.filter_map(move |event| {
+            match event {
+                Ok(event) => {
+                    let mut state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+                    if enter(&mut state, event) {
+                        shared.news.send_modify(|version| *version += 1);
+                    }
+                }
+                Err(error) => {
+                    warn!(kind = %K::kind(&()), %error, "the census' watch broke; it is started again")
+                }
+            }
+            future::ready(None)
+        })
+    }
+}
+
+fn events<K>(
+    client: &Client,
+    config: watcher::Config,
+) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watcher(Api::all(client.clone()), config).default_backoff()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::channel::mpsc::unbounded;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(name: &str) -> SlimPod {
+        slim(json!({
+            "metadata": {"name": name, "uid": name},
+            "spec": {"nodeName": "n", "containers": [{"resources": {"requests": {"nvidia.com/gpu": "1"}}}]},
+        }))
+    }
+
+    fn slim<K: DeserializeOwned>(value: Value) -> K {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_relisted_watch_forgets_what_is_gone_and_news_come_once_a_second() {
+        let census = Census::default();
+        let profile: AcceleratorProfileSpec =
+            slim(json!({"device": "CUDA", "resources": {"nvidia.com/gpu": "1"}}));
+        let allocated = || Some(census.count(&profile)?.units?.allocated);
+        let (nodes, node_events) = unbounded();
+        let (pods, pod_events) = unbounded();
+        let mut driver = Box::pin(stream::select(
+            census.follow_nodes(node_events),
+            census.follow_pods(pod_events),
+        ));
+        let mut changes = Box::pin(census.changes());
+        let node = slim(json!({
+            "metadata": {"name": "n"},
+            "status": {"allocatable": {"nvidia.com/gpu": "4"}, "conditions": [{"type": "Ready", "status": "True"}]},
+        }));
+        for event in [Event::Init, Event::InitApply(node), Event::InitDone] {
+            nodes.unbounded_send(Ok(event)).unwrap();
+        }
+        assert!(driver.next().now_or_never().is_none());
+        assert_eq!(allocated(), None, "pods are not listed yet");
+        for event in [
+            Event::Init,
+            Event::InitApply(pod("a")),
+            Event::InitApply(pod("b")),
+            Event::InitDone,
+        ] {
+            pods.unbounded_send(Ok(event)).unwrap();
+        }
+        assert!(driver.next().now_or_never().is_none());
+        assert_eq!(allocated(), Some(2));
+        let start = Instant::now();
+        changes.next().await;
+        assert!(start.elapsed() < PACE);
+        for event in [
+            Event::Init,
+            Event::InitApply(pod("b")),
+            Event::InitDone,
+            Event::Apply(pod("c")),
+        ] {
+            pods.unbounded_send(Ok(event)).unwrap();
+        }
+        assert!(driver.next().now_or_never().is_none());
+        assert_eq!(allocated(), Some(2));
+        changes.next().await;
+        assert!(start.elapsed() >= PACE);
+        assert!(
+            changes.next().now_or_never().is_none(),
+            "two changes are one piece of news"
+        );
+    }
+}
