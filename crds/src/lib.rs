@@ -21,10 +21,12 @@
 
 pub mod accelerator;
 pub mod condition;
+pub mod custom;
 pub mod deployment;
 pub mod manifest;
 #[cfg(feature = "offline")]
 pub mod offline;
+pub mod overrides;
 pub mod quantity;
 pub mod resources;
 pub mod training;

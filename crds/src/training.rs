@@ -2,10 +2,13 @@
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
+use sconce_contract::validation::rules;
 use sconce_contract::{Artifact, Dataset, Evaluation, History, Hyperparameters, Metric, MetricName, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::custom::CustomTrainer;
+use crate::overrides::PodOverrides;
 use crate::resources::{Accelerator, TrainingResources};
 
 /// Longest name of either workload. A child's name adds `-` and ten digits, and a Job's name becomes a label,
@@ -83,14 +86,24 @@ pub struct ModelTrainingSpec {
     /// What happens when the pod fails.
     #[serde(default)]
     pub failure_policy: FailurePolicy,
+    /// What is added to the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_overrides: Option<PodOverrides>,
 }
 
-/// What is trained: exactly one of the alternatives.
+/// What is trained: exactly one of `network` and `custom`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("has(self.network) != has(self.custom)", "model has exactly one of: network, custom"),
+])))]
 pub struct TrainedModel {
     /// A feed-forward network, run by candle.
-    pub network: Network,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// A trainer of your own, in any language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<CustomTrainer>,
 }
 
 /// Where and when the pod is placed.

@@ -24,6 +24,7 @@ pub mod leader;
 pub mod metrics;
 pub mod names;
 pub mod observed;
+pub mod overrides;
 pub mod owner;
 pub mod pod;
 pub mod probes;

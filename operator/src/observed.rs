@@ -64,6 +64,13 @@ pub fn has_ended(pod: &Pod) -> bool {
     state(pod).is_some_and(|state| state.terminated.is_some())
 }
 
+/// Whether the pod's container ended with exit code 0.
+pub fn ended_well(pod: &Pod) -> bool {
+    state(pod)
+        .and_then(|state| state.terminated.as_ref())
+        .is_some_and(|ended| ended.exit_code == 0)
+}
+
 /// Whether the pod counts as ready: its readiness probe answered and it is not on its way out.
 pub fn is_ready(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none()

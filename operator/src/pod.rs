@@ -10,7 +10,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use sconce_crds::overrides::PodOverrides;
+
 use crate::accelerator::Resolved;
+use crate::overrides;
 use crate::volumes::Volumes;
 
 /// User and group of every container of ours ("nonroot" in the field's minimal images).
@@ -26,12 +29,10 @@ pub const CONTAINER: &str = "sconce";
 pub struct Shape<'a> {
     /// Labels of the pod.
     pub labels: BTreeMap<String, String>,
-    /// Image of the container.
-    pub image: String,
-    /// When the image is pulled.
-    pub image_pull_policy: &'a str,
-    /// Arguments of the container.
-    pub args: Vec<String>,
+    /// What runs in the container.
+    pub program: Program<'a>,
+    /// Variables of the environment beside those that every pod has.
+    pub env: Vec<EnvVar>,
     /// ConfigMap that holds the plan.
     pub plan: &'a str,
     /// Volumes that the plan's URIs need.
@@ -56,6 +57,29 @@ pub struct Shape<'a> {
     pub termination_grace_period_seconds: i64,
     /// `Never` in a Job, `Always` in a Deployment.
     pub restart_policy: &'static str,
+    /// What the spec adds.
+    pub overrides: Option<&'a PodOverrides>,
+}
+
+/// What runs in the container.
+pub enum Program<'a> {
+    /// An image of ours, or one that a profile names in its place: it writes nowhere but to its volumes.
+    Ours {
+        /// The image.
+        image: String,
+        /// When it is pulled.
+        pull_policy: &'a str,
+    },
+    /// An image that knows nothing of Sconce. It runs as the same user and without privileges, but may write where
+    /// that user may.
+    Custom {
+        /// The image; pulled as Kubernetes' default is.
+        image: &'a str,
+        /// Its program; empty for the image's own.
+        command: &'a [String],
+        /// Its arguments; empty for the image's own.
+        args: &'a [String],
+    },
 }
 
 /// The template of the pod.
@@ -75,12 +99,11 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
         read_only: Some(true),
         ..VolumeMount::default()
     });
+    let custom = matches!(shape.program, Program::Custom { .. });
+    let env = environment(&shape.accelerator.env, shape.env, custom);
     let container = Container {
         name: CONTAINER.to_owned(),
-        image: Some(shape.image),
-        image_pull_policy: Some(shape.image_pull_policy.to_owned()),
-        args: Some(shape.args),
-        env: Some(environment(&shape.accelerator.env)),
+        env: Some(env),
         ports: Some(
             shape
                 .ports
@@ -89,15 +112,15 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
                 .collect(),
         ),
         resources: Some(resources(shape.cpu, shape.memory, &shape.accelerator.resources)),
-        security_context: Some(container_security()),
+        security_context: Some(container_security(custom)),
         startup_probe: shape.startup_probe,
         readiness_probe: shape.readiness_probe,
         liveness_probe: shape.liveness_probe,
         volume_mounts: Some(volume_mounts),
-        ..Container::default()
+        ..container(shape.program)
     };
     let accelerator = shape.accelerator;
-    PodTemplateSpec {
+    let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(shape.labels),
             ..ObjectMeta::default()
@@ -116,6 +139,28 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
             termination_grace_period_seconds: Some(shape.termination_grace_period_seconds),
             ..PodSpec::default()
         }),
+    };
+    if let Some(given) = shape.overrides {
+        overrides::add(&mut template, given);
+    }
+    template
+}
+
+fn container(program: Program<'_>) -> Container {
+    let given = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    match program {
+        Program::Ours { image, pull_policy } => Container {
+            image: Some(image),
+            image_pull_policy: Some(pull_policy.to_owned()),
+            args: Some(Vec::new()),
+            ..Container::default()
+        },
+        Program::Custom { image, command, args } => Container {
+            image: Some(image.to_owned()),
+            command: given(command),
+            args: given(args),
+            ..Container::default()
+        },
     }
 }
 
@@ -143,7 +188,7 @@ fn resources(
 }
 
 /// Thread pools size themselves by the machine; the downward API rounds the container's share up to whole cores.
-fn environment(extra: &[EnvVar]) -> Vec<EnvVar> {
+fn environment(profile: &[EnvVar], own: Vec<EnvVar>, custom: bool) -> Vec<EnvVar> {
     let threads = |name: &str| EnvVar {
         name: name.to_owned(),
         value_from: Some(EnvVarSource {
@@ -157,8 +202,22 @@ fn environment(extra: &[EnvVar]) -> Vec<EnvVar> {
         ..EnvVar::default()
     };
     let mut all = vec![threads("RAYON_NUM_THREADS"), threads("CANDLE_NUM_THREADS")];
-    all.extend(extra.iter().cloned());
+    all.extend(profile.iter().cloned());
+    all.extend(own);
+    // The user has no entry in most images' /etc/passwd, and programs that find no home write to the root.
+    if custom && !all.iter().any(|variable| variable.name == "HOME") {
+        all.push(variable("HOME", "/tmp"));
+    }
     all
+}
+
+/// A variable with a plain value.
+pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: Some(value.into()),
+        value_from: None,
+    }
 }
 
 fn container_port(name: &str, port: u16) -> ContainerPort {
@@ -184,10 +243,10 @@ fn pod_security() -> PodSecurityContext {
     }
 }
 
-fn container_security() -> SecurityContext {
+fn container_security(custom: bool) -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
-        read_only_root_filesystem: Some(true),
+        read_only_root_filesystem: Some(!custom),
         capabilities: Some(Capabilities {
             drop: Some(vec!["ALL".to_owned()]),
             add: None,

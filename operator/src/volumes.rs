@@ -81,6 +81,14 @@ impl Volumes {
             .collect()
     }
 
+    /// Where the container finds what a URI names; nothing where it is not in a volume.
+    pub fn path(&self, uri: &str) -> Option<PathBuf> {
+        let source = Source::of(uri).filter(|source| self.0.contains_key(source))?;
+        let rest = uri.strip_prefix(&source.uri())?.trim_matches('/');
+        let path = source.path();
+        Some(if rest.is_empty() { path } else { path.join(rest) })
+    }
+
     /// The pod's volumes and the container's mounts.
     pub fn of_pod(&self) -> (Vec<Volume>, Vec<VolumeMount>) {
         self.0
@@ -134,6 +142,19 @@ mod tests {
         assert_eq!((pod.len(), container.len()), (1, 1));
         assert_eq!(container[0].read_only, None);
         assert_eq!(volumes.mounts()[0].uri, "pvc://data");
+    }
+
+    #[test]
+    fn what_a_uri_names_is_found_below_its_volume() {
+        let volumes = Volumes::default().reading("pvc://data/a/b.csv");
+        for (uri, path) in [
+            ("pvc://data/a/b.csv", Some("/mnt/sconce/pvc/data/a/b.csv")),
+            ("pvc://data/", Some("/mnt/sconce/pvc/data")),
+            ("pvc://other/a", None),
+            ("https://host/a", None),
+        ] {
+            assert_eq!(volumes.path(uri), path.map(PathBuf::from), "{uri}");
+        }
     }
 
     #[test]

@@ -118,6 +118,62 @@ async fn wrong_types_values_and_amounts_are_refused_with_the_fields_name() -> Ou
             "spec.dataset.uri",
         ),
         (train(json!({"dataset": {"target": null}})), "spec.dataset.target"),
+        (
+            train(json!({"model": {"network": null, "custom": {"image": ""}}})),
+            "spec.model.custom.image",
+        ),
+        (
+            train(json!({"model": {"network": null, "custom": {"command": ["a"]}}})),
+            "spec.model.custom.image",
+        ),
+        (
+            train(json!({"model": {"network": null, "custom": {"image": "a", "args": "b"}}})),
+            "spec.model.custom.args",
+        ),
+        (
+            train(json!({"podOverrides": {"labels": ["a"]}})),
+            "spec.podOverrides.labels",
+        ),
+        (
+            train(json!({"podOverrides": {"env": [{"name": "1A", "value": ""}]}})),
+            "spec.podOverrides.env[0].name",
+        ),
+        (
+            train(
+                json!({"podOverrides": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}}),
+            ),
+            "spec.podOverrides.env",
+        ),
+        (
+            train(json!({"podOverrides": {"envFrom": [{"secretRef": {}}]}})),
+            "spec.podOverrides.envFrom[0].secretRef.name",
+        ),
+        (
+            train(json!({"podOverrides": {"serviceAccountName": ""}})),
+            "spec.podOverrides.serviceAccountName",
+        ),
+        (
+            train(
+                json!({"podOverrides": {"volumes": [{"name": "a", "mountPath": "relative", "emptyDir": {}}]}}),
+            ),
+            "spec.podOverrides.volumes[0].mountPath",
+        ),
+        (
+            train(
+                json!({"podOverrides": {"volumes": [{"name": "a", "mountPath": "/a/../etc/sconce", "emptyDir": {}}]}}),
+            ),
+            "spec.podOverrides.volumes[0].mountPath",
+        ),
+        (
+            train(
+                json!({"podOverrides": {"volumes": [{"name": "a", "mountPath": "/a", "emptyDir": {"sizeLimit": "big"}}]}}),
+            ),
+            "spec.podOverrides.volumes[0].emptyDir.sizeLimit",
+        ),
+        (
+            train(json!({"podOverrides": {"volumes": [{"name": "A", "mountPath": "/a", "emptyDir": {}}]}})),
+            "spec.podOverrides.volumes[0].name",
+        ),
         (train(json!({"dataset": {"target": ""}})), "spec.dataset.target"),
         (
             train(json!({"dataset": {"format": "XLSX"}})),

@@ -38,6 +38,11 @@ pub async fn train(
     training: &ModelTraining,
 ) -> Result<Trained, RehearsalError> {
     let name = training.name_any();
+    if training.spec.model.custom.is_some() {
+        let message = "spec.model.custom: a rehearsal starts no container; run the image's program by hand with \
+                       SCONCE_PLAN set to a plan.json (docs/custom.md)";
+        return Err(failed(&name, message.to_owned()));
+    }
     let output = training
         .spec
         .output

@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::{
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+    ConfigMap, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -19,7 +19,7 @@ use super::validate::Run;
 use crate::context::Images;
 use crate::labels;
 use crate::owner;
-use crate::pod::{self, PLAN_KEY, Shape};
+use crate::pod::{self, PLAN_KEY, Program, Shape, variable};
 
 /// Size of the claim that a training owns where its spec names none. An artifact of ours has a few megabytes.
 const CLAIM_SIZE: &str = "1Gi";
@@ -89,13 +89,8 @@ fn plan(run: &Run<'_>) -> ConfigMap {
 fn job(run: &Run<'_>, images: &Images) -> Job {
     let template = pod::template(Shape {
         labels: child_labels(run),
-        image: run
-            .accelerator
-            .trainer_image
-            .clone()
-            .unwrap_or_else(|| images.trainer.clone()),
-        image_pull_policy: &images.pull_policy,
-        args: Vec::new(),
+        program: program(run, images),
+        env: environment(run),
         plan: &run.identity.job,
         volumes: &run.volumes,
         cpu: &run.spec.resources.cpu,
@@ -108,6 +103,7 @@ fn job(run: &Run<'_>, images: &Images) -> Job {
         liveness_probe: None,
         termination_grace_period_seconds: GRACE_PERIOD,
         restart_policy: "Never",
+        overrides: run.spec.pod_overrides.as_ref(),
     });
     Job {
         metadata: metadata(run, &run.identity.job),
@@ -121,6 +117,45 @@ fn job(run: &Run<'_>, images: &Images) -> Job {
         }),
         status: None,
     }
+}
+
+fn program<'a>(run: &'a Run<'_>, images: &'a Images) -> Program<'a> {
+    if let Some(custom) = &run.spec.model.custom {
+        return Program::Custom {
+            image: &custom.image,
+            command: &custom.command,
+            args: &custom.args,
+        };
+    }
+    let image = run.accelerator.trainer_image.as_ref();
+    Program::Ours {
+        image: image.unwrap_or(&images.trainer).clone(),
+        pull_policy: &images.pull_policy,
+    }
+}
+
+/// What a trainer that is not ours would otherwise have to read from the plan. Documented in docs/custom.md.
+fn environment(run: &Run<'_>) -> Vec<EnvVar> {
+    if run.spec.model.custom.is_none() {
+        return Vec::new();
+    }
+    let plan = &run.plan;
+    let mut all = vec![
+        variable("SCONCE_PLAN", sconce_contract::plan::PLAN_PATH),
+        variable("SCONCE_REPORT", sconce_contract::report::REPORT_PATH),
+        variable("SCONCE_NAME", &plan.name),
+        variable("SCONCE_RUN", &plan.run),
+        variable("SCONCE_DATASET_URI", &plan.dataset.uri),
+        variable("SCONCE_OUTPUT_URI", &plan.output),
+    ];
+    for (name, uri) in [
+        ("SCONCE_DATASET_PATH", &plan.dataset.uri),
+        ("SCONCE_OUTPUT_PATH", &plan.output),
+    ] {
+        let path = run.volumes.path(uri);
+        all.extend(path.map(|path| variable(name, path.to_string_lossy())));
+    }
+    all
 }
 
 /// Which failures count. Rules are tried in order, and the first that fits decides: a pod that its node evicts

@@ -17,7 +17,7 @@ use crate::apply::is_owned_by;
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::volumes::Source;
-use crate::{labels, observed};
+use crate::{labels, observed, overrides};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -96,19 +96,16 @@ async fn look_up(
     found: &mut Found,
 ) -> Result<(), Error> {
     let spec = &training.spec;
-    for uri in [Some(spec.dataset.uri.as_str()), spec.output.uri.as_deref()]
-        .into_iter()
-        .flatten()
-    {
-        let exists = match Source::of(uri) {
-            None => true,
-            Some(Source::Claim(ref claim)) => {
-                exists::<PersistentVolumeClaim>(context, namespace, claim).await?
-            }
-            Some(Source::ConfigMap(ref map)) => exists::<ConfigMap>(context, namespace, map).await?,
+    let uris = [Some(&spec.dataset.uri), spec.output.uri.as_ref()];
+    let mut named = overrides::sources(spec.pod_overrides.as_ref());
+    named.extend(uris.into_iter().flatten().filter_map(|uri| Source::of(uri)));
+    for source in named {
+        let exists = match &source {
+            Source::Claim(claim) => exists::<PersistentVolumeClaim>(context, namespace, claim).await?,
+            Source::ConfigMap(map) => exists::<ConfigMap>(context, namespace, map).await?,
         };
         if !exists {
-            found.missing.extend(Source::of(uri));
+            found.missing.insert(source);
         }
     }
     if let Some(class) = &spec.scheduling.priority_class_name {

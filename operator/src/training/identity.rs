@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   run  = what is learned:   model, dataset, hyperparameters, metrics, output, rerun annotation
-//!   job  = how it is carried out:   run, accelerator, resources, priority
+//!   job  = how it is carried out:   run, accelerator, resources, scheduling, pod overrides
 //! ```
 //!
 //! A finished run is not repeated because its pod would now get more memory; a failed one is. Gates, suspend,
@@ -13,7 +13,11 @@
 
 use kube::ResourceExt;
 use sconce_contract::digest::short_hash;
-use sconce_crds::{ModelTraining, ModelTrainingStatus, training::Phase};
+use sconce_crds::overrides::PodOverrides;
+use sconce_crds::resources::{Accelerator, TrainingResources};
+use sconce_crds::training::{Phase, Scheduling};
+use sconce_crds::{ModelTraining, ModelTrainingStatus};
+use serde::Serialize;
 
 use crate::{labels, names};
 
@@ -41,13 +45,30 @@ impl Identity {
             &spec.output,
             rerun,
         ));
-        let how = (&run, &spec.accelerator, &spec.resources, &spec.scheduling);
+        let added = spec.pod_overrides.as_ref().filter(|added| !added.is_empty());
+        let how = How(
+            &run,
+            spec.accelerator.as_ref(),
+            &spec.resources,
+            &spec.scheduling,
+            added,
+        );
         Identity {
             job: names::hashed(&training.name_any(), &how),
             run,
         }
     }
 }
+
+/// How a run is carried out. What a later version adds comes last and is left out while it says nothing.
+#[derive(Serialize)]
+struct How<'a>(
+    &'a str,
+    Option<&'a Accelerator>,
+    &'a TrainingResources,
+    &'a Scheduling,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<&'a PodOverrides>,
+);
 
 /// Whether the run still has to be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +136,25 @@ mod tests {
         let other = Identity::of(&training(&json!({"/spec/resources": {"memory": "2Gi"}})));
         assert_eq!(other.run, base.run);
         assert_ne!(other.job, base.job);
+    }
+
+    #[test]
+    fn the_names_of_a_run_and_its_job_outlive_versions_of_the_operator() {
+        // If this fails, every training in every cluster would run again at the next upgrade.
+        let base = Identity::of(&training(&json!({})));
+        assert_eq!((base.run.as_str(), base.job.as_str()), ("d154b59b0b", "iris-8dbb3783d7"));
+    }
+
+    #[test]
+    fn what_is_added_to_the_pod_makes_a_new_job_unless_it_is_nothing() {
+        let base = Identity::of(&training(&json!({})));
+        let nothing = Identity::of(&training(&json!({"/spec/podOverrides": {"labels": {}}})));
+        assert_eq!(nothing, base);
+        let added = Identity::of(&training(
+            &json!({"/spec/podOverrides": {"labels": {"team": "a"}}}),
+        ));
+        assert_eq!(added.run, base.run);
+        assert_ne!(added.job, base.job);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use sconce_contract::report::EXIT_BAD_INPUT;
+use sconce_contract::report::{EXIT_BAD_INPUT, REPORT_LIMIT, REPORT_PATH};
 use sconce_contract::{Artifact, Gate, History, Metric, Progress, Report, TrainingPhase};
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
@@ -208,10 +208,18 @@ fn no_pod(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Option<Hindrance> {
     (pods.is_empty() && old && condition(job, "Suspended").is_none()).then(|| Hindrance {
         reason: "NoPod".to_owned(),
         message: format!(
-            "the Job has no pod: a quota or an admission policy may refuse it; `kubectl describe job {}` says why",
+            "the Job has no pod: a quota or an admission policy may refuse it{}; `kubectl describe job {}` says why",
+            service_account(job)
+                .map(|name| format!(", or there is no ServiceAccount {name:?} (spec.podOverrides.serviceAccountName)"))
+                .unwrap_or_default(),
             job.name_any()
         ),
     })
+}
+
+fn service_account(job: &Job) -> Option<&str> {
+    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
+    pod.service_account_name.as_deref()
 }
 
 fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
@@ -271,6 +279,18 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
             trained: Some(trained),
             again: None,
         };
+    }
+    if pods.iter().any(|pod| observed::ended_well(pod)) {
+        return just(
+            Situation::Failed {
+                reason: "NoReport".to_owned(),
+                message: format!(
+                    "the trainer ended well and left no report that could be read in {REPORT_PATH}: it must be the JSON \
+                     of docs/custom.md, with outcome Trained, in at most {REPORT_LIMIT} bytes; correct spec.model.custom"
+                ),
+            },
+            None,
+        );
     }
     let since = complete
         .last_transition_time

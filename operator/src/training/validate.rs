@@ -11,6 +11,7 @@ use super::dereference::Found;
 use super::identity::Identity;
 use crate::accelerator::{self, Resolved};
 use crate::names;
+use crate::overrides;
 use crate::problem::Problem;
 use crate::volumes::{Source, Volumes};
 
@@ -49,7 +50,12 @@ pub fn validate<'a>(
     let spec = &training.spec;
     let name = training.name_any();
     let accelerator = accelerator::resolve(spec.accelerator.as_ref(), found.profile.as_deref())?;
-    accelerator::image_computes_on(&accelerator, found.profile.as_deref(), "trainer")?;
+    if spec.model.custom.is_none() {
+        accelerator::image_computes_on(&accelerator, found.profile.as_deref(), "trainer")?;
+    }
+    if let (Some(given), Some(asked)) = (&spec.pod_overrides, &spec.accelerator) {
+        overrides::fit(given, &accelerator, &asked.profile)?;
+    }
     everything_exists(spec, found)?;
 
     let own_claim = spec.output.uri.is_none().then(|| names::artifacts_claim(&name));
@@ -107,6 +113,7 @@ fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Prob
             return Err(absent(field, &source));
         }
     }
+    overrides::exist(spec.pod_overrides.as_ref(), &found.missing)?;
     if let (true, Some(class)) = (found.priority_class_missing, &spec.scheduling.priority_class_name) {
         return Err(Problem::new(
             "PriorityClassNotFound",

@@ -22,8 +22,9 @@ pub struct TrainingPlan {
     pub name: String,
     /// Identity of the run: a hash over everything that what is learned depends on.
     pub run: String,
-    /// The network to train.
-    pub network: Network,
+    /// The network to train. Absent where the trainer is not ours and knows for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// The table to learn from.
     pub dataset: Dataset,
     /// How to learn.

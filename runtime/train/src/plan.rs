@@ -5,7 +5,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use sconce_contract::{
-    Dataset, DatasetFormat, Device, Evaluation, Hyperparameters, OptimizerType, ScheduleType, TrainingPlan,
+    Dataset, DatasetFormat, Device, Evaluation, Hyperparameters, Network, OptimizerType, ScheduleType,
+    TrainingPlan,
 };
 use serde_json::Value;
 
@@ -61,6 +62,15 @@ fn unknown_field(given: &Value, understood: &Value, path: &str) -> Option<String
         }
         _ => None,
     }
+}
+
+/// The network to train, which a plan for another trainer may lack.
+///
+/// # Errors
+/// There is none.
+pub fn network(plan: &TrainingPlan) -> Result<&Network, TrainError> {
+    let absent = || TrainError::setting("model.network", "say which layers the network has");
+    plan.network.as_ref().ok_or_else(absent)
 }
 
 /// Refuses a plan with a value that cannot be honoured. The layers are checked where the network is built.

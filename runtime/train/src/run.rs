@@ -37,8 +37,9 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         seen.progress.run = plan.run.clone();
         seen.progress.epochs = epochs;
     });
-    Sequential::check(&plan.network)?;
-    let Some((field, last)) = fit::last_layer(&plan.network) else {
+    let network = plan::network(plan)?;
+    Sequential::check(network)?;
+    let Some((field, last)) = fit::last_layer(network) else {
         return Err(TrainError::setting(
             "model.network.layers",
             "the last layer must be dense",
@@ -79,7 +80,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         "training"
     );
 
-    let model = Sequential::initialised(&plan.network, data.preprocess.features.len(), seed, &Device::Cpu)?;
+    let model = Sequential::initialised(network, data.preprocess.features.len(), seed, &Device::Cpu)?;
     let mut learner = Learner::new(model, loss, &optimizer, seed);
     let learned = learn::learn(&mut learner, &data, loss, &plan.hyperparameters, watch, stop)?;
 
@@ -106,7 +107,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     let draft = Draft {
         name: plan.name.clone(),
         run: plan.run.clone(),
-        network: plan.network.clone(),
+        network: network.clone(),
         weights,
         preprocess: data.preprocess,
         metrics: metrics.clone(),

@@ -12,7 +12,7 @@ use crate::context::Images;
 use crate::deployment::revision::plan_name;
 use crate::deployment::validate::{Pods, Serving};
 use crate::labels;
-use crate::pod::{self, Shape};
+use crate::pod::{self, Program, Shape};
 
 /// Seconds from SIGTERM to SIGKILL: the server waits 5 s for the endpoints to forget it, lets requests finish
 /// for 20 s more, and must be gone 5 s before it would be killed.
@@ -63,13 +63,16 @@ fn template(serving: &Serving<'_>, pods: &Pods, images: &Images) -> PodTemplateS
     labels.insert(labels::REVISION.to_owned(), serving.wanted.revision.clone());
     let mut template = pod::template(Shape {
         labels,
-        image: pods
-            .accelerator
-            .server_image
-            .clone()
-            .unwrap_or_else(|| images.server.clone()),
-        image_pull_policy: &images.pull_policy,
-        args: Vec::new(),
+        program: Program::Ours {
+            image: pods
+                .accelerator
+                .server_image
+                .as_ref()
+                .unwrap_or(&images.server)
+                .clone(),
+            pull_policy: &images.pull_policy,
+        },
+        env: Vec::new(),
         plan: &plan_name(&serving.name, &serving.wanted.revision),
         volumes: &pods.volumes,
         cpu: &serving.spec.resources.cpu,
@@ -86,6 +89,7 @@ fn template(serving: &Serving<'_>, pods: &Pods, images: &Images) -> PodTemplateS
         }),
         termination_grace_period_seconds: GRACE_PERIOD,
         restart_policy: "Always",
+        overrides: None,
     });
     let metadata = template.metadata.get_or_insert_default();
     metadata.annotations = Some([(labels::DEPLOYMENT_UID.to_owned(), serving.uid.clone())].into());

@@ -1,0 +1,273 @@
+//! What a spec adds to its pods, and images that know nothing of Sconce: each reaches the pod as it was said, keeps
+//! the restricted Pod Security Standard, and what cannot be honoured is refused by its field.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use sconce_contract::TrainingPlan;
+use sconce_crds::ModelTraining;
+use sconce_crds::training::Phase;
+use sconce_tests::objects::{trained, training, with};
+use sconce_tests::room::{Room, conditions, told};
+use serde_json::{Value, json};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn spec(change: Value) -> Value {
+    json!({ "spec": change })
+}
+
+/// A training by an image of the user's own.
+fn custom(name: &str) -> Value {
+    let trainer = json!({"image": "registry.example/forest:1", "command": ["/forest"], "args": ["--out", "$(SCONCE_OUTPUT_PATH)"]});
+    with(
+        training(name),
+        &spec(json!({"model": {"network": null, "custom": trainer}})),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pod_overrides_reach_the_pod_beside_what_the_profile_and_the_operator_say() -> Outcome {
+    let room = Room::open().await?;
+    room.apply_cluster(json!({
+        "apiVersion": "sconce.dev/v1alpha1", "kind": "AcceleratorProfile", "metadata": {"name": "overrides-zone"},
+        "spec": {
+            "device": "CPU", "nodeSelector": {"zone": "a"}, "env": [{"name": "DEBUG", "value": "0"}],
+            "tolerations": [{"key": "gpu", "operator": "Exists"}],
+        },
+    }))
+    .await?;
+    room.apply(json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reader"}}))
+        .await?;
+    let added = json!({
+        "labels": {"team": "a"}, "annotations": {"note": "x"},
+        "env": [{"name": "A", "value": "1"}], "envFrom": [{"secretRef": {"name": "keys"}, "prefix": "K_"}],
+        "serviceAccountName": "reader", "imagePullSecrets": [{"name": "pull"}],
+        "tolerations": [{"key": "spot", "operator": "Exists"}], "nodeSelector": {"disk": "ssd"},
+        "volumes": [
+            {"name": "keys", "mountPath": "/keys", "secret": {"secretName": "keys"}},
+            {"name": "scratch", "mountPath": "/scratch", "emptyDir": {"sizeLimit": "1Gi"}},
+        ],
+    });
+    room.apply(with(
+        training("iris"),
+        &spec(json!({"podOverrides": added, "accelerator": {"profile": "overrides-zone"}})),
+    ))
+    .await?;
+    let pod: Pod = room.get(&room.kubelet.trainer("iris").await?).await?;
+    assert_eq!(pod.labels().get("team").map(String::as_str), Some("a"));
+    assert_eq!(
+        pod.labels().get("sconce.dev/training").map(String::as_str),
+        Some("iris")
+    );
+    assert_eq!(pod.annotations().get("note").map(String::as_str), Some("x"));
+    let live = serde_json::to_value(pod.spec)?;
+    assert_eq!(live["serviceAccountName"], "reader");
+    assert_eq!(live["automountServiceAccountToken"], false);
+    let volumes = live["volumes"].as_array().cloned().unwrap_or_default();
+    assert!(
+        volumes.iter().all(|volume| volume["projected"].is_null()),
+        "no token is mounted: {volumes:?}"
+    );
+    assert_eq!(live["imagePullSecrets"], json!([{"name": "pull"}]));
+    assert_eq!(live["nodeSelector"], json!({"zone": "a", "disk": "ssd"}));
+    let keys: Vec<&Value> = live["tolerations"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|toleration| &toleration["key"])
+        .collect();
+    assert_eq!(keys[..2], ["gpu", "spot"]);
+    let container = &live["containers"][0];
+    assert_eq!(
+        container["envFrom"],
+        json!([{"prefix": "K_", "secretRef": {"name": "keys"}}])
+    );
+    let places: Vec<&Value> = container["volumeMounts"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|mount| &mount["mountPath"])
+        .collect();
+    assert!(
+        places.contains(&&json!("/keys")) && places.contains(&&json!("/scratch")),
+        "{places:?}"
+    );
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+
+    // Another addition is another Job of the same run.
+    let before = room
+        .get::<ModelTraining>("iris")
+        .await?
+        .status
+        .unwrap_or_default();
+    room.change::<ModelTraining>("iris", spec(json!({"podOverrides": {"labels": {"team": "b"}}})))
+        .await?;
+    let after = room
+        .see("iris", "another Job takes over", |seen: &ModelTraining| {
+            seen.status
+                .as_ref()
+                .is_some_and(|status| status.job != before.job)
+        })
+        .await?;
+    assert_eq!(after.status.and_then(|status| status.run), before.run);
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pod_overrides_that_contradict_the_profile_or_name_what_is_missing_are_told_by_their_field() -> Outcome
+{
+    let room = Room::open().await?;
+    room.apply_cluster(json!({
+        "apiVersion": "sconce.dev/v1alpha1", "kind": "AcceleratorProfile", "metadata": {"name": "overrides-conflict"},
+        "spec": {"device": "CPU", "nodeSelector": {"zone": "a"}},
+    }))
+    .await?;
+    let of = |name: &str, added: Value| with(training(name), &spec(json!({"podOverrides": added})));
+    room.apply(with(
+        of("zone", json!({"nodeSelector": {"zone": "b"}})),
+        &spec(json!({"accelerator": {"profile": "overrides-conflict"}})),
+    ))
+    .await?;
+    room.apply(of("claim", json!({"volumes": [{"name": "data", "mountPath": "/data", "persistentVolumeClaim": {"claimName": "tables"}}]})))
+        .await?;
+    room.apply(of(
+        "map",
+        json!({"volumes": [{"name": "data", "mountPath": "/data", "configMap": {"name": "tables"}}]}),
+    ))
+    .await?;
+    room.apply(of("label", json!({"labels": {"not a key": "x"}})))
+        .await?;
+    for (name, reason, parts) in [
+        (
+            "zone",
+            "OverrideConflict",
+            vec![
+                "spec.podOverrides.nodeSelector: ",
+                "\"zone\" is \"b\" here",
+                "AcceleratorProfile \"overrides-conflict\"",
+            ],
+        ),
+        (
+            "claim",
+            "ClaimNotFound",
+            vec!["spec.podOverrides.volumes[data]: there is no PersistentVolumeClaim named \"tables\""],
+        ),
+        (
+            "map",
+            "ConfigMapNotFound",
+            vec!["spec.podOverrides.volumes[data]: there is no ConfigMap named \"tables\""],
+        ),
+        ("label", "ChildRefused", vec!["not a key"]),
+    ] {
+        let seen = room.training_says(name, reason).await?;
+        let says = told(conditions(&seen), "Ready");
+        assert!(parts.iter().all(|part| says.contains(part)), "{name}: {says}");
+    }
+    room.apply(of("account", json!({"serviceAccountName": "nobody"})))
+        .await?;
+    let seen = room.training_says("account", "NoPod").await?;
+    let says = told(conditions(&seen), "Ready");
+    assert!(
+        says.contains("there is no ServiceAccount \"nobody\" (spec.podOverrides.serviceAccountName)"),
+        "{says}"
+    );
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_custom_trainer_gets_the_plan_and_its_report_is_judged_like_any_other() -> Outcome {
+    let room = Room::open().await?;
+    room.apply_cluster(json!({
+        "apiVersion": "sconce.dev/v1alpha1", "kind": "AcceleratorProfile", "metadata": {"name": "custom-tpu"},
+        "spec": {"device": "TPU", "resources": {"google.com/tpu": "4"}},
+    }))
+    .await?;
+    let gate = json!({"evaluation": {"gates": [{"metric": "accuracy", "min": 0.8}]}, "accelerator": {"profile": "custom-tpu"}});
+    room.apply(with(custom("forest"), &spec(gate))).await?;
+    let name = room.kubelet.trainer("forest").await?;
+    let pod: Pod = room.get(&name).await?;
+    let live = serde_json::to_value(&pod.spec)?;
+    let container = &live["containers"][0];
+    assert_eq!(container["image"], "registry.example/forest:1");
+    assert_eq!(container["command"], json!(["/forest"]));
+    assert_eq!(container["args"], json!(["--out", "$(SCONCE_OUTPUT_PATH)"]));
+    assert_eq!(
+        container["imagePullPolicy"], "IfNotPresent",
+        "as Kubernetes has it for a tag"
+    );
+    assert_eq!(container["resources"]["limits"]["google.com/tpu"], "4");
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], false);
+    let variable = |name: &str| {
+        let all = container["env"].as_array().into_iter().flatten();
+        let found = all.clone().find(|variable| variable["name"] == name);
+        found
+            .and_then(|variable| variable["value"].as_str())
+            .map(str::to_owned)
+    };
+    assert_eq!(variable("SCONCE_PLAN").as_deref(), Some("/etc/sconce/plan.json"));
+    assert_eq!(variable("SCONCE_REPORT").as_deref(), Some("/dev/termination-log"));
+    assert_eq!(
+        variable("SCONCE_OUTPUT_URI").as_deref(),
+        Some("pvc://forest-artifacts")
+    );
+    assert_eq!(
+        variable("SCONCE_OUTPUT_PATH").as_deref(),
+        Some("/mnt/sconce/pvc/forest-artifacts")
+    );
+    assert_eq!(variable("SCONCE_DATASET_PATH"), None, "the web is no volume");
+    let status = room
+        .get::<ModelTraining>("forest")
+        .await?
+        .status
+        .unwrap_or_default();
+    assert_eq!(variable("SCONCE_RUN"), status.run);
+
+    let job = status.job.ok_or("no Job")?;
+    let plan = room.get::<k8s_openapi::api::core::v1::ConfigMap>(&job).await?;
+    let text = &plan.data.ok_or("an empty plan")?["plan.json"];
+    let plan: TrainingPlan = serde_json::from_str(text)?;
+    assert_eq!(
+        (plan.network, plan.output.as_str()),
+        (None, "pvc://forest-artifacts")
+    );
+
+    room.run_to("forest", &trained("forest-artifacts", 'a', 0.7))
+        .await?;
+    let seen = room.phase("forest", Phase::Rejected).await?;
+    assert!(told(conditions(&seen), "GatesPassed").contains("0.1 below the required 0.8"));
+
+    // Another image is another run.
+    room.change::<ModelTraining>(
+        "forest",
+        spec(json!({"model": {"custom": {"image": "registry.example/forest:2"}}})),
+    )
+    .await?;
+    room.run_to("forest", &trained("forest-artifacts", 'b', 0.9))
+        .await?;
+    let seen = room.phase("forest", Phase::Succeeded).await?;
+    assert_ne!(seen.status.and_then(|status| status.run), status.run);
+    assert_eq!(room.ours::<Job>().await?.len(), 1);
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_custom_trainer_that_leaves_no_report_is_told_what_is_missing() -> Outcome {
+    let room = Room::open().await?;
+    for (name, message) in [("silent", None), ("garbled", Some("all is well"))] {
+        room.apply(custom(name)).await?;
+        let pod = room.kubelet.trainer(name).await?;
+        room.kubelet.takes(&pod).await?;
+        room.kubelet.runs(&pod, "10.244.0.9", true).await?;
+        room.kubelet.dies(&pod, 0, "Completed", message).await?;
+        let seen = room.training_says(name, "NoReport").await?;
+        let says = told(conditions(&seen), "Failed");
+        assert!(
+            says.starts_with("True")
+                && says.contains("/dev/termination-log")
+                && says.contains("spec.model.custom"),
+            "{name}: {says}"
+        );
+    }
+    Ok(room.close()?)
+}
