@@ -5,8 +5,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::TrainingPlan;
-use sconce_crds::ModelTraining;
 use sconce_crds::training::Phase;
+use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use sconce_tests::objects::{trained, training, with};
 use sconce_tests::room::{Room, conditions, told};
 use serde_json::{Value, json};
@@ -24,6 +24,13 @@ fn custom(name: &str) -> Value {
         training(name),
         &spec(json!({"model": {"network": null, "custom": trainer}})),
     )
+}
+
+/// The status, once it tells which Job is at work.
+async fn at_work(room: &Room, name: &str) -> sconce_tests::Result<ModelTrainingStatus> {
+    let told = |seen: &ModelTraining| seen.status.as_ref().is_some_and(|status| status.job.is_some());
+    let seen = room.see(name, "a Job is at work", told).await?;
+    Ok(seen.status.unwrap_or_default())
 }
 
 #[tokio::test(flavor = "multi_thread")]
