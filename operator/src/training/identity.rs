@@ -142,7 +142,10 @@ mod tests {
     fn the_names_of_a_run_and_its_job_outlive_versions_of_the_operator() {
         // If this fails, every training in every cluster would run again at the next upgrade.
         let base = Identity::of(&training(&json!({})));
-        assert_eq!((base.run.as_str(), base.job.as_str()), ("d154b59b0b", "iris-8dbb3783d7"));
+        assert_eq!(
+            (base.run.as_str(), base.job.as_str()),
+            ("d154b59b0b", "iris-8dbb3783d7")
+        );
     }
 
     #[test]
