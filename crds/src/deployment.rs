@@ -1,5 +1,7 @@
 //! ModelDeployment: an artifact, in; an address that answers predictions, out.
 
+use std::collections::BTreeMap;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use sconce_contract::Warmup;
@@ -51,6 +53,9 @@ pub struct ModelDeploymentSpec {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
+    /// Who may ask for predictions. Absent: whoever the namespace's own policies let in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
     /// The inference that must succeed before a pod is ready. Absent: one row of the features' means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Warmup>,
@@ -58,6 +63,38 @@ pub struct ModelDeploymentSpec {
 
 fn one() -> i32 {
     1
+}
+
+/// Who may ask for predictions: a NetworkPolicy, which the cluster's network plugin must support.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// Who reaches the port of the predictions (at most 32 entries); an empty list: nobody. The port of the probes and
+    /// metrics stays open.
+    #[schemars(length(max = 32))]
+    pub allow_from: Vec<NetworkPeer>,
+}
+
+/// Pods by their labels, or addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("has(self.cidr) != (has(self.namespaceLabels) || has(self.podLabels))",
+     "an entry of network.allowFrom has either cidr, or namespaceLabels and podLabels (one of them or both)"),
+])))]
+pub struct NetworkPeer {
+    /// Labels of the namespace that the pods are in; `{}`: any namespace. Absent: the namespace of the deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub namespace_labels: Option<BTreeMap<String, String>>,
+    /// Labels of the pods. Absent: every pod of those namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub pod_labels: Option<BTreeMap<String, String>>,
+    /// Addresses outside the cluster's pods, such as `10.0.0.0/8` or `fd00::/8`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 43), extend("format" = "cidr"))]
+    pub cidr: Option<String>,
 }
 
 /// What is served: exactly one of `trainingRef` and `uri`.

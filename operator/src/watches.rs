@@ -8,6 +8,8 @@ use futures::{Stream, StreamExt, future, stream::BoxStream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -59,6 +61,10 @@ pub struct Watches {
     pub workloads: Watched<Deployment>,
     /// Services of ours.
     pub services: Watched<Service>,
+    /// PodDisruptionBudgets of ours.
+    pub budgets: Watched<PodDisruptionBudget>,
+    /// NetworkPolicies of ours.
+    pub policies: Watched<NetworkPolicy>,
     /// Pods of ours.
     pub pods: Watched<Pod>,
     /// What all pods hold of all nodes.
@@ -89,6 +95,8 @@ impl Watches {
             jobs: watch(within(client, namespace), ours(), &mut drivers),
             workloads: watch(within(client, namespace), ours(), &mut drivers),
             services: watch(within(client, namespace), ours(), &mut drivers),
+            budgets: watch(within(client, namespace), ours(), &mut drivers),
+            policies: watch(within(client, namespace), ours(), &mut drivers),
             pods: watch(within(client, namespace), ours(), &mut drivers),
             census,
             driver: Box::pin(futures::stream::empty()),
@@ -108,6 +116,8 @@ impl Watches {
             jobs: self.jobs.store.clone(),
             workloads: self.workloads.store.clone(),
             services: self.services.store.clone(),
+            budgets: self.budgets.store.clone(),
+            policies: self.policies.store.clone(),
             pods: self.pods.store.clone(),
             census: self.census.clone(),
         }
@@ -129,6 +139,10 @@ pub struct Stores {
     pub workloads: Store<Deployment>,
     /// Services of ours.
     pub services: Store<Service>,
+    /// PodDisruptionBudgets of ours.
+    pub budgets: Store<PodDisruptionBudget>,
+    /// NetworkPolicies of ours.
+    pub policies: Store<NetworkPolicy>,
     /// Pods of ours.
     pub pods: Store<Pod>,
     /// What all pods hold of all nodes. It may come later than the stores, or not at all: see [`Census::count`].
@@ -147,6 +161,8 @@ impl Stores {
             Box::pin(self.jobs.wait_until_ready()),
             Box::pin(self.workloads.wait_until_ready()),
             Box::pin(self.services.wait_until_ready()),
+            Box::pin(self.budgets.wait_until_ready()),
+            Box::pin(self.policies.wait_until_ready()),
             Box::pin(self.pods.wait_until_ready()),
         ])
         .await;

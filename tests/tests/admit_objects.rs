@@ -223,6 +223,15 @@ async fn wrong_types_values_and_amounts_are_refused_with_the_fields_name() -> Ou
             "spec.failurePolicy.backoffLimit",
         ),
         (train(json!({"suspend": "yes"})), "spec.suspend"),
+        (serve(json!({"network": {}})), "spec.network.allowFrom"),
+        (
+            serve(json!({"network": {"allowFrom": [{"cidr": "10.0.0.0/33"}]}})),
+            "spec.network.allowFrom[0].cidr",
+        ),
+        (
+            serve(json!({"network": {"allowFrom": [{"podLabels": ["app"]}]}})),
+            "spec.network.allowFrom[0].podLabels",
+        ),
         (
             train(json!({"evaluation": {"metrics": ["f1"]}})),
             "spec.evaluation.metrics",

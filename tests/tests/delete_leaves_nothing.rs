@@ -4,6 +4,8 @@
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use sconce_contract::FailureClass;
 use sconce_crds::training::Phase;
@@ -26,6 +28,8 @@ async fn nothing_left(room: &Room) -> Outcome {
             room.ours::<Deployment>().await?,
             room.ours::<ReplicaSet>().await?,
             room.ours::<Service>().await?,
+            room.ours::<NetworkPolicy>().await?,
+            room.ours::<PodDisruptionBudget>().await?,
         ] {
             all.extend(more);
         }
@@ -100,7 +104,7 @@ async fn a_deployment_while_it_starts_and_while_it_serves() -> Outcome {
 
     room.apply(with(
         deployment_of_uri("serving", uri),
-        &json!({"spec": {"replicas": 2}}),
+        &json!({"spec": {"replicas": 2, "network": {"allowFrom": []}}}),
     ))
     .await?;
     let revision = room.revision("serving", None).await?;

@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::process::Command;
 
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
-use kube::api::DynamicObject;
-use kube::{Api, Client};
-use sconce_crds::ModelTraining;
-use sconce_tests::objects::training;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DynamicObject, EvictParams};
+use kube::{Api, Client, ResourceExt};
+use sconce_crds::{ModelDeployment, ModelTraining};
+use sconce_tests::objects::{deployment_of_uri, training, with};
 use sconce_tests::operator::{Operator, Options, SERVER_IMAGE};
-use sconce_tests::room::conditions;
+use sconce_tests::room::{Room, conditions, served, told};
 use sconce_tests::tools::HELM;
 use sconce_tests::wait::until;
 use sconce_tests::world::{apply, install};
@@ -124,6 +126,94 @@ async fn tenants_operators_of_two_namespaces_do_not_wait_for_one_another() -> Ou
         .collect::<Outcome<_>>()?;
     assert_eq!(names, [["sconce-operator-team-a"], ["sconce-operator-team-b"]]);
     Ok(())
+}
+
+const URI: &str = "https://models.example/iris";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_only_who_is_named_reaches_a_model_and_the_policy_comes_back_when_it_is_deleted() -> Outcome {
+    let room = Room::open().await?;
+    let peers = json!([{"podLabels": {"app": "shop"}}, {"cidr": "10.20.0.0/16"}]);
+    let asks = json!({"spec": {"network": {"allowFrom": peers}}});
+    room.apply(with(deployment_of_uri("iris", URI), &asks)).await?;
+    let lets_in = |count: usize| {
+        move |policy: &NetworkPolicy| {
+            let rules = policy.spec.as_ref().and_then(|spec| spec.ingress.as_ref());
+            let named = rules.into_iter().flatten().filter_map(|rule| rule.from.as_ref());
+            named.map(Vec::len).sum::<usize>() == count
+        }
+    };
+    let policy = room.see("iris", "two are let in", lets_in(2)).await?;
+    let pods = policy
+        .spec
+        .and_then(|spec| spec.pod_selector)
+        .and_then(|pods| pods.match_labels);
+    assert_eq!(
+        pods,
+        Some([("sconce.dev/deployment".to_owned(), "iris".to_owned())].into())
+    );
+    let revision = room.revision("iris", None).await?;
+
+    room.delete::<NetworkPolicy>("iris").await?;
+    room.see("iris", "the policy is back", lets_in(2)).await?;
+    room.change::<ModelDeployment>("iris", json!({"spec": {"network": {"allowFrom": []}}}))
+        .await?;
+    room.see("iris", "nobody is let in", lets_in(0)).await?;
+    room.change::<ModelDeployment>("iris", json!({"spec": {"network": null}}))
+        .await?;
+    room.gone::<NetworkPolicy>("iris").await?;
+    assert_eq!(
+        room.revision("iris", None).await?,
+        revision,
+        "no pod was replaced for it"
+    );
+
+    let foreign = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "taken"},
+        "spec": {"podSelector": {}},
+    });
+    room.apply(foreign).await?;
+    room.apply(with(deployment_of_uri("taken", URI), &asks)).await?;
+    let seen = room.deployment_says("taken", "NameTaken").await?;
+    assert!(
+        told(served(&seen), "Ready").contains("NetworkPolicy"),
+        "{}",
+        told(served(&seen), "Ready")
+    );
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_a_drain_takes_one_replica_at_a_time() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(with(
+        deployment_of_uri("iris", URI),
+        &json!({"spec": {"replicas": 3}}),
+    ))
+    .await?;
+    let revision = room.revision("iris", None).await?;
+    room.answer("iris", &revision, 3).await?;
+    room.deployment_says("iris", "Serving").await?;
+    let allows = |budget: &PodDisruptionBudget| {
+        budget
+            .status
+            .as_ref()
+            .is_some_and(|status| status.disruptions_allowed == 1)
+    };
+    room.see("iris", "one pod may be taken", allows).await?;
+    let pods = room.kubelet.active("sconce.dev/deployment=iris", 3).await?;
+    let evict = async |pod: &Pod| {
+        room.api::<Pod>()
+            .evict(&pod.name_any(), &EvictParams::default())
+            .await
+    };
+    evict(&pods[0]).await?;
+    let refused = evict(&pods[1]).await.err().ok_or("two pods were taken at once")?;
+    assert!(refused.to_string().contains("disruption budget"), "{refused}");
+    room.change::<ModelDeployment>("iris", json!({"spec": {"replicas": 1}}))
+        .await?;
+    room.gone::<PodDisruptionBudget>("iris").await?;
+    Ok(room.close()?)
 }
 
 /// References name no namespace, so that none can cross: every property of a spec that holds a name of something

@@ -9,6 +9,7 @@ pub mod apply;
 pub mod build;
 pub mod dereference;
 pub mod promote;
+pub mod protection;
 pub mod replicas;
 pub mod resolve;
 pub mod revision;
@@ -27,6 +28,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -51,6 +53,8 @@ pub struct Readers {
     pub workloads: BoxStream<'static, Arc<Deployment>>,
     /// Their Services.
     pub services: BoxStream<'static, Arc<Service>>,
+    /// Who reaches their pods.
+    pub policies: BoxStream<'static, Arc<NetworkPolicy>>,
     /// The Deployments' pods.
     pub pods: BoxStream<'static, Arc<Pod>>,
     /// The trainings that they name.
@@ -66,6 +70,7 @@ impl Readers {
             deployments: watches.deployments.changes(),
             workloads: watches.workloads.changes(),
             services: watches.services.changes(),
+            policies: watches.policies.changes(),
             pods: watches.pods.changes(),
             trainings: watches.trainings.changes(),
             profiles: watches.profiles.changes(),
@@ -86,6 +91,7 @@ pub async fn run(
         .with_config(Config::default().concurrency(concurrency))
         .owns_shared_stream(readers.workloads)
         .owns_shared_stream(readers.services)
+        .owns_shared_stream(readers.policies)
         .watches_shared_stream(readers.pods, |pod: Arc<Pod>| owner_of(&pod))
         .watches_shared_stream(readers.trainings, move |training: Arc<ModelTraining>| {
             serving(&by_training, &training)
@@ -136,7 +142,13 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
     }
     let found = dereference::dereference(&deployment, &context).await?;
     let before = deployment.status.clone().unwrap_or_default();
-    let outlook = match validate::validate(&deployment, &found) {
+    let validated = match protection::protect(&deployment, &context).await {
+        Ok(()) => validate::validate(&deployment, &found),
+        // What is served goes on; nothing new is let in behind a policy that is not there.
+        Err(Refusal::Problem(problem)) => Err(Hold::Refused(problem)),
+        Err(Refusal::Error(error)) => return Err(error),
+    };
+    let outlook = match validated {
         Ok(serving) => serve(&deployment, &serving, &found, &context).await?,
         Err(hold) => hold_on(&deployment, &found, &hold, &context).await?,
     };
