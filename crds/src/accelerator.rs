@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{EnvVar, Toleration};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use sconce_contract::Device;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,16 @@ use crate::quantity::{Quantity, UnitCount};
         priority = 1
     )
 )]
+#[x_kube(
+    validation = ("!(self.device in ['CUDA', 'ROCm', 'TPU', 'Neuron', 'Gaudi']) || (has(self.resources) && self.resources.size() > 0)",
+    "a profile of this device needs resources: the name under which its device plugin offers it, such as nvidia.com/gpu: 1"),
+    validation = ("!has(self.resources) || self.resources.all(name, name.contains('/') && !name.contains('kubernetes.io/'))",
+    "resources are a device plugin's, with a domain, such as nvidia.com/gpu; cpu and memory are asked for by a workload's spec.resources"),
+    validation = ("!has(self.tolerations) || self.tolerations.all(t, (!has(t.operator) || t.operator in ['Equal', 'Exists']) && (!has(t.effect) || t.effect in ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute']))",
+    "a toleration's operator is Equal or Exists, and its effect NoSchedule, PreferNoSchedule, NoExecute or absent"),
+    validation = ("!has(self.tolerations) || self.tolerations.all(t, has(t.operator) && t.operator == 'Exists' ? !has(t.value) || t.value == '' : has(t.key) && t.key != '')",
+    "a toleration with operator Exists has no value, and any other has a key")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct AcceleratorProfileSpec {
     /// What a runtime image must support.
@@ -59,15 +69,25 @@ pub struct AcceleratorProfileSpec {
     pub memory: Option<Quantity>,
     /// Labels that a node must carry.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(schema_with = "labels_schema")]
     pub node_selector: BTreeMap<String, String>,
+    /// Alternatives: a node must carry all labels of at least one of these, beside those of `nodeSelector`. Clouds
+    /// and vendors name the same device by different labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "alternatives_schema")]
+    pub node_selectors: Vec<BTreeMap<String, String>>,
+    /// Names of labels that a node must not carry, whatever their value: such as the one by which a cloud marks
+    /// nodes whose devices are shared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 317)))]
+    pub without_node_labels: Vec<String>,
     /// Taints that a pod puts up with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
     /// RuntimeClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
+    #[schemars(length(max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub runtime_class_name: Option<String>,
     /// Images built for the device. Absent: the operator's own, which compute on the processor.
     #[serde(default)]
@@ -88,11 +108,11 @@ pub struct AcceleratorProfileSpec {
 pub struct Images {
     /// Image of the trainer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
+    #[schemars(length(min = 1, max = 512))]
     pub trainer: Option<String>,
     /// Image of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
+    #[schemars(length(min = 1, max = 512))]
     pub server: Option<String>,
 }
 
@@ -126,9 +146,35 @@ pub struct Units {
     pub allocated: i64,
 }
 
+/// Labels by name, with the values that a label may have (Kubernetes' "Labels and Selectors").
+fn labels(most: u32) -> Schema {
+    json_schema!({
+        "type": "object", "minProperties": 1, "maxProperties": most,
+        "additionalProperties": {
+            "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+        },
+    })
+}
+
+fn labels_schema(_: &mut SchemaGenerator) -> Schema {
+    let mut schema = labels(16);
+    // None is as good as absent here; an alternative without labels would be every node.
+    schema.remove("minProperties");
+    schema
+}
+
+fn alternatives_schema(_: &mut SchemaGenerator) -> Schema {
+    let mut alternative = labels(8);
+    alternative.insert(
+        "description".to_owned(),
+        "Labels that a node carries together.".into(),
+    );
+    json_schema!({"type": "array", "maxItems": 32, "items": alternative})
+}
+
 /// Names and literal values only: a reference to a Secret has no namespace in a cluster-scoped object.
-fn env_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
+fn env_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
         "type": "array", "maxItems": 32,
         "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
         "items": {

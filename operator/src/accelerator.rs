@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{EnvVar, Toleration};
+use k8s_openapi::api::core::v1::{
+    EnvVar, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Toleration,
+};
 use sconce_contract::Device;
 use sconce_crds::resources::Accelerator;
 use sconce_crds::{AcceleratorProfile, AcceleratorProfileSpec};
@@ -18,6 +20,8 @@ pub struct Resolved {
     pub resources: BTreeMap<String, String>,
     /// Labels that the node must carry.
     pub node_selector: BTreeMap<String, String>,
+    /// What else is asked of the node's labels.
+    pub node_affinity: Option<NodeAffinity>,
     /// Taints that the pod puts up with.
     pub tolerations: Vec<Toleration>,
     /// RuntimeClass of the pod.
@@ -93,12 +97,46 @@ fn multiply(profile: &AcceleratorProfileSpec, count: u32) -> Resolved {
         device: profile.device,
         resources,
         node_selector: profile.node_selector.clone(),
+        node_affinity: affinity(profile),
         tolerations: profile.tolerations.clone(),
         runtime_class_name: profile.runtime_class_name.clone(),
         trainer_image: profile.images.trainer.clone(),
         server_image: profile.images.server.clone(),
         env: profile.env.clone(),
     }
+}
+
+/// Alternatives and forbidden labels, as the scheduler takes them: of the terms one must hold, of a term all.
+fn affinity(profile: &AcceleratorProfileSpec) -> Option<NodeAffinity> {
+    let expression = |key: &str, operator: &str, values: Option<Vec<String>>| NodeSelectorRequirement {
+        key: key.to_owned(),
+        operator: operator.to_owned(),
+        values,
+    };
+    let without = profile
+        .without_node_labels
+        .iter()
+        .map(|label| expression(label, "DoesNotExist", None));
+    let term = |carries: &BTreeMap<String, String>| {
+        let carries = carries
+            .iter()
+            .map(|(key, value)| expression(key, "In", Some(vec![value.clone()])));
+        NodeSelectorTerm {
+            match_expressions: Some(carries.chain(without.clone()).collect()),
+            match_fields: None,
+        }
+    };
+    let terms: Vec<_> = match profile.node_selectors.as_slice() {
+        [] if profile.without_node_labels.is_empty() => return None,
+        [] => vec![term(&BTreeMap::new())],
+        alternatives => alternatives.iter().map(term).collect(),
+    };
+    Some(NodeAffinity {
+        required_during_scheduling_ignored_during_execution: Some(NodeSelector {
+            node_selector_terms: terms,
+        }),
+        preferred_during_scheduling_ignored_during_execution: None,
+    })
 }
 
 #[cfg(test)]
@@ -127,6 +165,33 @@ mod tests {
         let resolved = resolve(Some(&asked), Some(&profile())).unwrap();
         assert_eq!(resolved.resources["nvidia.com/gpu"], "6");
         assert_eq!(resolved.device, Device::Cuda);
+    }
+
+    #[test]
+    fn alternatives_become_terms_and_each_forbids_the_same_labels() {
+        let mut profile = profile();
+        assert_eq!(affinity(&profile.spec), None);
+        profile.spec.without_node_labels = vec!["shared".to_owned()];
+        let terms = |profile: &AcceleratorProfile| {
+            serde_json::to_value(affinity(&profile.spec)).unwrap()["requiredDuringSchedulingIgnoredDuringExecution"]
+                ["nodeSelectorTerms"]
+                .clone()
+        };
+        let absent = serde_json::json!({"key": "shared", "operator": "DoesNotExist"});
+        assert_eq!(
+            terms(&profile),
+            serde_json::json!([{"matchExpressions": [absent]}])
+        );
+        profile.spec.node_selectors = ["a", "b"]
+            .map(|key| [(key.to_owned(), "1".to_owned())].into())
+            .into();
+        let carries = |key: &str| serde_json::json!({"key": key, "operator": "In", "values": ["1"]});
+        assert_eq!(
+            terms(&profile),
+            serde_json::json!([
+                {"matchExpressions": [carries("a"), absent]}, {"matchExpressions": [carries("b"), absent]}
+            ])
+        );
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, PodSecurityContext,
-    PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector, ResourceRequirements, SeccompProfile,
-    SecurityContext, Volume, VolumeMount,
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector, ResourceRequirements,
+    SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -135,6 +135,10 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
             priority_class_name: shape.priority_class_name,
             runtime_class_name: accelerator.runtime_class_name.clone(),
             node_selector: (!accelerator.node_selector.is_empty()).then(|| accelerator.node_selector.clone()),
+            affinity: accelerator.node_affinity.clone().map(|affinity| Affinity {
+                node_affinity: Some(affinity),
+                ..Affinity::default()
+            }),
             tolerations: (!accelerator.tolerations.is_empty()).then(|| accelerator.tolerations.clone()),
             termination_grace_period_seconds: Some(shape.termination_grace_period_seconds),
             ..PodSpec::default()

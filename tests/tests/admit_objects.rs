@@ -193,6 +193,30 @@ async fn wrong_types_values_and_amounts_are_refused_with_the_fields_name() -> Ou
             "spec.model.network.layers[0].dense.activation",
         ),
         (
+            accel(json!({"resources": {"nvidia.com/gpu": 0}})),
+            "spec.resources.nvidia.com/gpu",
+        ),
+        (
+            accel(json!({"resources": {"nvidia.com/gpu": "1.5"}})),
+            "spec.resources.nvidia.com/gpu",
+        ),
+        (
+            accel(json!({"nodeSelector": {"gpu": "no spaces"}})),
+            "spec.nodeSelector.gpu",
+        ),
+        (accel(json!({"nodeSelectors": [{}]})), "spec.nodeSelectors[0]"),
+        (
+            accel(json!({"nodeSelectors": [{"gpu": "a/b"}]})),
+            "spec.nodeSelectors[0].gpu",
+        ),
+        (
+            accel(json!({"runtimeClassName": "No Such Name"})),
+            "spec.runtimeClassName",
+        ),
+        (accel(json!({"images": {"server": ""}})), "spec.images.server"),
+        (accel(json!({"env": [{"name": "A"}]})), "spec.env[0].value"),
+        (accel(json!({"device": null})), "spec.device"),
+        (
             train(json!({"resources": {"memory": "lots"}})),
             "spec.resources.memory",
         ),
@@ -392,7 +416,17 @@ async fn kubectl_get_shows_the_columns_that_people_read() -> Outcome {
         ),
         (
             "acceleratorprofiles".to_owned(),
-            &["Name", "DEVICE", "MEMORY", "AGE", "RUNTIMECLASS", "COST/H"],
+            &[
+                "Name",
+                "DEVICE",
+                "MEMORY",
+                "CAPACITY",
+                "ALLOCATED",
+                "AGE",
+                "NODES",
+                "RUNTIMECLASS",
+                "COST/H",
+            ],
         ),
     ];
     for (path, columns) in wanted {

@@ -104,7 +104,7 @@ async fn with_helm_and_an_upgrade_never_leaves_old_crds_behind() -> Outcome {
         "--create-namespace",
     ];
     helm(&control_plane, &upgrade)?;
-    assert_eq!(profiles(&client).await?.len(), 8);
+    assert_eq!(profiles(&client).await?.len(), 15);
     helm(&control_plane, &upgrade)?;
 
     // The CRD of an earlier version, which lacks a field.

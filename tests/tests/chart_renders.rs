@@ -195,7 +195,7 @@ fn what_is_optional_is_there_only_when_asked_for() -> Outcome {
     for kind in ["PodDisruptionBudget", "ServiceMonitor", "Namespace"] {
         assert!(of_kind(&plain, kind).is_empty(), "{kind}");
     }
-    assert_eq!(of_kind(&plain, "AcceleratorProfile").len(), 8);
+    assert_eq!(of_kind(&plain, "AcceleratorProfile").len(), 15);
     let odd = objects(&rendered(&["--set", ODD])?)?;
     for kind in ["PodDisruptionBudget", "ServiceMonitor", "Namespace"] {
         assert_eq!(of_kind(&odd, kind).len(), 1, "{kind}");

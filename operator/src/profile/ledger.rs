@@ -1,6 +1,6 @@
 //! Which nodes there are and what pods hold of them, and what that is in units of a profile. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 use sconce_crds::AcceleratorProfileSpec;
@@ -134,11 +134,20 @@ fn units(profile: &AcceleratorProfileSpec, offers: &Amounts, held: &Amounts) -> 
     (of(&offered), of(&|name| offered(name) - used(name)))
 }
 
+/// As the pod's node affinity says it ([`crate::accelerator::Resolved`]).
 fn is_selected(profile: &AcceleratorProfileSpec, node: &NodeFacts) -> bool {
-    profile
-        .node_selector
-        .iter()
-        .all(|(key, value)| node.labels.get(key) == Some(value))
+    let carries = |labels: &BTreeMap<String, String>| {
+        labels
+            .iter()
+            .all(|(key, value)| node.labels.get(key) == Some(value))
+    };
+    let alternatives = &profile.node_selectors;
+    carries(&profile.node_selector)
+        && (alternatives.is_empty() || alternatives.iter().any(carries))
+        && !profile
+            .without_node_labels
+            .iter()
+            .any(|label| node.labels.contains_key(label))
 }
 
 fn tolerates_all(tolerations: &[Toleration], taints: &[Taint]) -> bool {
@@ -300,6 +309,29 @@ mod tests {
             let change = json!({ "tolerations": tolerations });
             assert_eq!(units_of(&ledger, &change).0, capacity, "{change}");
         }
+    }
+
+    #[test]
+    fn one_alternative_of_labels_is_enough_and_a_forbidden_one_too_much() {
+        let labelled = |labels: &[(&str, &str)]| NodeFacts {
+            labels: labels
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..node(1)
+        };
+        let mut ledger = Ledger::default();
+        ledger.node("x".into(), labelled(&[("gpu", "l4"), ("x", "1")]));
+        ledger.node("yz".into(), labelled(&[("gpu", "l4"), ("y", "1"), ("z", "1")]));
+        ledger.node("y".into(), labelled(&[("gpu", "l4"), ("y", "1")]));
+        ledger.node("other".into(), labelled(&[("x", "1")]));
+        ledger.node(
+            "shared".into(),
+            labelled(&[("gpu", "l4"), ("x", "1"), ("shared", "")]),
+        );
+        let change =
+            json!({"nodeSelectors": [{"x": "1"}, {"y": "1", "z": "1"}], "withoutNodeLabels": ["shared"]});
+        assert_eq!(units_of(&ledger, &change).0, 2);
     }
 
     #[test]

@@ -40,12 +40,12 @@ fn nodes_found(spec: &AcceleratorProfileSpec, count: &Count) -> Verdict {
         return yes(NODES_FOUND, "Found", offered);
     }
     let message = if count.labelled == 0 {
-        "no node carries the labels of spec.nodeSelector; correct it (`kubectl get nodes --show-labels` shows what nodes \
-         carry), or add a node"
+        "no node carries the labels of spec.nodeSelector and spec.nodeSelectors; correct them (`kubectl get nodes \
+         --show-labels` shows what nodes carry), or add a node"
             .to_owned()
     } else if count.offering == 0 {
         format!(
-            "of the nodes that carry the labels of spec.nodeSelector, none offers {resources}; install its device plugin, \
+            "of the nodes that carry the labels which the spec asks for, none offers {resources}; install its device plugin, \
              correct spec.resources, or add a node"
         )
     } else {
