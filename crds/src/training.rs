@@ -3,7 +3,9 @@
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use sconce_contract::validation::rules;
-use sconce_contract::{Artifact, Dataset, Evaluation, History, Hyperparameters, Metric, MetricName, Network};
+use sconce_contract::{
+    Artifact, Checkpoint, Dataset, Evaluation, History, Hyperparameters, Metric, MetricName, Network,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
@@ -65,13 +67,16 @@ pub struct ModelTrainingSpec {
     /// Where and when the pod is placed.
     #[serde(default)]
     pub scheduling: Scheduling,
+    /// When and where the state is saved.
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
     /// What the model is measured by, and what it must reach to be served.
     #[serde(default)]
     pub evaluation: Evaluation,
     /// Where the artifact is written.
     #[serde(default)]
     pub output: Output,
-    /// Holds the training: its pod is stopped, and starts again from the beginning when this is false.
+    /// Holds the training: its pod saves its state and stops, and one goes on from there when this is false.
     #[serde(default)]
     pub suspend: bool,
     /// Seconds that the training may run, over all attempts, before it fails. Absent: no limit.
@@ -186,6 +191,13 @@ pub struct ModelTrainingStatus {
     /// The run that `metrics`, `gates`, `history` and `candidate` speak of: the last that ended with an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_run: Option<String>,
+    /// The newest saved state of the run: where a pod goes on that takes over. Absent where nothing is saved, and
+    /// when the run has ended with an artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_checkpoint: Option<LastCheckpoint>,
+    /// What the run's pods held of the accelerator. Absent for a training on the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accelerator_seconds: Option<AcceleratorSeconds>,
     /// Pods that were started for the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,
@@ -233,9 +245,51 @@ pub struct TrainingProgress {
     /// Mean loss over the steps of the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
+    /// Step of the checkpoint that the pod went on from; absent where it began at the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_from: Option<u64>,
     /// When the pod last said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reported: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+}
+
+/// A saved state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastCheckpoint {
+    /// Finished steps in it.
+    pub step: u64,
+    /// Finished epochs in it.
+    pub epoch: u32,
+    /// When it was written.
+    pub time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time,
+    /// URI of its folder.
+    pub uri: String,
+}
+
+/// Seconds of an accelerator, times the units that a pod holds: two units for a minute are 120.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AcceleratorSeconds {
+    /// While pods held the units: from when a pod got its node until its container ended.
+    pub allocated: u64,
+    /// While pods computed steps.
+    pub busy: u64,
+    /// The same for single pods, the last ones and those before in one line, by which no pod counts twice.
+    #[schemars(length(max = 64))]
+    pub pods: Vec<PodSeconds>,
+}
+
+/// What one pod held.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSeconds {
+    /// UID of the pod; empty for all those before.
+    pub uid: String,
+    /// While it held the units.
+    pub allocated: u64,
+    /// While it computed steps.
+    pub busy: u64,
 }
 
 /// A gate and what was reached.

@@ -221,6 +221,7 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
             class: FailureClass::OutOfMemory,
             message: format!("the pod was killed when it used more memory than {limit}; raise it"),
             field: Some("resources.memory".to_owned()),
+            work: None,
         };
     }
     let said = message.map(str::trim).filter(|message| !message.is_empty());

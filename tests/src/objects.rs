@@ -1,7 +1,7 @@
 //! Objects of our kinds as a person writes them, and the reports of trainers that never ran.
 
 use sconce_contract::history::{History, Series};
-use sconce_contract::{Artifact, Failure, FailureClass, Metric, MetricName, MetricSplit, Report};
+use sconce_contract::{Artifact, Failure, FailureClass, Metric, MetricName, MetricSplit, Report, Work};
 use serde_json::{Value, json};
 
 /// A ModelTraining that needs nothing to be there: its data are on the web, its output is a claim of its own.
@@ -100,6 +100,7 @@ pub fn trained(claim: &str, digit: char, accuracy: f64) -> Report {
         loss: Some(0.123_456),
         seconds: 1.5,
         history: history(),
+        work: Work::default(),
     }
 }
 
@@ -125,5 +126,6 @@ pub fn failed(class: FailureClass, field: Option<&str>, message: &str) -> Report
         class,
         message: message.to_owned(),
         field: field.map(str::to_owned),
+        work: None,
     })
 }

@@ -57,7 +57,8 @@ pub async fn train(
         Device::Cpu,
         &Volumes::default(),
     );
-    plan.mounts = folders.mounts(&[&training.spec.dataset.uri, &output])?;
+    let checkpoints = validate::checkpoints(&name, &training.spec, &output);
+    plan.mounts = folders.mounts(&[&training.spec.dataset.uri, &output, &checkpoints])?;
 
     let plan_file = folder.join(format!("{name}.{}.json", labels::TRAINER));
     let report_file = folder.join(format!("{name}.report.json"));

@@ -96,7 +96,11 @@ async fn look_up(
     found: &mut Found,
 ) -> Result<(), Error> {
     let spec = &training.spec;
-    let uris = [Some(&spec.dataset.uri), spec.output.uri.as_ref()];
+    let uris = [
+        Some(&spec.dataset.uri),
+        spec.output.uri.as_ref(),
+        spec.checkpoint.uri.as_ref(),
+    ];
     let mut named = overrides::sources(spec.pod_overrides.as_ref());
     named.extend(uris.into_iter().flatten().filter_map(|uri| Source::of(uri)));
     for source in named {

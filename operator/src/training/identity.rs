@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   run  = what is learned:   model, dataset, hyperparameters, metrics, output, rerun annotation
-//!   job  = how it is carried out:   run, accelerator, resources, scheduling, pod overrides
+//!   job  = how it is carried out:   run, accelerator, resources, scheduling, pod overrides, checkpoint
 //! ```
 //!
 //! A finished run is not repeated because its pod would now get more memory; a failed one is. Gates, suspend,
@@ -12,6 +12,7 @@
 //! training would run again after an upgrade.
 
 use kube::ResourceExt;
+use sconce_contract::Checkpoint;
 use sconce_contract::digest::short_hash;
 use sconce_crds::overrides::PodOverrides;
 use sconce_crds::resources::{Accelerator, TrainingResources};
@@ -46,12 +47,15 @@ impl Identity {
             rerun,
         ));
         let added = spec.pod_overrides.as_ref().filter(|added| !added.is_empty());
+        let checkpoint =
+            (spec.checkpoint != Checkpoint::default()).then_some(("checkpoint", &spec.checkpoint));
         let how = How(
             &run,
             spec.accelerator.as_ref(),
             &spec.resources,
             &spec.scheduling,
             added,
+            checkpoint,
         );
         Identity {
             job: names::hashed(&training.name_any(), &how),
@@ -68,6 +72,7 @@ struct How<'a>(
     &'a TrainingResources,
     &'a Scheduling,
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a PodOverrides>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a Checkpoint)>,
 );
 
 /// Whether the run still has to be carried out.
@@ -145,6 +150,19 @@ mod tests {
         assert_eq!(
             (base.run.as_str(), base.job.as_str()),
             ("d154b59b0b", "iris-8dbb3783d7")
+        );
+    }
+
+    #[test]
+    fn where_its_state_is_saved_is_no_reason_to_learn_again() {
+        let base = Identity::of(&training(&json!({})));
+        let written = json!({"/spec/checkpoint": {"every": {"interval": "5m"}, "keep": 2}});
+        assert_eq!(Identity::of(&training(&written)), base, "the defaults");
+        let other = Identity::of(&training(&json!({"/spec/checkpoint": {"every": {"steps": 10}}})));
+        assert_eq!(other.run, base.run);
+        assert_ne!(
+            other.job, base.job,
+            "the pod is told by its plan, which cannot change"
         );
     }
 

@@ -1,6 +1,7 @@
 //! ModelTraining: fetch what it names, make a run of it, build the run's objects, apply them, tell what became
 //! of them.
 
+pub mod accounting;
 pub mod apply;
 pub mod build;
 pub mod dereference;

@@ -1,13 +1,17 @@
 //! How far a run is, in the words of the status; and how often that is worth a write.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use sconce_contract::Progress;
+use sconce_contract::{CheckpointMark, Progress, Report, TrainingPhase};
 use sconce_crds::ModelTrainingStatus;
-use sconce_crds::training::TrainingProgress;
+use sconce_crds::training::{LastCheckpoint, TrainingProgress};
 
 use super::gates::short;
 use super::situation::{Finding, Situation};
+use crate::observed;
 
 /// An unchanged percentage is written again only after this long, to show that the trainer still answers.
 const STALE: SignedDuration = SignedDuration::from_secs(10);
@@ -19,11 +23,13 @@ pub fn update(
     status: &mut ModelTrainingStatus,
     before: Option<&ModelTrainingStatus>,
     said: Option<&Progress>,
+    pods: &[Arc<Pod>],
     found: &Finding,
     now: Timestamp,
 ) {
     let same_run = before.filter(|before| before.run == status.run);
     let told = same_run.and_then(|before| before.progress.clone());
+    let loading = said.is_some_and(|said| said.phase == TrainingPhase::Loading);
     status.progress = match (&found.trained, said) {
         (Some(trained), _) => Some(TrainingProgress {
             summary: format!("100% ({} epochs)", trained.epochs),
@@ -33,14 +39,78 @@ pub fn update(
             percent: 100,
             eta: None,
             loss: trained.loss.map(rounded),
+            resumed_from: None,
             last_reported: Some(Time(now)),
         }),
-        (None, Some(said)) => Some(newer(told, said, now)),
-        // A pod that starts over begins at nothing; anything else leaves the last word standing.
-        (None, None) => {
-            told.filter(|_| !matches!(found.situation, Situation::Suspended | Situation::Pending { .. }))
-        }
+        (None, Some(said)) if !loading => Some(newer(told.clone(), said, now)),
+        _ => told.clone(),
     };
+    let fresh = status.progress != told;
+    status.last_checkpoint = match (&found.trained, said) {
+        // They are deleted with the end of the run.
+        (Some(_), _) => None,
+        (None, Some(said)) if !loading && (fresh || status.last_checkpoint.is_none()) => {
+            said.work.last_checkpoint.as_ref().and_then(saved)
+        }
+        (None, None) => pods
+            .last()
+            .and_then(|pod| reported(pod))
+            .or(status.last_checkpoint.take()),
+        _ => status.last_checkpoint.take(),
+    };
+    let nobody_steps = !matches!(
+        found.situation,
+        Situation::Training { .. }
+            | Situation::Stopping
+            | Situation::Evaluating
+            | Situation::Ending
+            | Situation::Finished(_)
+            | Situation::Failed { .. }
+    );
+    if nobody_steps || loading {
+        // Where a pod goes on that takes over; from the beginning, it begins at nothing.
+        let held = status.progress.take().zip(status.last_checkpoint.as_ref());
+        status.progress = held.map(|(told, checkpoint)| rewound(told, checkpoint));
+    }
+}
+
+/// The checkpoint that a pod told of when it ended.
+fn reported(pod: &Pod) -> Option<LastCheckpoint> {
+    let ending = observed::has_ended(pod)
+        .then(|| observed::last_ending(pod))
+        .flatten()?;
+    match ending.report {
+        Report::Failed(failure) => saved(failure.work?.last_checkpoint.as_ref()?),
+        Report::Trained { .. } => None,
+    }
+}
+
+fn saved(mark: &CheckpointMark) -> Option<LastCheckpoint> {
+    Some(LastCheckpoint {
+        step: mark.step,
+        epoch: mark.epoch,
+        time: Time(Timestamp::from_second(mark.time).ok()?),
+        uri: mark.uri.clone(),
+    })
+}
+
+fn rewound(told: TrainingProgress, checkpoint: &LastCheckpoint) -> TrainingProgress {
+    let percent = percent(checkpoint.step, told.total_steps);
+    TrainingProgress {
+        summary: format!("{percent}% (saved at step {})", checkpoint.step),
+        epoch: checkpoint.epoch,
+        step: checkpoint.step,
+        percent,
+        eta: None,
+        loss: None,
+        resumed_from: None,
+        ..told
+    }
+}
+
+fn percent(step: u64, total: u64) -> u32 {
+    let percent = (step.min(total) * 100).checked_div(total).unwrap_or(0);
+    u32::try_from(percent).unwrap_or(100)
 }
 
 fn newer(told: Option<TrainingProgress>, said: &Progress, now: Timestamp) -> TrainingProgress {
@@ -59,23 +129,25 @@ fn newer(told: Option<TrainingProgress>, said: &Progress, now: Timestamp) -> Tra
 }
 
 fn from(said: &Progress, now: Timestamp) -> TrainingProgress {
-    let percent = if said.total_steps == 0 {
-        0
-    } else {
-        (said.step.min(said.total_steps) * 100) / said.total_steps
-    };
+    let percent = percent(said.step, said.total_steps);
+    let resumed = said
+        .work
+        .resumed_from
+        .map(|step| format!(", resumed from step {step}"));
     TrainingProgress {
         summary: format!(
-            "{percent}% (epoch {}/{})",
+            "{percent}% (epoch {}/{}{})",
             (said.epoch + 1).min(said.epochs.max(1)),
-            said.epochs
+            said.epochs,
+            resumed.unwrap_or_default()
         ),
         epoch: said.epoch,
         step: said.step,
         total_steps: said.total_steps,
-        percent: u32::try_from(percent).unwrap_or(100),
+        percent,
         eta: said.eta_seconds.and_then(duration),
         loss: said.loss.filter(|loss| loss.is_finite()).map(rounded),
+        resumed_from: said.work.resumed_from,
         last_reported: Some(Time(now)),
     }
 }

@@ -241,9 +241,23 @@ fn running(progress: Option<&Progress>) -> Situation {
         TrainingPhase::Loading => Situation::Training {
             message: "reading the data set".to_owned(),
         },
-        TrainingPhase::Training => Situation::Training {
-            message: format!("training on {} epochs of data", progress.epochs),
-        },
+        TrainingPhase::Training => {
+            let resumed = progress
+                .work
+                .resumed_from
+                .map(|step| format!(", resumed from step {step}"));
+            let unsaved = progress.checkpoint_failure.as_ref().map(|why| {
+                format!("; its state could not be saved, so work is lost if the pod stops: {why}")
+            });
+            Situation::Training {
+                message: format!(
+                    "training on {} epochs of data{}{}",
+                    progress.epochs,
+                    resumed.unwrap_or_default(),
+                    unsaved.unwrap_or_default()
+                ),
+            }
+        }
         TrainingPhase::Evaluating | TrainingPhase::Saving => Situation::Evaluating,
     }
 }

@@ -15,7 +15,7 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use super::gates::judge;
 use super::identity::{Identity, Stage};
 use super::situation::{Situation, situation};
-use super::{progress, verdicts};
+use super::{accounting, progress, verdicts};
 use crate::apply::Applied;
 use crate::conditions;
 use crate::problem::Problem;
@@ -102,7 +102,8 @@ fn of_job(
     if let Some(trained) = &found.trained {
         trained.record(&mut status, identity, &training.spec.evaluation.gates);
     }
-    progress::update(&mut status, training.status.as_ref(), progress, &found, now);
+    progress::update(&mut status, training.status.as_ref(), progress, pods, &found, now);
+    accounting::update(&mut status, training, pods, progress, now);
     Outlook {
         status,
         again: found.again,
@@ -137,6 +138,8 @@ fn compose(
         completion_time: ended.then(|| before.completion_time.filter(|_| same_run).unwrap_or(Time(now))),
         progress: before.progress.filter(|_| same_run && has_job),
         attempts: before.attempts.filter(|_| same_run && has_job),
+        last_checkpoint: before.last_checkpoint.filter(|_| same_run),
+        accelerator_seconds: before.accelerator_seconds.filter(|_| same_run),
         ..before
     }
 }

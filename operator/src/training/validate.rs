@@ -4,7 +4,7 @@
 //! children cannot fail.
 
 use kube::ResourceExt;
-use sconce_contract::{Device, TrainingPlan};
+use sconce_contract::{CheckpointPlan, Device, TrainingPlan};
 use sconce_crds::{ModelTraining, ModelTrainingSpec};
 
 use super::dereference::Found;
@@ -63,7 +63,10 @@ pub fn validate<'a>(
         (Some(uri), _) => uri.trim_end_matches('/').to_owned(),
         (None, claim) => format!("pvc://{}", claim.as_deref().unwrap_or_default()),
     };
-    let volumes = Volumes::default().reading(&spec.dataset.uri).writing(&output);
+    let volumes = Volumes::default()
+        .reading(&spec.dataset.uri)
+        .writing(&output)
+        .writing(&checkpoints(&name, spec, &output));
     let plan = plan(&name, identity, spec, output, accelerator.device, &volumes);
     Ok(Run {
         namespace: training.namespace().unwrap_or_default(),
@@ -87,6 +90,11 @@ pub fn plan(
     device: Device,
     volumes: &Volumes,
 ) -> TrainingPlan {
+    let checkpoint = CheckpointPlan {
+        uri: checkpoints(name, spec, &output),
+        every: spec.checkpoint.every.clone(),
+        keep: spec.checkpoint.keep,
+    };
     TrainingPlan {
         name: name.to_owned(),
         run: identity.run.clone(),
@@ -95,8 +103,17 @@ pub fn plan(
         hyperparameters: spec.hyperparameters,
         evaluation: spec.evaluation.clone(),
         output,
+        checkpoint: Some(checkpoint),
         device,
         mounts: volumes.mounts(),
+    }
+}
+
+/// URI of the folder of a training's checkpoints: beside the artifacts, unless the spec says where.
+pub fn checkpoints(name: &str, spec: &ModelTrainingSpec, output: &str) -> String {
+    match &spec.checkpoint.uri {
+        Some(uri) => format!("{}/{name}", uri.trim_end_matches('/')),
+        None => format!("{}/checkpoints/{name}", output.trim_end_matches('/')),
     }
 }
 
@@ -104,6 +121,7 @@ fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Prob
     let uris = [
         ("spec.dataset.uri", Some(&spec.dataset.uri)),
         ("spec.output.uri", spec.output.uri.as_ref()),
+        ("spec.checkpoint.uri", spec.checkpoint.uri.as_ref()),
     ];
     for (field, uri) in uris {
         let Some(source) = uri.and_then(|uri| Source::of(uri)) else {

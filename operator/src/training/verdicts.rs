@@ -24,7 +24,7 @@ pub fn of(situation: &Situation) -> Vec<Verdict> {
             all
         }
         Situation::Stopping => {
-            let message = "spec.suspend is set; the pod is stopping";
+            let message = "spec.suspend is set; the pod saves its state and stops";
             let mut all = vec![
                 accepted(),
                 yes(RUNNING, "Stopping", message),
@@ -35,7 +35,7 @@ pub fn of(situation: &Situation) -> Vec<Verdict> {
             all
         }
         Situation::Suspended => {
-            let message = "held by spec.suspend; set it to false to start from the beginning";
+            let message = "held by spec.suspend; set it to false to go on from status.lastCheckpoint, or from the beginning where there is none";
             let mut all = vec![
                 accepted(),
                 no(RUNNING, "Suspended", message),

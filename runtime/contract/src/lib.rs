@@ -17,6 +17,7 @@
 //! Kubernetes beyond that vocabulary. Read [`plan`] first.
 
 pub mod artifact;
+pub mod checkpoint;
 pub mod dataset;
 pub mod device;
 pub mod digest;
@@ -31,6 +32,7 @@ pub mod report;
 pub mod validation;
 
 pub use artifact::{Artifact, Feature, FileDigest, Manifest, Preprocess, Target};
+pub use checkpoint::{Checkpoint, CheckpointMark, CheckpointPlan, Every};
 pub use dataset::{Dataset, DatasetFormat, Split};
 pub use device::Device;
 pub use duration::Duration;
@@ -40,4 +42,4 @@ pub use hyperparameters::{Hyperparameters, Loss, Optimizer, OptimizerType, Sched
 pub use network::{Activation, Dense, Dropout, Layer, LayerKind, Network};
 pub use plan::{Mount, ServingPlan, TrainingPlan, Warmup};
 pub use progress::{LoadSnapshot, Progress, TrainingPhase};
-pub use report::{Failure, FailureClass, Report};
+pub use report::{Failure, FailureClass, Report, Work};

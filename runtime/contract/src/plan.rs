@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Dataset, Device, Evaluation, Hyperparameters, Network};
+use crate::{CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network};
 
 /// Where a pod finds its plan.
 pub const PLAN_PATH: &str = "/etc/sconce/plan.json";
@@ -35,6 +35,9 @@ pub struct TrainingPlan {
     pub evaluation: Evaluation,
     /// URI of the folder under which the artifact's own folder, named by its digest, is written.
     pub output: String,
+    /// Where and when the state is saved. Absent: never, and a pod that is stopped loses its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointPlan>,
     /// What to compute on.
     #[serde(default)]
     pub device: Device,

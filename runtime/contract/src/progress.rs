@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Work;
+
 /// Port of the trainer's and the server's probes, progress, load and metrics.
 pub const OBSERVABILITY_PORT: u16 = 9090;
 /// Port on which the server answers predictions over HTTP.
@@ -36,6 +38,12 @@ pub struct Progress {
     /// Seconds until the last step at the present pace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta_seconds: Option<f64>,
+    /// What this pod did so far.
+    #[serde(default)]
+    pub work: Work,
+    /// Why the last checkpoint could not be written, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_failure: Option<String>,
 }
 
 /// What a trainer does at a moment.

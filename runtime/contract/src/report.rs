@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifact, History, Metric};
+use crate::{Artifact, CheckpointMark, History, Metric};
 
 /// Where a container leaves its report (Kubernetes' default `terminationMessagePath`).
 pub const REPORT_PATH: &str = "/dev/termination-log";
@@ -44,20 +44,43 @@ pub enum Report {
         /// How the losses went.
         #[serde(default, skip_serializing_if = "History::is_empty")]
         history: History,
+        /// What this pod did of it.
+        #[serde(default)]
+        work: Work,
     },
     /// The pod could not do its work.
     Failed(Failure),
 }
 
 impl Report {
-    /// The report as JSON that fits a termination message; a failure's sentence is cut where it must be.
+    /// The report as JSON that fits a termination message; a failure's sentence is cut where it must be, and what
+    /// is for people only is left out where long URIs leave no room for it.
     pub fn to_json(&self) -> String {
         let report = match self {
             Report::Failed(failure) => Report::Failed(failure.truncated(MESSAGE_LIMIT)),
             trained @ Report::Trained { .. } => trained.clone(),
         };
         // Serialising plain structs with string keys cannot fail; an empty message would still be a valid one.
-        serde_json::to_string(&report).unwrap_or_default()
+        let json = serde_json::to_string(&report).unwrap_or_default();
+        if json.len() <= REPORT_LIMIT {
+            return json;
+        }
+        serde_json::to_string(&report.shortened()).unwrap_or_default()
+    }
+
+    fn shortened(mut self) -> Self {
+        match &mut self {
+            Report::Trained { history, work, .. } => {
+                *history = History::default();
+                work.last_checkpoint = None;
+            }
+            Report::Failed(failure) => {
+                if let Some(work) = &mut failure.work {
+                    work.last_checkpoint = None;
+                }
+            }
+        }
+        self
     }
 
     /// The exit code that goes with the report.
@@ -67,6 +90,20 @@ impl Report {
             Report::Failed(failure) => failure.class.exit_code(),
         }
     }
+}
+
+/// What one pod did for a run, which other pods may have begun or may go on with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Work {
+    /// Step of the checkpoint that it went on from; absent where it began at the beginning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed_from: Option<u64>,
+    /// Time spent computing steps, in milliseconds.
+    pub busy_milliseconds: u64,
+    /// The newest checkpoint that is known to be good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_checkpoint: Option<CheckpointMark>,
 }
 
 /// Why a pod could not do its work.
@@ -80,6 +117,9 @@ pub struct Failure {
     /// The field of the spec to change, such as `dataset.target`, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// What a trainer had done by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
 }
 
 impl Failure {
@@ -89,6 +129,7 @@ impl Failure {
             class,
             message: message.into(),
             field: None,
+            work: None,
         }
     }
 
@@ -98,6 +139,7 @@ impl Failure {
             class: FailureClass::BadInput,
             message: message.into(),
             field: Some(field.into()),
+            work: None,
         }
     }
 
@@ -156,6 +198,29 @@ mod tests {
             panic!("not a failure")
         };
         assert!(failure.message.ends_with('…'));
+    }
+
+    #[test]
+    fn a_long_uri_of_a_checkpoint_does_not_cost_the_report() {
+        let mut failure = Failure::new(FailureClass::Interrupted, "m".repeat(MESSAGE_LIMIT));
+        let mark = |length| CheckpointMark {
+            step: 1,
+            epoch: 0,
+            time: 0,
+            uri: "u".repeat(length),
+        };
+        for (length, kept) in [(100, true), (2048, false)] {
+            failure.work = Some(Work {
+                last_checkpoint: Some(mark(length)),
+                ..Work::default()
+            });
+            let json = Report::Failed(failure.clone()).to_json();
+            assert!(json.len() <= REPORT_LIMIT, "{} bytes", json.len());
+            let Report::Failed(read) = serde_json::from_str(&json).unwrap() else {
+                panic!("not a failure")
+            };
+            assert_eq!(read.work.unwrap().last_checkpoint.is_some(), kept);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One step of learning.
 
+use std::collections::BTreeMap;
+
 use candle_core::Tensor;
 use sconce_contract::{Loss, Optimizer};
 
@@ -24,6 +26,21 @@ impl Learner {
             optimiser,
             seed,
         }
+    }
+
+    /// Goes on at a step: with the network as it was then, what the optimiser remembered ([`Optimiser::state`]),
+    /// and the same settings.
+    pub fn resumed(
+        model: Sequential,
+        loss: Loss,
+        optimizer: &Optimizer,
+        seed: u64,
+        step: u64,
+        state: &BTreeMap<String, Vec<f32>>,
+    ) -> Result<Self, EngineError> {
+        let mut learner = Self::new(model, loss, optimizer, seed);
+        learner.optimiser.restore(step, state)?;
+        Ok(learner)
     }
 
     /// The network as it is now.

@@ -17,7 +17,7 @@ mod load;
 mod model;
 mod save;
 mod signature;
-mod weights;
+pub mod weights;
 
 pub use error::ModelError;
 pub use model::Model;

@@ -1,14 +1,45 @@
 //! Weights as safetensors: a header of names and offsets, then the numbers.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, View};
 
-/// The bytes of a file with these tensors, F32 only. The same tensors give the same bytes.
-pub(crate) fn write(weights: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, String> {
-    let mut numbers = Vec::with_capacity(weights.len());
-    for (name, tensor) in weights {
+/// Numbers with a shape, where they lie.
+#[derive(Clone, Debug)]
+pub struct Numbers<'a> {
+    /// Length of each dimension.
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub values: Cow<'a, [f32]>,
+}
+
+impl View for &Numbers<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let mut bytes = Vec::with_capacity(self.data_len());
+        for value in &*self.values {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        Cow::Owned(bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.len() * size_of::<f32>()
+    }
+}
+
+impl Numbers<'static> {
+    /// A copy of a tensor's F32 numbers.
+    pub fn of(name: &str, tensor: &Tensor) -> Result<Self, String> {
         if tensor.dtype() != DType::F32 {
             return Err(format!(
                 "the tensor {name} holds {:?} numbers, not F32",
@@ -18,20 +49,41 @@ pub(crate) fn write(weights: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, Strin
         let flat = tensor
             .to_device(&Device::Cpu)
             .and_then(|tensor| tensor.flatten_all()?.to_vec1::<f32>());
-        let flat = flat.map_err(|error| format!("the tensor {name} cannot be read: {error}"))?;
-        numbers.push(flat.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>());
+        Ok(Numbers {
+            shape: tensor.dims().to_vec(),
+            values: flat
+                .map_err(|error| format!("the tensor {name} cannot be read: {error}"))?
+                .into(),
+        })
     }
-    let mut views = Vec::with_capacity(weights.len());
-    for ((name, tensor), bytes) in weights.iter().zip(&numbers) {
-        let view = TensorView::new(Dtype::F32, tensor.dims().to_vec(), bytes);
-        views.push((name, view.map_err(|error| error.to_string())?));
-    }
-    safetensors::serialize(views, None).map_err(|error| error.to_string())
 }
 
-/// The tensors in the bytes. What is not a file of finite F32 tensors is an error, whatever it claims: the
-/// header is checked against the length, and nothing is allocated before that.
+/// The bytes of a file with these numbers. The same numbers give the same bytes.
+pub fn serialize(numbers: &BTreeMap<String, Numbers<'_>>) -> Result<Vec<u8>, String> {
+    safetensors::serialize(numbers, None).map_err(|error| error.to_string())
+}
+
+/// The bytes of a file with these tensors, F32 only. The same tensors give the same bytes.
+pub(crate) fn write(weights: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, String> {
+    let mut numbers = BTreeMap::new();
+    for (name, tensor) in weights {
+        numbers.insert(name.clone(), Numbers::of(name, tensor)?);
+    }
+    serialize(&numbers)
+}
+
+/// The F32 tensors in the bytes. What is not a file of them is an error, whatever it claims: the header is
+/// checked against the length, and nothing is allocated before that.
+pub fn deserialize(bytes: &[u8]) -> Result<HashMap<String, Tensor>, String> {
+    tensors(bytes, false)
+}
+
+/// The same, and every number must be finite.
 pub(crate) fn read(bytes: &[u8]) -> Result<HashMap<String, Tensor>, String> {
+    tensors(bytes, true)
+}
+
+fn tensors(bytes: &[u8], finite: bool) -> Result<HashMap<String, Tensor>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| format!("is not safetensors ({error})"))?;
     let mut weights = HashMap::new();
     for (name, view) in file.iter() {
@@ -45,7 +97,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<HashMap<String, Tensor>, String> {
             .iter()
             .map(|four| f32::from_le_bytes(*four))
             .collect();
-        if !numbers.iter().all(|number| number.is_finite()) {
+        if finite && !numbers.iter().all(|number| number.is_finite()) {
             return Err(format!("holds a number in {name} that is not finite"));
         }
         let tensor = Tensor::from_vec(numbers, view.shape(), &Device::Cpu)

@@ -54,6 +54,7 @@ pub fn load(plan: &ServingPlan) -> Result<Served, Failure> {
             class: error.class(),
             message: error.to_string(),
             field: Some(field.to_owned()),
+            work: None,
         }
     })?;
     let names = Names {

@@ -102,10 +102,15 @@ impl<'a> Confined<'a> {
 
     /// Whether there is something.
     pub(crate) fn exists(&self) -> Result<bool, StoreError> {
+        Ok(self.existing()?.is_some())
+    }
+
+    /// The folder without links in its path; nothing where there is none.
+    pub(crate) fn existing(&self) -> Result<Option<PathBuf>, StoreError> {
         match self.resolve(&self.path) {
-            Ok(_) => Ok(true),
+            Ok(path) => Ok(Some(path)),
             Err(error) => match self.error("looking", error) {
-                StoreError::NotFound { .. } => Ok(false),
+                StoreError::NotFound { .. } => Ok(None),
                 error => Err(error),
             },
         }

@@ -103,6 +103,18 @@ pub enum StoreError {
         /// What happened last.
         reason: String,
     },
+    /// There is no room.
+    #[error(
+        "{uri}: {action} failed because the volume has no room left ({source}): free some, or make it larger"
+    )]
+    Full {
+        /// The URI.
+        uri: String,
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The file system failed.
     #[error("{uri}: {action} failed ({source}): check the volume and its free space")]
     Io {
@@ -119,7 +131,9 @@ impl StoreError {
     /// Whose fault it is: what a retry can mend is [`FailureClass::Storage`], the rest is bad input.
     pub fn class(&self) -> FailureClass {
         match self {
-            StoreError::Network { .. } | StoreError::Io { .. } => FailureClass::Storage,
+            StoreError::Network { .. } | StoreError::Full { .. } | StoreError::Io { .. } => {
+                FailureClass::Storage
+            }
             _ => FailureClass::BadInput,
         }
     }
@@ -140,7 +154,29 @@ impl StoreError {
                 uri,
                 reason: format!("the path is not valid ({source})"),
             },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                StoreError::Full { uri, action, source }
+            }
             _ => StoreError::Io { uri, action, source },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_volume_is_told_as_such_and_may_be_tried_again() {
+        // ENOSPC and EDQUOT of Linux.
+        for code in [28, 122] {
+            let error = StoreError::io(
+                "pvc://a/b".to_owned(),
+                "writing",
+                io::Error::from_raw_os_error(code),
+            );
+            assert!(error.to_string().contains("has no room left"), "{error}");
+            assert_eq!(error.class(), FailureClass::Storage);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::StoreError;
 use crate::confined::Confined;
@@ -37,5 +38,17 @@ impl Scheme for File {
         files: &BTreeMap<String, Vec<u8>>,
     ) -> Result<(), StoreError> {
         folder::write(&confined(target)?, name, files)
+    }
+
+    fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
+        folder::names(&confined(target)?)
+    }
+
+    fn remove_folder(&self, target: &Target<'_>, name: &str) -> Result<(), StoreError> {
+        folder::remove(&confined(target)?, name)
+    }
+
+    fn tidy(&self, target: &Target<'_>, age: Duration) -> Result<(), StoreError> {
+        folder::tidy(&confined(target)?, age)
     }
 }

@@ -21,6 +21,7 @@ mod pvc;
 mod scheme;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sconce_contract::Mount;
 
@@ -74,15 +75,32 @@ impl Store {
     ) -> Result<String, StoreError> {
         let (scheme, target) = self.open(parent_uri)?;
         for part in files.keys().map(String::as_str).chain([name]) {
-            if part.is_empty() || part.starts_with('.') || part.contains(['/', '\\', '\0']) {
-                return Err(StoreError::Name {
-                    uri: target.shown(),
-                    name: part.to_owned(),
-                });
-            }
+            plain(part, &target)?;
         }
         scheme.write_folder(&target, name, files)?;
         Ok(format!("{}/{name}", parent_uri.trim_end_matches('/')))
+    }
+
+    /// Names of the folders at the URI, in no order; none where there is nothing. Hidden ones, which begin with a
+    /// dot, are left out: they are being written or removed.
+    pub fn folders(&self, uri: &str) -> Result<Vec<String>, StoreError> {
+        let (scheme, target) = self.open(uri)?;
+        scheme.folders(&target)
+    }
+
+    /// Removes the folder `name` under the parent with all that is in it. To whoever lists the parent it goes at
+    /// once. It is no error where there is none.
+    pub fn remove_folder(&self, parent_uri: &str, name: &str) -> Result<(), StoreError> {
+        let (scheme, target) = self.open(parent_uri)?;
+        plain(name, &target)?;
+        scheme.remove_folder(&target, name)
+    }
+
+    /// Removes what crashed writers left at the URI longer than `age` ago, and the folder itself where that leaves
+    /// it empty.
+    pub fn tidy(&self, uri: &str, age: Duration) -> Result<(), StoreError> {
+        let (scheme, target) = self.open(uri)?;
+        scheme.tidy(&target, age)
     }
 
     fn open<'a>(&'a self, uri: &'a str) -> Result<(&'static dyn Scheme, Target<'a>), StoreError> {
@@ -108,4 +126,15 @@ impl Store {
             },
         ))
     }
+}
+
+/// Refuses a name that would be hidden or lead elsewhere.
+fn plain(name: &str, target: &Target<'_>) -> Result<(), StoreError> {
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+        return Err(StoreError::Name {
+            uri: target.shown(),
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
 }

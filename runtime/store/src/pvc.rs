@@ -1,6 +1,7 @@
 //! `pvc://CLAIM/PATH`: a file on a PersistentVolumeClaim, found where the plan says that it is mounted.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::StoreError;
 use crate::confined::Confined;
@@ -37,5 +38,17 @@ impl Scheme for Pvc {
         files: &BTreeMap<String, Vec<u8>>,
     ) -> Result<(), StoreError> {
         folder::write(&confined(target)?, name, files)
+    }
+
+    fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
+        folder::names(&confined(target)?)
+    }
+
+    fn remove_folder(&self, target: &Target<'_>, name: &str) -> Result<(), StoreError> {
+        folder::remove(&confined(target)?, name)
+    }
+
+    fn tidy(&self, target: &Target<'_>, age: Duration) -> Result<(), StoreError> {
+        folder::tidy(&confined(target)?, age)
     }
 }

@@ -1,6 +1,7 @@
 //! What every scheme can do.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sconce_contract::Mount;
 
@@ -21,6 +22,22 @@ pub(crate) trait Scheme: Sync {
         _name: &str,
         _files: &BTreeMap<String, Vec<u8>>,
     ) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly { uri: target.shown() })
+    }
+
+    /// Names of the folders in the target that are not hidden; none where the target does not exist.
+    fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
+        Err(StoreError::ReadOnly { uri: target.shown() })
+    }
+
+    /// Removes the folder `name` in the target, in one step for whoever lists it.
+    fn remove_folder(&self, target: &Target<'_>, _name: &str) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly { uri: target.shown() })
+    }
+
+    /// Removes what crashed writers left in the target longer than `age` ago, and the target where that leaves it
+    /// empty.
+    fn tidy(&self, target: &Target<'_>, _age: Duration) -> Result<(), StoreError> {
         Err(StoreError::ReadOnly { uri: target.shown() })
     }
 }

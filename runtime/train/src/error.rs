@@ -70,12 +70,12 @@ pub enum TrainError {
         also: &'static str,
     },
     /// The process was told to stop.
-    #[error(
-        "told to stop {at}: there are no checkpoints yet, so the next attempt starts again from the beginning"
-    )]
+    #[error("told to stop {at}: {next}")]
     Interrupted {
         /// Where in the training: `at step 57 of 2000`.
         at: String,
+        /// What the next attempt does.
+        next: String,
     },
     /// A defect of ours.
     #[error("the trainer is at fault: {0}; please report it")]
@@ -88,6 +88,14 @@ impl TrainError {
         TrainError::Setting {
             field: field.into(),
             problem: problem.into(),
+        }
+    }
+
+    /// Told to stop where nothing is to be saved.
+    pub fn interrupted(at: impl Into<String>) -> Self {
+        TrainError::Interrupted {
+            at: at.into(),
+            next: "no step is lost by it".to_owned(),
         }
     }
 
@@ -111,6 +119,7 @@ impl TrainError {
             class: self.class(),
             message: rest.unwrap_or(&sentence).to_owned(),
             field,
+            work: None,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::{
     TrainError,
     data::{Data, Part},
     learn::{PIECE, mean_loss},
+    watch::Stop,
 };
 
 /// What to measure, known to be possible.
@@ -114,12 +115,21 @@ pub fn measure(
     data: &Data,
     wanted: &Wanted,
     loss: Loss,
-) -> Result<Vec<Metric>, EngineError> {
+    stop: &Stop,
+) -> Result<Vec<Metric>, TrainError> {
     let (_, part) = held_out(data);
     let mut outputs = Vec::new();
     for rows in part.pieces(PIECE) {
+        if stop.asked() {
+            return Err(TrainError::interrupted("while measuring"));
+        }
         let (x, _) = part.batch(&rows, loss)?;
-        outputs.extend(learner.model().forward(&x)?.flatten_all()?.to_vec1::<f32>()?);
+        let values = learner.model().forward(&x)?.flatten_all();
+        outputs.extend(
+            values
+                .and_then(|values| values.to_vec1::<f32>())
+                .map_err(EngineError::from)?,
+        );
     }
     let predictions = metrics::Predictions {
         outputs: &outputs,
@@ -128,7 +138,7 @@ pub fn measure(
     };
     let measured = wanted.metrics.iter().map(|&name| {
         let value = match name {
-            MetricName::Loss => mean_loss(learner, part, loss)?,
+            MetricName::Loss => mean_loss(learner, part, loss, stop)?,
             _ => metrics::measure(name, &predictions),
         };
         Ok(Metric {

@@ -1,12 +1,13 @@
 //! The loop: epochs of batches.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sconce_contract::{Hyperparameters, Loss, TrainingPhase};
-use sconce_engine::{EngineError, Learner, Purpose, Random, schedules};
+use sconce_engine::{Learner, Purpose, Random, schedules};
 
 use crate::{
     TrainError,
+    checkpoint::{Checkpoints, Position},
     data::{Data, Part},
     display::Display,
     watch::{Stop, Watch, eta_seconds},
@@ -28,120 +29,236 @@ pub struct Learned {
 
 /// Steps in all.
 pub fn total_steps(hyperparameters: &Hyperparameters, rows: usize) -> u64 {
-    u64::from(hyperparameters.epochs) * (rows as u64).div_ceil(u64::from(hyperparameters.batch_size.max(1)))
+    u64::from(hyperparameters.epochs) * steps_per_epoch(hyperparameters, rows)
 }
 
-/// Takes all epochs. Stops at the next step where it is asked to, and at once where a loss is not finite.
-pub fn learn(
-    learner: &mut Learner,
-    data: &Data,
-    loss: Loss,
-    hyperparameters: &Hyperparameters,
-    watch: &Watch,
-    stop: &Stop,
-) -> Result<Learned, TrainError> {
-    let Hyperparameters {
-        epochs,
-        batch_size,
-        seed,
-        optimizer,
-        schedule,
-        ..
-    } = hyperparameters;
-    let rows = data.training.rows();
-    let total = total_steps(hyperparameters, rows);
-    watch.update(|seen| {
-        seen.progress.phase = TrainingPhase::Training;
-        seen.progress.total_steps = total;
-    });
-    let mut display = Display::new(total, *epochs);
-    let start = Instant::now();
-    let mut step = 0;
-    let mut mean = 0.0;
-    for epoch in 0..*epochs {
-        let rate = schedules::learning_rate(schedule, optimizer.learning_rate, epoch);
-        watch.update(|seen| seen.learning_rate = rate);
-        let mut order: Vec<usize> = (0..rows).collect();
-        Random::new(*seed, Purpose::Order, u64::from(epoch)).shuffle(&mut order);
-        let mut sum = 0.0;
-        for (index, batch) in order.chunks(*batch_size as usize).enumerate() {
-            if stop.asked() {
-                return Err(TrainError::Interrupted {
-                    at: format!("at step {step} of {total}"),
+/// Steps of an epoch.
+pub fn steps_per_epoch(hyperparameters: &Hyperparameters, rows: usize) -> u64 {
+    (rows as u64).div_ceil(u64::from(hyperparameters.batch_size.max(1)))
+}
+
+/// A training on its way.
+#[derive(Debug)]
+pub struct Course<'a> {
+    /// What learns.
+    pub learner: Learner,
+    /// What it learns from.
+    pub data: &'a Data,
+    /// What it minimises.
+    pub loss: Loss,
+    /// How.
+    pub hyperparameters: &'a Hyperparameters,
+    /// Who looks.
+    pub watch: &'a Watch,
+    /// Who may stop it.
+    pub stop: &'a Stop,
+    /// Where its state is saved, if it is.
+    pub checkpoints: Option<Checkpoints>,
+    /// How far it is.
+    pub position: Position,
+}
+
+impl Course<'_> {
+    /// Takes the steps that are left. Stops at the next one where it is asked to, and at once where a loss is not
+    /// finite.
+    pub fn learn(&mut self) -> Result<Learned, TrainError> {
+        let Hyperparameters {
+            epochs,
+            batch_size,
+            seed,
+            optimizer,
+            schedule,
+            ..
+        } = self.hyperparameters;
+        let rows = self.data.training.rows();
+        let total = total_steps(self.hyperparameters, rows);
+        self.tell_start(total);
+        let mut display = Display::new(total, *epochs);
+        let (start, begun) = (Instant::now(), self.position.step);
+        let mut busy = Duration::ZERO;
+        loop {
+            let epoch = self.position.epoch;
+            let rate = schedules::learning_rate(schedule, optimizer.learning_rate, epoch);
+            self.watch.update(|seen| seen.learning_rate = rate);
+            let mut order: Vec<usize> = (0..rows).collect();
+            Random::new(*seed, Purpose::Order, u64::from(epoch)).shuffle(&mut order);
+            let taken = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
+            let mut since = Instant::now();
+            for batch in order.chunks(*batch_size as usize).skip(taken) {
+                if self.stop.asked() {
+                    return Err(TrainError::interrupted("between two steps"));
+                }
+                let value = self.step(batch, rate)?;
+                let now = Instant::now();
+                busy += now - since;
+                since = now;
+                let step = self.position.step;
+                self.watch.update(|seen| {
+                    let progress = &mut seen.progress;
+                    progress.step = step;
+                    progress.loss = Some(self.position.mean_loss());
+                    progress.eta_seconds = eta_seconds(now - start, step - begun, total - step);
+                    progress.work.busy_milliseconds = u64::try_from(busy.as_millis()).unwrap_or(u64::MAX);
+                    seen.losses.add(step, 1, value);
                 });
+                display.step(step);
+                if self
+                    .checkpoints
+                    .as_ref()
+                    .is_some_and(|checkpoints| checkpoints.due(step, now))
+                {
+                    // The run goes on without: what is at stake is its work so far, not its result.
+                    self.save();
+                    since = Instant::now();
+                }
             }
-            let (x, targets) = data.training.batch(batch, loss)?;
-            let value = learner.step(&x, &targets, rate)?;
-            step += 1;
-            if !value.is_finite() {
-                return Err(diverged(
-                    value,
-                    format!("in epoch {}, step {step}", epoch + 1),
-                    data,
-                    optimizer.learning_rate,
-                ));
+            self.validate()?;
+            display.epoch(&self.watch.snapshot());
+            if epoch + 1 >= *epochs {
+                break;
             }
-            sum += value;
-            mean = sum / (index + 1) as f64;
-            watch.update(|seen| {
-                seen.progress.step = step;
-                seen.progress.loss = Some(mean);
-                seen.progress.eta_seconds = eta_seconds(start, step, total);
-                seen.losses.add(step, 1, value);
-            });
-            display.step(step);
+            self.position.epoch += 1;
+            self.position.batch = 0;
+            self.position.loss_sum = 0.0;
         }
-        let validation = mean_loss(learner, &data.validation, loss)?;
+        display.finish();
+        Ok(Learned {
+            epochs: *epochs,
+            steps: self.position.step,
+            loss: self.position.mean_loss(),
+        })
+    }
+
+    fn tell_start(&self, total: u64) {
+        let position = &self.position;
+        self.watch.update(|seen| {
+            let progress = &mut seen.progress;
+            progress.phase = TrainingPhase::Training;
+            progress.total_steps = total;
+            progress.step = position.step;
+            progress.epoch = position.epoch;
+            progress.loss = (position.batch > 0).then(|| position.mean_loss());
+            progress.validation_loss = position.validation_loss;
+            progress.work.resumed_from = (position.step > 0).then_some(position.step);
+            let newest = self.checkpoints.as_ref().and_then(Checkpoints::newest);
+            progress.work.last_checkpoint = newest.cloned();
+            seen.losses = position.losses.clone();
+            seen.validation_losses = position.validation_losses.clone();
+        });
+    }
+
+    fn step(&mut self, batch: &[usize], rate: f64) -> Result<f64, TrainError> {
+        let (x, targets) = self.data.training.batch(batch, self.loss)?;
+        let value = self.learner.step(&x, &targets, rate)?;
+        let position = &mut self.position;
+        if !value.is_finite() {
+            let at = format!("in epoch {}, step {}", position.epoch + 1, position.step + 1);
+            return Err(self.diverged(value, at));
+        }
+        position.step += 1;
+        position.batch += 1;
+        position.loss_sum += value;
+        Ok(value)
+    }
+
+    fn validate(&mut self) -> Result<(), TrainError> {
+        let validation = mean_loss(&self.learner, &self.data.validation, self.loss, self.stop)?;
+        let (epoch, step) = (self.position.epoch + 1, self.position.step);
         if let Some(value) = validation.filter(|value| !value.is_finite()) {
-            let at = format!("on the validation rows after epoch {}, step {step}", epoch + 1);
-            return Err(diverged(value, at, data, optimizer.learning_rate));
+            let at = format!("on the validation rows after epoch {epoch}, step {step}");
+            return Err(self.diverged(value, at));
         }
-        watch.update(|seen| {
-            seen.progress.epoch = epoch + 1;
+        let per_epoch = steps_per_epoch(self.hyperparameters, self.data.training.rows());
+        self.position.validation_loss = validation;
+        self.watch.update(|seen| {
+            seen.progress.epoch = epoch;
             seen.progress.validation_loss = validation;
             if let Some(value) = validation {
-                seen.validation_losses
-                    .add(step, total / u64::from(*epochs), value);
+                seen.validation_losses.add(step, per_epoch, value);
             }
         });
-        display.epoch(&watch.snapshot());
+        Ok(())
     }
-    display.finish();
-    Ok(Learned {
-        epochs: *epochs,
-        steps: step,
-        loss: mean,
-    })
+
+    /// Saves the state, where that is wanted, and tells whether there is a checkpoint of this very step now.
+    pub fn save(&mut self) -> bool {
+        let Some(checkpoints) = &mut self.checkpoints else {
+            return false;
+        };
+        let started = Instant::now();
+        let seen = self.watch.snapshot();
+        self.position.losses = seen.losses;
+        self.position.validation_losses = seen.validation_losses;
+        let saved = checkpoints.save(&self.learner, &self.position).cloned();
+        match &saved {
+            Ok(mark) => {
+                let milliseconds = started.elapsed().as_millis();
+                tracing::info!(step = mark.step, uri = mark.uri, milliseconds, "checkpoint");
+            }
+            Err(error) => tracing::warn!(step = self.position.step, %error, "no checkpoint could be written"),
+        }
+        let saved_now = saved.is_ok();
+        self.watch.update(|seen| {
+            seen.progress.checkpoint_failure = saved.as_ref().err().map(ToString::to_string);
+            if let Ok(mark) = saved {
+                seen.progress.work.last_checkpoint = Some(mark);
+            }
+        });
+        saved_now
+    }
+
+    /// Saves the state before the process ends, and says from where the next attempt goes on.
+    pub fn interrupted(&mut self) -> TrainError {
+        let total = total_steps(self.hyperparameters, self.data.training.rows());
+        let step = self.position.step;
+        let saved = step > 0 && self.save();
+        let newest = self.checkpoints.as_ref().and_then(Checkpoints::newest);
+        let next = match (saved, newest) {
+            (true, _) => "the state is saved, and the next attempt goes on from there".to_owned(),
+            (false, None) => "the next attempt starts from the beginning".to_owned(),
+            (false, Some(mark)) => format!("the next attempt goes on from step {}", mark.step),
+        };
+        let failure = self.watch.snapshot().progress.checkpoint_failure;
+        let failure = failure.map(|why| format!("; the state could not be saved: {why}"));
+        TrainError::Interrupted {
+            at: format!("at step {step} of {total}"),
+            next: next + &failure.unwrap_or_default(),
+        }
+    }
+
+    /// The loss is not finite; what else may help depends on how the data was prepared.
+    pub(crate) fn diverged(&self, value: f64, at: String) -> TrainError {
+        let raw = self
+            .data
+            .preprocess
+            .features
+            .iter()
+            .all(|feature| feature.mean == 0.0 && feature.scale == 1.0);
+        let also = if raw {
+            ", or set dataset.standardize to true"
+        } else {
+            ""
+        };
+        TrainError::Diverged {
+            value,
+            at,
+            learning_rate: self.hyperparameters.optimizer.learning_rate,
+            also,
+        }
+    }
 }
 
 /// The mean loss over all rows; nothing where there are none.
-pub fn mean_loss(learner: &Learner, part: &Part, loss: Loss) -> Result<Option<f64>, EngineError> {
+pub fn mean_loss(learner: &Learner, part: &Part, loss: Loss, stop: &Stop) -> Result<Option<f64>, TrainError> {
     let mut sum = 0.0;
     for rows in part.pieces(PIECE) {
+        if stop.asked() {
+            return Err(TrainError::interrupted("while measuring"));
+        }
         let (x, targets) = part.batch(&rows, loss)?;
         sum += learner.loss(&x, &targets)? * rows.len() as f64;
     }
     Ok((part.rows() > 0).then(|| sum / part.rows() as f64))
-}
-
-/// The loss is not finite; what else may help depends on how the data was prepared.
-pub(crate) fn diverged(value: f64, at: String, data: &Data, learning_rate: f64) -> TrainError {
-    let raw = data
-        .preprocess
-        .features
-        .iter()
-        .all(|feature| feature.mean == 0.0 && feature.scale == 1.0);
-    let also = if raw {
-        ", or set dataset.standardize to true"
-    } else {
-        ""
-    };
-    TrainError::Diverged {
-        value,
-        at,
-        learning_rate,
-        also,
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! ```text
 //!   plan.json ─► plan ─► table ─► target, fit ─► split, standardise ─► learn ─► evaluate ─► save ─► report
 //!               (checked (bytes   (what is       (three parts)         │  ▲     (held-out  (store, (exit code,
-//!                before   → f32)   predicted)                          ▼  │      rows)      model)  4 KiB)
-//!                any data)                                         watch  stop
+//!                before   → f32)   predicted)              checkpoint ◄┘  │      rows)      model)  4 KiB)
+//!                any data)                              (and back)  watch  stop
 //!                                                                    │      ▲
 //!                              observe: /v1/progress /metrics /livez ┘      └ SIGTERM, SIGINT
 //! ```
@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod checkpoint;
 pub mod data;
 pub mod display;
 pub mod error;

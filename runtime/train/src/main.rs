@@ -3,11 +3,11 @@
 use std::{process::ExitCode, time::Instant};
 
 use clap::Parser;
-use sconce_contract::Report;
+use sconce_contract::{FailureClass, Report};
 use sconce_train::{
     TrainError,
     arguments::Arguments,
-    display, observe, plan,
+    checkpoint, display, observe, plan,
     report::Destination,
     run,
     supervise::supervise,
@@ -40,14 +40,30 @@ fn main() -> ExitCode {
         let (path, watch, stop) = (arguments.plan.clone(), watch.clone(), stop.clone());
         move || plan::read(&path).and_then(|plan| run::run(&plan, start, &watch, &stop))
     };
-    let report = supervise(&watch, &stop, work).unwrap_or_else(|error| failed(&error));
+    let report = supervise(&watch, &stop, work).unwrap_or_else(|error| failed(&error, &watch));
     display::trained(&report);
     arguments.report.unwrap_or_else(Destination::found).write(&report);
+    if needs_no_checkpoint(&report) {
+        // After the report, so that a kill in between loses nothing: the next attempt would still find them.
+        let discarded = plan::read(&arguments.plan).map(|plan| checkpoint::discard(&plan));
+        if let Ok(Err(error)) = discarded {
+            tracing::warn!(%error, "the checkpoints of the run could not be removed");
+        }
+    }
     ExitCode::from(report.exit_code())
 }
 
-fn failed(error: &TrainError) -> Report {
-    let failure = error.failure();
+fn failed(error: &TrainError, watch: &Watch) -> Report {
+    let mut failure = error.failure();
+    failure.work = Some(watch.snapshot().progress.work);
     tracing::error!(class = ?failure.class, field = failure.field, "{}", failure.message);
     Report::Failed(failure)
+}
+
+/// Whether nobody will go on from where the run was: it is done, or would go wrong again.
+fn needs_no_checkpoint(report: &Report) -> bool {
+    match report {
+        Report::Trained { .. } => true,
+        Report::Failed(failure) => failure.class == FailureClass::Diverged,
+    }
 }

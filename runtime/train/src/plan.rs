@@ -2,11 +2,11 @@
 //!
 //! The API server's rules refuse most of this already; a plan may also be written by hand.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use sconce_contract::{
-    Dataset, DatasetFormat, Device, Evaluation, Hyperparameters, Network, OptimizerType, ScheduleType,
-    TrainingPlan,
+    CheckpointPlan, Dataset, DatasetFormat, Device, Evaluation, Every, Hyperparameters, Network,
+    OptimizerType, ScheduleType, TrainingPlan,
 };
 use serde_json::Value;
 
@@ -92,9 +92,41 @@ pub fn check(plan: &TrainingPlan) -> Result<(), TrainError> {
             "name the folder for the model, such as pvc://CLAIM/PATH",
         ));
     }
+    if let Some(checkpoint) = &plan.checkpoint {
+        check_checkpoint(checkpoint)?;
+    }
     check_dataset(&plan.dataset)?;
     check_hyperparameters(&plan.hyperparameters)?;
     check_gates(&plan.evaluation)
+}
+
+fn check_checkpoint(checkpoint: &CheckpointPlan) -> Result<(), TrainError> {
+    let Every { steps, interval } = &checkpoint.every;
+    let short = |interval: &sconce_contract::Duration| interval.get() < Duration::from_secs(1);
+    for (holds, field, problem) in [
+        (
+            !checkpoint.uri.is_empty(),
+            "uri",
+            "name a folder, such as pvc://CLAIM/PATH",
+        ),
+        (checkpoint.keep >= 1, "keep", "must be at least 1"),
+        (
+            steps.is_some() || interval.is_some(),
+            "every",
+            "needs steps, interval or both",
+        ),
+        (*steps != Some(0), "every.steps", "must be at least 1"),
+        (
+            !interval.as_ref().is_some_and(short),
+            "every.interval",
+            "must be at least 1s",
+        ),
+    ] {
+        if !holds {
+            return Err(TrainError::setting(format!("checkpoint.{field}"), problem));
+        }
+    }
+    Ok(())
 }
 
 fn check_dataset(dataset: &Dataset) -> Result<(), TrainError> {
@@ -262,6 +294,27 @@ mod tests {
         for (pointer, value, field) in [
             ("/device", json!("CUDA"), "accelerator"),
             ("/output", json!(""), "output.uri"),
+            ("/checkpoint", json!({"uri": ""}), "checkpoint.uri"),
+            (
+                "/checkpoint",
+                json!({"uri": "file:///a", "keep": 0}),
+                "checkpoint.keep",
+            ),
+            (
+                "/checkpoint",
+                json!({"uri": "file:///a", "every": {}}),
+                "checkpoint.every",
+            ),
+            (
+                "/checkpoint",
+                json!({"uri": "file:///a", "every": {"steps": 0}}),
+                "checkpoint.every.steps",
+            ),
+            (
+                "/checkpoint",
+                json!({"uri": "file:///a", "every": {"interval": "10ms"}}),
+                "checkpoint.every.interval",
+            ),
             (
                 "/dataset/uri",
                 json!("file:///tmp/table.parquet"),

@@ -3,16 +3,21 @@
 use std::time::Instant;
 
 use candle_core::Device;
-use sconce_contract::{FileDigest, Hyperparameters, Report, TrainingPhase, TrainingPlan};
-use sconce_engine::{Learner, Sequential};
+use sconce_contract::digest::short_hash;
+use sconce_contract::{
+    FileDigest, Hyperparameters, Loss, Metric, Network, Report, TrainingPhase, TrainingPlan,
+};
+use sconce_engine::{EngineError, Learner, Sequential};
 use sconce_model::Draft;
 use sconce_store::Store;
 
 use crate::{
     TrainError,
+    checkpoint::{Checkpoints, Position, Subject},
     data::Data,
-    evaluate, fit,
-    learn::{self, diverged},
+    evaluate::{self, Wanted},
+    fit,
+    learn::{self, Course},
     plan, table, target,
     watch::{Stop, Watch},
 };
@@ -29,7 +34,6 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     let Hyperparameters {
         epochs,
         seed,
-        optimizer,
         loss: explicit_loss,
         ..
     } = plan.hyperparameters;
@@ -80,14 +84,110 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         "training"
     );
 
-    let model = Sequential::initialised(network, data.preprocess.features.len(), seed, &Device::Cpu)?;
-    let mut learner = Learner::new(model, loss, &optimizer, seed);
-    let learned = learn::learn(&mut learner, &data, loss, &plan.hyperparameters, watch, stop)?;
+    let subject = Subject {
+        name: plan.name.clone(),
+        run: plan.run.clone(),
+        asked: short_hash(&(network, &plan.dataset, &plan.hyperparameters)),
+        data: digest.clone(),
+        trainer: TRAINER.to_owned(),
+    };
+    let checkpoint = plan.checkpoint.as_ref();
+    let mut checkpoints = checkpoint.map(|checkpoint| Checkpoints::new(&store, checkpoint, subject));
+    let (learner, position) = begin(plan, network, &data, loss, checkpoints.as_mut())?;
+    let mut course = Course {
+        learner,
+        data: &data,
+        loss,
+        hyperparameters: &plan.hyperparameters,
+        watch,
+        stop,
+        checkpoints,
+        position,
+    };
+    let ended = course.learn().and_then(|learned| {
+        let metrics = measure(&course, &wanted)?;
+        let draft = Draft {
+            name: plan.name.clone(),
+            run: plan.run.clone(),
+            network: network.clone(),
+            weights: course.learner.model().weights()?,
+            preprocess: data.preprocess.clone(),
+            metrics: metrics.clone(),
+            data: digest,
+            rows,
+            seed,
+            trainer: TRAINER.to_owned(),
+        };
+        // From here on a signal changes nothing: the artifact is written whole, and then the work is done.
+        watch.enter(TrainingPhase::Saving);
+        let (_, artifact) = sconce_model::save(&store, &plan.output, draft)?;
+        Ok(Report::Trained {
+            run: plan.run.clone(),
+            metrics,
+            artifact,
+            epochs: learned.epochs,
+            steps: learned.steps,
+            loss: Some(learned.loss),
+            seconds: start.elapsed().as_secs_f64(),
+            history: watch.snapshot().history(),
+            work: watch.snapshot().progress.work,
+        })
+    });
+    match ended {
+        Err(TrainError::Interrupted { .. }) => Err(course.interrupted()),
+        // What was learned is not lost because it could not be written in one place.
+        Err(error @ TrainError::Model(_)) => {
+            course.save();
+            Err(error)
+        }
+        ended => ended,
+    }
+}
 
-    watch.enter(TrainingPhase::Evaluating);
-    interrupted_before(stop, "measuring the model")?;
-    let metrics = evaluate::measure(&learner, &data, &wanted, loss)?;
-    let weights = learner.model().weights()?;
+/// A learner at the beginning, or where a checkpoint says.
+fn begin(
+    plan: &TrainingPlan,
+    network: &Network,
+    data: &Data,
+    loss: Loss,
+    checkpoints: Option<&mut Checkpoints>,
+) -> Result<(Learner, Position), TrainError> {
+    let width = data.preprocess.features.len();
+    let Hyperparameters { seed, optimizer, .. } = &plan.hyperparameters;
+    let per_epoch = learn::steps_per_epoch(&plan.hyperparameters, data.training.rows());
+    let resumed = checkpoints.map(|checkpoints| {
+        checkpoints.resume(|saved| {
+            let Position {
+                step, epoch, batch, ..
+            } = saved.position;
+            if batch > per_epoch || u64::from(epoch) * per_epoch + batch != step {
+                return Err(format!("step {step} is not step {batch} of epoch {epoch}"));
+            }
+            let model = Sequential::from_weights(network, width, &saved.weights, &Device::Cpu)
+                .map_err(|error| error.to_string())?;
+            let learner = Learner::resumed(model, loss, optimizer, *seed, step, &saved.optimiser)
+                .map_err(|error| error.to_string())?;
+            Ok((learner, saved.position))
+        })
+    });
+    if let Some((learner, position)) = resumed.transpose()?.flatten() {
+        tracing::info!(
+            step = position.step,
+            epoch = position.epoch,
+            "going on from a checkpoint"
+        );
+        return Ok((learner, position));
+    }
+    let model = Sequential::initialised(network, width, *seed, &Device::Cpu)?;
+    Ok((Learner::new(model, loss, optimizer, *seed), Position::default()))
+}
+
+/// What the model reached, all of it finite.
+fn measure(course: &Course<'_>, wanted: &Wanted) -> Result<Vec<Metric>, TrainError> {
+    course.watch.enter(TrainingPhase::Evaluating);
+    interrupted_before(course.stop, "measuring the model")?;
+    let metrics = evaluate::measure(&course.learner, course.data, wanted, course.loss, course.stop)?;
+    let weights = course.learner.model().weights()?;
     let finite = weights.values().try_fold(true, |finite, tensor| {
         let sum = tensor.abs()?.sum_all()?.to_scalar::<f32>()?;
         Ok::<bool, candle_core::Error>(finite && sum.is_finite())
@@ -96,44 +196,17 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         .iter()
         .map(|metric| metric.value)
         .find(|value| !value.is_finite());
-    if let Some(value) = bad.or((!finite.map_err(sconce_engine::EngineError::from)?).then_some(f64::NAN)) {
-        let at = format!("after the last step, {}", learned.steps);
-        return Err(diverged(value, at, &data, optimizer.learning_rate));
+    if let Some(value) = bad.or((!finite.map_err(EngineError::from)?).then_some(f64::NAN)) {
+        let at = format!("after the last step, {}", course.position.step);
+        return Err(course.diverged(value, at));
     }
-
-    interrupted_before(stop, "saving the model")?;
-    // From here on a signal changes nothing: the artifact is written whole, and then the work is done.
-    watch.enter(TrainingPhase::Saving);
-    let draft = Draft {
-        name: plan.name.clone(),
-        run: plan.run.clone(),
-        network: network.clone(),
-        weights,
-        preprocess: data.preprocess,
-        metrics: metrics.clone(),
-        data: digest,
-        rows,
-        seed,
-        trainer: TRAINER.to_owned(),
-    };
-    let (_, artifact) = sconce_model::save(&store, &plan.output, draft)?;
-    Ok(Report::Trained {
-        run: plan.run.clone(),
-        metrics,
-        artifact,
-        epochs: learned.epochs,
-        steps: learned.steps,
-        loss: Some(learned.loss),
-        seconds: start.elapsed().as_secs_f64(),
-        history: watch.snapshot().history(),
-    })
+    interrupted_before(course.stop, "saving the model")?;
+    Ok(metrics)
 }
 
 fn interrupted_before(stop: &Stop, what: &str) -> Result<(), TrainError> {
     match stop.asked() {
-        true => Err(TrainError::Interrupted {
-            at: format!("while {what}"),
-        }),
+        true => Err(TrainError::interrupted(format!("while {what}"))),
         false => Ok(()),
     }
 }

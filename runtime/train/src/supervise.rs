@@ -60,9 +60,7 @@ pub fn supervise(
                 let asked_at: &mut Instant = asked_at.get_or_insert_with(Instant::now);
                 let loading = watch.snapshot().progress.phase == TrainingPhase::Loading;
                 if loading && asked_at.elapsed() >= PATIENCE {
-                    return Err(TrainError::Interrupted {
-                        at: "while reading the table".into(),
-                    });
+                    return Err(TrainError::interrupted("while reading the table"));
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}

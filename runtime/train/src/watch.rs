@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::Duration,
 };
 
 use sconce_contract::history::{Gatherer, History};
@@ -78,7 +78,7 @@ impl Stop {
     }
 }
 
-/// Seconds until `total` steps are done at the pace since `start`; nothing before the first step.
-pub fn eta_seconds(start: Instant, done: u64, total: u64) -> Option<f64> {
-    (done > 0).then(|| start.elapsed().as_secs_f64() / done as f64 * total.saturating_sub(done) as f64)
+/// Seconds until `left` steps are done at the pace at which `done` took `passed`; nothing before the first step.
+pub fn eta_seconds(passed: Duration, done: u64, left: u64) -> Option<f64> {
+    (done > 0).then(|| passed.as_secs_f64() / done as f64 * left as f64)
 }

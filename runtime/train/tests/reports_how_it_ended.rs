@@ -132,6 +132,19 @@ fn a_signal_stops_it_with_75_and_leaves_no_half_model() {
     let failure = failure(&rehearsal);
     assert_eq!(failure.class, FailureClass::Interrupted);
     assert!(failure.message.contains("of 900000"), "{}", failure.message);
+    // This plan has no place for checkpoints.
+    assert!(
+        failure
+            .message
+            .ends_with("the next attempt starts from the beginning"),
+        "{}",
+        failure.message
+    );
+    let work = failure.work.unwrap();
+    assert!(
+        work.busy_milliseconds > 0 && work.last_checkpoint.is_none(),
+        "{work:?}"
+    );
     assert_eq!(rehearsal.models(), [""; 0]);
 }
 

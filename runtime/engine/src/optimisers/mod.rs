@@ -8,7 +8,7 @@ mod sgd;
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use candle_core::{CpuStorage, Device, InplaceOp2, Layout, Tensor, Var, backprop::GradStore};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Var, backprop::GradStore};
 use sconce_contract::{Optimizer, OptimizerType};
 
 use crate::EngineError;
@@ -90,34 +90,39 @@ impl Optimiser {
         Ok(())
     }
 
-    /// What must be saved to go on at this step: the number of steps, and tensors by name such as
-    /// `layers.0.weight.momentum`.
-    pub fn state(&self) -> Result<(u64, BTreeMap<String, Tensor>), EngineError> {
-        let mut tensors = BTreeMap::new();
+    /// What must be saved, besides [`Optimiser::steps`], to go on at this step: numbers by name such as
+    /// `layers.0.weight.velocity`, in the order of the weights.
+    pub fn state(&self) -> BTreeMap<String, &[f32]> {
+        let mut state = BTreeMap::new();
         for (name, slots) in &self.slots {
             for (slot, values) in self.rule.slots().iter().zip(slots) {
-                let tensor = Tensor::from_slice(values, values.len(), &Device::Cpu)?;
-                tensors.insert(format!("{name}.{slot}"), tensor);
+                state.insert(format!("{name}.{slot}"), values.as_slice());
             }
         }
-        Ok((self.step, tensors))
+        state
     }
 
-    /// Takes up a state that [`Optimiser::state`] gave. Where anything is missing or does not fit, nothing changes.
-    pub fn restore(&mut self, step: u64, tensors: &BTreeMap<String, Tensor>) -> Result<(), EngineError> {
+    /// Takes up a state that [`Optimiser::state`] gave. Where anything is missing, left over or does not
+    /// fit, nothing changes.
+    pub fn restore(&mut self, step: u64, state: &BTreeMap<String, Vec<f32>>) -> Result<(), EngineError> {
         let mut restored = self.slots.clone();
         for (name, slots) in &mut restored {
             for (slot, values) in self.rule.slots().iter().zip(slots) {
                 let name = format!("{name}.{slot}");
                 let missing = || EngineError::OptimiserState(format!("the tensor {name} is missing"));
-                let saved: Vec<f32> = tensors.get(&name).ok_or_else(missing)?.to_vec1()?;
+                let saved = state.get(&name).ok_or_else(missing)?;
                 if saved.len() != values.len() {
                     let (found, needed) = (saved.len(), values.len());
                     let problem = format!("the tensor {name} holds {found} numbers instead of {needed}");
                     return Err(EngineError::OptimiserState(problem));
                 }
-                *values = saved;
+                values.clone_from(saved);
             }
+        }
+        let known = self.slots.len() * self.rule.slots().len();
+        if state.len() != known {
+            let problem = format!("it holds {} tensors instead of {known}", state.len());
+            return Err(EngineError::OptimiserState(problem));
         }
         (self.step, self.slots) = (step, restored);
         Ok(())
@@ -165,6 +170,8 @@ impl InplaceOp2 for Update<'_> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     const GRADIENTS: [[f32; 2]; 3] = [[0.5, -1.0], [-0.25, 2.0], [1.0, 0.1]];
@@ -222,8 +229,11 @@ mod tests {
             let copy = Var::from_tensor(&var.copy().unwrap()).unwrap();
             let copies = [("w".to_owned(), &copy)];
             let mut restored = Optimiser::new(&settings, &copies);
-            let (step, tensors) = optimiser.state().unwrap();
-            restored.restore(step, &tensors).unwrap();
+            let state = optimiser
+                .state()
+                .into_iter()
+                .map(|(name, values)| (name, values.to_vec()));
+            restored.restore(optimiser.steps(), &state.collect()).unwrap();
             for _ in 0..3 {
                 optimiser.step(&parameters, &gradients(&var), 0.1).unwrap();
                 restored.step(&copies, &gradients(&copy), 0.1).unwrap();
@@ -242,6 +252,16 @@ mod tests {
         let mut optimiser = Optimiser::new(&settings, &[("w".to_owned(), &var)]);
         let error = optimiser.restore(3, &BTreeMap::new()).unwrap_err().to_string();
         assert!(error.contains("w.first_moment is missing"), "{error}");
+        let of = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| ((*name).to_owned(), vec![0.0; 2]))
+                .collect()
+        };
+        let error = optimiser
+            .restore(3, &of(&["w.first_moment", "w.second_moment", "w.third_moment"]))
+            .unwrap_err();
+        assert!(error.to_string().contains("3 tensors instead of 2"), "{error}");
         assert_eq!(optimiser.steps(), 0);
     }
 }

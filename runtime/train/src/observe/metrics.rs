@@ -44,6 +44,20 @@ pub(super) fn encode(seen: &Observed) -> String {
             progress.eta_seconds,
         ),
         (
+            "busy_seconds",
+            "Seconds that this pod spent computing steps",
+            Some(progress.work.busy_milliseconds as f64 / 1000.0),
+        ),
+        (
+            "checkpoint_step",
+            "Finished steps in the newest checkpoint",
+            progress
+                .work
+                .last_checkpoint
+                .as_ref()
+                .map(|mark| mark.step as f64),
+        ),
+        (
             "learning_rate",
             "Learning rate of the current epoch",
             Some(seen.learning_rate),

@@ -1,0 +1,102 @@
+//! Saving the state of a training, so that a pod that ends early loses little.
+//!
+//! ```text
+//! FOLDER/<run>/step-<step>-<digest>/     FOLDER: checkpoint.uri (or OUTPUT/checkpoints) / name of the training
+//!   checkpoint.json     position, provenance, every other file with its SHA-256; the folder's name has its own
+//!   state.safetensors   weights, and what the optimiser remembers
+//! ```
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Duration;
+use crate::validation::rules;
+
+/// When and where the state of a training is saved. A pod that is told to stop saves besides, and the next one
+/// goes on from there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Checkpoint {
+    /// How often: after so many steps, or so long, whichever comes first. Default: 5 minutes.
+    pub every: Every,
+    /// Checkpoints that are kept (1 to 100): an older one is there should the newest be damaged. All are
+    /// deleted when the run ends with an artifact.
+    #[schemars(range(min = 1, max = 100))]
+    pub keep: u32,
+    /// `pvc://CLAIM/PATH` of a folder, in which each training has one of its own. Absent: `checkpoints` in the
+    /// folder of the artifacts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 2048),
+        regex(pattern = r"^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?$")
+    )]
+    pub uri: Option<String>,
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Checkpoint {
+            every: Every::default(),
+            keep: 2,
+            uri: None,
+        }
+    }
+}
+
+/// How often the state is saved: `steps`, `interval` or both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("has(self.steps) || has(self.interval)", "checkpoint.every needs steps, interval or both"),
+    ("!has(self.interval) || duration(self.interval) >= duration('1s')", "checkpoint.every.interval must be at least 1s"),
+])))]
+pub struct Every {
+    /// Steps from one checkpoint to the next, at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    pub steps: Option<u64>,
+    /// Time from one checkpoint to the next, such as `5m`, at least `1s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Duration>,
+}
+
+impl Default for Every {
+    fn default() -> Self {
+        Every {
+            steps: None,
+            interval: Some(Duration::from_mins(5)),
+        }
+    }
+}
+
+/// What the trainer is told about checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckpointPlan {
+    /// URI of the training's own folder; each run has a folder in it.
+    pub uri: String,
+    /// How often.
+    #[serde(default)]
+    pub every: Every,
+    /// How many are kept, at least 1.
+    #[serde(default = "keep")]
+    pub keep: u32,
+}
+
+fn keep() -> u32 {
+    Checkpoint::default().keep
+}
+
+/// A checkpoint that was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckpointMark {
+    /// Steps that it holds.
+    pub step: u64,
+    /// Finished epochs that it holds.
+    pub epoch: u32,
+    /// When it was written, in seconds since 1970 (Unix time).
+    pub time: i64,
+    /// URI of its folder.
+    pub uri: String,
+}

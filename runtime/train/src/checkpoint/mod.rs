@@ -1,0 +1,181 @@
+//! Saving the state of a run, and going on from it.
+//!
+//! ```text
+//!   learn ── due? ──► state::write ──► Store::write_folder (hidden, flushed, renamed) ──► older ones removed
+//!     ▲
+//!     └── resume ◄── state::read ◄── the newest that is whole and of this run; others are skipped with a warning
+//! ```
+//!
+//! The layout is [`sconce_contract::checkpoint`]'s. What a run draws at random depends on its seed, the epoch and
+//! the step alone (see [`sconce_engine::random`]), so the position is all there is to save of it.
+
+mod clock;
+mod state;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sconce_contract::{CheckpointMark, CheckpointPlan, TrainingPlan};
+use sconce_engine::Learner;
+use sconce_store::{Store, StoreError};
+
+pub use state::{Position, Saved, Subject};
+
+use crate::TrainError;
+use clock::Clock;
+
+/// What a crashed writer left is removed after this long: more than a pod has between SIGTERM and SIGKILL, so that
+/// one that is still saving its last state is not disturbed.
+const ABANDONED: Duration = Duration::from_secs(120);
+
+/// The checkpoints of one run.
+#[derive(Debug)]
+pub struct Checkpoints {
+    store: Store,
+    /// URI of the run's folder.
+    folder: String,
+    keep: usize,
+    clock: Clock,
+    subject: Subject,
+    /// Names of those that turned out to be damaged.
+    damaged: Vec<String>,
+    /// The newest that is known to be good.
+    newest: Option<CheckpointMark>,
+}
+
+impl Checkpoints {
+    /// Of the run that learns this.
+    pub fn new(store: &Store, plan: &CheckpointPlan, subject: Subject) -> Self {
+        Checkpoints {
+            store: store.clone(),
+            folder: run_folder(plan, &subject.run),
+            keep: usize::try_from(plan.keep).unwrap_or(usize::MAX).max(1),
+            clock: Clock::new(&plan.every, Instant::now()),
+            subject,
+            damaged: Vec::new(),
+            newest: None,
+        }
+    }
+
+    /// The newest checkpoint that is known to be good.
+    pub fn newest(&self) -> Option<&CheckpointMark> {
+        self.newest.as_ref()
+    }
+
+    /// What `build` makes of the newest checkpoint that is whole, of this run and of the same data; nothing where
+    /// there is none. Others are skipped with a warning. That the place cannot be looked at is an error: to begin
+    /// again at the beginning would hide it.
+    pub fn resume<T>(&mut self, build: impl Fn(Saved) -> Result<T, String>) -> Result<Option<T>, TrainError> {
+        self.store.tidy(&self.folder, ABANDONED).map_err(at_uri)?;
+        let mut names = self.store.folders(&self.folder).map_err(at_uri)?;
+        names.retain(|name| state::step_of(name).is_some());
+        // The step has leading zeros, so that names sort as steps do.
+        names.sort_unstable();
+        while let Some(name) = names.pop() {
+            let uri = format!("{}/{name}", self.folder);
+            let read = state::read(&self.store, &self.folder, &name, &self.subject);
+            let built = read.and_then(|saved| {
+                let mark = saved.mark(uri.clone());
+                Ok((build(saved)?, mark))
+            });
+            match built {
+                Ok((built, mark)) => {
+                    self.newest = Some(mark);
+                    return Ok(Some(built));
+                }
+                Err(reason) => {
+                    tracing::warn!(uri, reason, "a checkpoint is not used");
+                    self.damaged.push(name);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the state is to be saved after this step.
+    pub fn due(&self, step: u64, now: Instant) -> bool {
+        self.clock.due(step, now)
+    }
+
+    /// Saves the state, unless it is saved already, and removes what is no longer kept. Whether it succeeds or
+    /// not, the next one is due when its time comes.
+    pub fn save(&mut self, learner: &Learner, position: &Position) -> Result<&CheckpointMark, StoreError> {
+        let known = self
+            .newest
+            .as_ref()
+            .is_some_and(|mark| mark.step == position.step);
+        if !known {
+            let result = self.write(learner, position);
+            self.clock.restart(Instant::now());
+            self.newest = Some(result?);
+            self.prune();
+        }
+        self.newest.as_ref().ok_or_else(|| StoreError::NotFound {
+            uri: self.folder.clone(),
+        })
+    }
+
+    fn write(&self, learner: &Learner, position: &Position) -> Result<CheckpointMark, StoreError> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        let (name, files) =
+            state::write(&self.subject, learner, position, time).map_err(|reason| StoreError::Malformed {
+                uri: self.folder.clone(),
+                reason,
+            })?;
+        let uri = self.store.write_folder(&self.folder, &name, &files)?;
+        Ok(position.mark(uri, time))
+    }
+
+    /// Keeps the newest few of those that are not known to be damaged.
+    fn prune(&self) {
+        let pruned = self.store.folders(&self.folder).and_then(|mut names| {
+            names.retain(|name| state::step_of(name).is_some());
+            names.sort_unstable();
+            let (damaged, mut good): (Vec<_>, Vec<_>) =
+                names.into_iter().partition(|name| self.damaged.contains(name));
+            good.truncate(good.len().saturating_sub(self.keep));
+            damaged
+                .iter()
+                .chain(&good)
+                .try_for_each(|name| self.store.remove_folder(&self.folder, name))
+        });
+        if let Err(error) = pruned {
+            tracing::warn!(%error, "old checkpoints could not be removed");
+        }
+    }
+}
+
+/// Removes the checkpoints of a training's runs, this one's and those before: nobody goes on from them any more.
+/// Nothing else that lies there is touched.
+pub fn discard(plan: &TrainingPlan) -> Result<(), StoreError> {
+    let Some(checkpoint) = &plan.checkpoint else {
+        return Ok(());
+    };
+    let store = Store::new(plan.mounts.clone());
+    let folder = checkpoint.uri.trim_end_matches('/');
+    for run in store.folders(folder)? {
+        let run_folder = run_folder(checkpoint, &run);
+        let mut ours = run == plan.run;
+        for name in store.folders(&run_folder)? {
+            if state::step_of(&name).is_some() {
+                store.remove_folder(&run_folder, &name)?;
+                ours = true;
+            }
+        }
+        if ours {
+            store.tidy(&run_folder, Duration::ZERO)?;
+        }
+    }
+    store.tidy(folder, Duration::ZERO)
+}
+
+fn run_folder(plan: &CheckpointPlan, run: &str) -> String {
+    format!("{}/{run}", plan.uri.trim_end_matches('/'))
+}
+
+fn at_uri(source: StoreError) -> TrainError {
+    TrainError::Store {
+        field: "checkpoint.uri",
+        source,
+    }
+}

@@ -1,0 +1,251 @@
+//! However a training is stopped, the one that goes on ends with the same bits.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
+
+mod rehearsal;
+
+use std::{
+    fs,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rehearsal::{Rehearsal, separable};
+use sconce_contract::{Failure, FailureClass, Report, Work};
+use serde_json::{Value, json};
+
+/// Steps of [`network`]'s run: 4 epochs of 3.
+const STEPS: u64 = 12;
+
+/// All that a step depends on: dropout, a shuffle, momentum or moments, a schedule, a short last batch.
+fn network(optimizer: Value) -> Rehearsal {
+    Rehearsal::of(&separable(400))
+        .with(
+            "network.layers",
+            json!([
+                {"dense": {"units": 96, "activation": "Tanh"}},
+                {"dropout": {"rate": 0.3}},
+                {"dense": {"units": 96, "activation": "ReLU"}},
+                {"dropout": {"rate": 0.1}},
+                {"dense": {"units": 1, "activation": "Sigmoid"}},
+            ]),
+        )
+        .with(
+            "hyperparameters",
+            json!({
+                "epochs": 4, "batchSize": 120, "optimizer": optimizer,
+                "schedule": {"type": "InverseTime", "decay": 0.5},
+            }),
+        )
+}
+
+fn adam() -> Value {
+    json!({"type": "AdamW", "learningRate": 0.01, "weightDecay": 0.01})
+}
+
+fn momentum() -> Value {
+    json!({"type": "SGD", "learningRate": 0.05, "momentum": 0.9})
+}
+
+fn every(rehearsal: Rehearsal, every: Value) -> Rehearsal {
+    rehearsal.with(
+        "checkpoint",
+        json!({"uri": "pvc://data/checkpoints", "every": every, "keep": 2}),
+    )
+}
+
+fn start(rehearsal: &Rehearsal) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_sconce-trainer"))
+        .arg("--plan")
+        .arg(rehearsal.write_plan())
+        .arg("--report")
+        .arg(rehearsal.path("report"))
+        .args(["--listen", "127.0.0.1:0"])
+        .env("RAYON_NUM_THREADS", "1")
+        .env("CANDLE_NUM_THREADS", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// What must be the same to the bit: digest, steps, loss and metrics.
+fn outcome(rehearsal: &Rehearsal) -> (String, u64, String, Work) {
+    let text = fs::read_to_string(rehearsal.path("report")).unwrap();
+    match serde_json::from_str(&text).unwrap() {
+        Report::Trained {
+            artifact,
+            steps,
+            loss,
+            metrics,
+            work,
+            ..
+        } => (artifact.digest, steps, format!("{loss:?} {metrics:?}"), work),
+        Report::Failed(failure) => panic!("{failure:?}"),
+    }
+}
+
+fn finish(rehearsal: &Rehearsal) -> (String, u64, String, Work) {
+    assert_eq!(start(rehearsal).wait().unwrap().code(), Some(0));
+    outcome(rehearsal)
+}
+
+fn failure(rehearsal: &Rehearsal) -> Failure {
+    let text = fs::read_to_string(rehearsal.path("report")).unwrap();
+    match serde_json::from_str(&text).unwrap() {
+        Report::Failed(failure) => failure,
+        trained @ Report::Trained { .. } => panic!("{trained:?}"),
+    }
+}
+
+/// The step of the newest checkpoint that stands in its folder.
+fn newest(rehearsal: &Rehearsal) -> Option<u64> {
+    let entries = fs::read_dir(rehearsal.path("checkpoints/abc")).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter_map(|name| name.strip_prefix("step-")?.split_once('-')?.0.parse().ok())
+        .max()
+}
+
+/// Sends the signal once the checkpoint of the step is there.
+fn signalled(rehearsal: &Rehearsal, signal: &str, step: u64) -> ExitStatus {
+    let mut child = start(rehearsal);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while newest(rehearsal).is_none_or(|newest| newest < step) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "no checkpoint of step {step}");
+    }
+    let id = child.id().to_string();
+    Command::new("kill").args([signal, &id]).status().unwrap();
+    child.wait().unwrap()
+}
+
+#[test]
+fn resume_bit_identical_after_sigkill_at_every_step() {
+    let (digest, steps, reached, _) = finish(&network(adam()));
+    assert_eq!(steps, STEPS);
+    for step in 1..=STEPS {
+        // The last steps may be over before the signal arrives; then it was no kill at that step.
+        let killed = (0..20).find_map(|_| {
+            let rehearsal = every(network(adam()), json!({"steps": 1}));
+            let status = signalled(&rehearsal, "-KILL", step);
+            status.code().is_none().then_some(rehearsal)
+        });
+        let rehearsal = killed.unwrap_or_else(|| panic!("never killed at step {step}"));
+        let left = newest(&rehearsal);
+        assert!(left >= Some(step), "{left:?} at {step}");
+        let (again, steps, reached_again, work) = finish(&rehearsal);
+        assert_eq!(
+            work.resumed_from, left,
+            "only what is after the last checkpoint is lost"
+        );
+        assert_eq!(
+            (&again, steps, &reached_again),
+            (&digest, STEPS, &reached),
+            "killed at step {step}"
+        );
+        assert!(
+            !rehearsal.path("checkpoints").exists(),
+            "a run that is done needs no checkpoints"
+        );
+    }
+}
+
+#[test]
+fn resume_bit_identical_after_sigterm_at_every_step() {
+    let (digest, _, reached, _) = finish(&network(momentum()));
+    for step in 1..STEPS {
+        let stopped = (0..20).find_map(|_| {
+            let rehearsal = every(network(momentum()), json!({"steps": 1}));
+            let status = signalled(&rehearsal, "-TERM", step);
+            (status.code() == Some(75)).then_some(rehearsal)
+        });
+        let rehearsal = stopped.unwrap_or_else(|| panic!("never stopped at step {step}"));
+        let failure = failure(&rehearsal);
+        assert_eq!(failure.class, FailureClass::Interrupted);
+        let says = "the state is saved, and the next attempt goes on from there";
+        assert!(failure.message.contains(says), "{}", failure.message);
+        let mark = failure.work.and_then(|work| work.last_checkpoint).unwrap();
+        assert_eq!(Some(mark.step), newest(&rehearsal));
+        let (again, _, reached_again, work) = finish(&rehearsal);
+        assert_eq!(work.resumed_from, Some(mark.step));
+        assert_eq!(
+            (&again, &reached_again),
+            (&digest, &reached),
+            "stopped at step {step}"
+        );
+    }
+}
+
+#[test]
+fn resume_bit_identical_without_a_checkpoint_on_the_way() {
+    // Nothing is saved every five minutes of a run of milliseconds; SIGTERM saves all the same.
+    let long = |epochs: u32| {
+        network(adam())
+            .with("hyperparameters.epochs", json!(epochs))
+            .with("checkpoint", json!({"uri": "pvc://data/checkpoints"}))
+    };
+    let (digest, ..) = finish(&long(400));
+    let rehearsal = long(400);
+    let mut times = 0;
+    for round in 1..200 {
+        let mut child = start(&rehearsal);
+        thread::sleep(Duration::from_millis(40 + 10 * round));
+        let id = child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        match child.wait().unwrap().code() {
+            Some(75) => times += 1,
+            Some(0) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(times > 0, "the run was never stopped");
+    assert_eq!(outcome(&rehearsal).0, digest, "stopped {times} times");
+}
+
+#[test]
+fn resume_bit_identical_after_kills_at_any_moment() {
+    let (digest, ..) = finish(&network(adam()));
+    // Most of such a run is spent writing: the kills hit temporary folders, renames and removals.
+    for seed in 0..2u64 {
+        let rehearsal = every(network(adam()), json!({"steps": 1}));
+        let mut kills = 0;
+        let mut wait = Duration::from_millis(20 + 3 * seed);
+        loop {
+            let mut child = start(&rehearsal);
+            thread::sleep(wait);
+            // A process that has ended cannot be killed, which is no error here.
+            let _ = child.kill();
+            if child.wait().unwrap().code() == Some(0) {
+                break;
+            }
+            kills += 1;
+            wait += Duration::from_millis(1);
+            assert!(kills < 500, "it never ends");
+        }
+        assert_eq!(outcome(&rehearsal).0, digest, "after {kills} kills");
+        assert!(kills > 0);
+        assert!(
+            !rehearsal.path("checkpoints").exists(),
+            "something was left behind"
+        );
+    }
+}
+
+#[test]
+fn resume_goes_on_with_the_progress_that_was_saved() {
+    let rehearsal = every(network(adam()), json!({"steps": 5}));
+    let status = signalled(&rehearsal, "-KILL", 5);
+    assert_eq!(status.code(), None);
+    let left = newest(&rehearsal).unwrap();
+    assert_eq!(left % 5, 0, "every fifth step is saved");
+    let (_, steps, _, work) = finish(&rehearsal);
+    assert_eq!(
+        (steps, work.resumed_from),
+        (STEPS, Some(left)),
+        "steps count over all attempts"
+    );
+}
