@@ -29,7 +29,8 @@ pub fn update(
 ) {
     let same_run = before.filter(|before| before.run == status.run);
     let told = same_run.and_then(|before| before.progress.clone());
-    let loading = said.is_some_and(|said| said.phase == TrainingPhase::Loading);
+    // It knows neither how much there is to do, nor yet what an earlier pod has done of it.
+    let loading = said.is_some_and(|said| said.phase == TrainingPhase::Loading && said.total_steps == 0);
     status.progress = match (&found.trained, said) {
         (Some(trained), _) => Some(TrainingProgress {
             summary: format!("100% ({} epochs)", trained.epochs),
