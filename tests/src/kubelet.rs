@@ -194,7 +194,9 @@ impl Kubelet {
         self.status(pod, status).await
     }
 
-    async fn status(&self, pod: &str, status: Value) -> Result<()> {
+    async fn status(&self, pod: &str, mut status: Value) -> Result<()> {
+        let live = self.pods.get(pod).await.map_err(Error::api("get a pod"))?;
+        keep_times(&mut status, &live);
         let patch = Patch::Merge(json!({ "status": status }));
         let patched = self.pods.patch_status(pod, &PatchParams::default(), &patch).await;
         patched
@@ -257,6 +259,19 @@ fn conditions(ready: bool, more: Option<Value>) -> Vec<Value> {
     ];
     all.extend(more);
     all
+}
+
+/// A condition's time is when its status changed, not when it was written again.
+fn keep_times(status: &mut Value, live: &Pod) {
+    let before = live.status.as_ref().and_then(|status| status.conditions.as_ref());
+    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+        let same = before.into_iter().flatten().find(|before| {
+            condition["type"] == before.type_.as_str() && condition["status"] == before.status.as_str()
+        });
+        if let Some(time) = same.and_then(|before| before.last_transition_time.as_ref()) {
+            condition["lastTransitionTime"] = json!(time);
+        }
+    }
 }
 
 fn container(ready: bool, restarts: i32, state: &Value, last: Option<&Value>) -> Value {

@@ -204,41 +204,77 @@ async fn too_little_memory_and_too_little_time_are_told_with_the_field_to_raise(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_training_has_no_pod_and_goes_to_its_end_when_it_is_resumed() -> Outcome {
+async fn resume_after_suspend_goes_on_and_ends_with_the_same_digest() -> Outcome {
     in_a_namespace("train-suspend", async |site| {
-        site.apply_all([
-            table("flowers", FLOWERS),
-            with(
-                of_flowers("iris"),
-                &json!({"spec": {"hyperparameters": {"epochs": 4000}}}),
-            ),
-        ])
+        let long =
+            json!({"spec": {"hyperparameters": {"epochs": 4000}, "checkpoint": {"every": {"steps": 500}}}});
+        site.apply_all([table("flowers", FLOWERS), with(of_flowers("iris"), &long)])
+            .await?;
+        site.see("iris", "a checkpoint is told", |training: &ModelTraining| {
+            saved(training).is_some_and(|step| step > 0)
+        })
         .await?;
-        moving(site, "iris").await?;
         site.change::<ModelTraining>("iris", json!({"spec": {"suspend": true}}))
             .await?;
         let held = site.phase("iris", Phase::Suspended).await?;
         assert!(told(conditions(&held), "Suspended").starts_with("True"));
         site.none("no pod of the training runs", |pod: &Pod| ending(pod).is_none())
             .await?;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let running = site
-            .trainers("iris")
-            .await?
-            .iter()
-            .filter(|pod| ending(pod).is_none())
-            .count();
-        assert_eq!(running, 0, "a pod was started while the training is suspended");
+        let kept = saved(&held).ok_or("no checkpoint is told")?;
+        let progress = held
+            .status
+            .clone()
+            .and_then(|status| status.progress)
+            .unwrap_or_default();
+        assert_eq!((progress.step, &progress.eta), (kept, &None));
+        assert!(
+            progress.summary.ends_with(&format!("(saved at step {kept})")),
+            "{progress:?}"
+        );
 
         site.change::<ModelTraining>("iris", json!({"spec": {"suspend": false}}))
             .await?;
+        let resumed = site
+            .see("iris", "it goes on", |training: &ModelTraining| {
+                resumed_from(training).is_some()
+            })
+            .await?;
+        assert!(resumed_from(&resumed) >= Some(kept), "{:?}", resumed.status);
         let done = site.phase("iris", Phase::Succeeded).await?;
         let (before, after) = (held.status.unwrap_or_default(), done.status.unwrap_or_default());
         assert_eq!(before.run, after.run, "suspending is no reason for another run");
-        assert_eq!(after.progress.map(|progress| progress.epoch), Some(4000));
+        assert_eq!(
+            (
+                after.progress.map(|progress| progress.epoch),
+                after.last_checkpoint
+            ),
+            (Some(4000), None)
+        );
+
+        // The same spec, left alone.
+        site.apply(with(of_flowers("calm"), &long)).await?;
+        let calm = site
+            .phase("calm", Phase::Succeeded)
+            .await?
+            .status
+            .unwrap_or_default();
+        let digest = |artifact: Option<sconce_contract::Artifact>| artifact.map(|artifact| artifact.digest);
+        assert_eq!(digest(after.artifact), digest(calm.artifact));
+        assert_eq!(after.metrics, calm.metrics);
         Ok(())
     })
     .await
+}
+
+/// The step of the checkpoint that the status tells of.
+fn saved(training: &ModelTraining) -> Option<u64> {
+    let checkpoint = training.status.as_ref()?.last_checkpoint.as_ref()?;
+    Some(checkpoint.step)
+}
+
+/// The step that the running pod went on from.
+fn resumed_from(training: &ModelTraining) -> Option<u64> {
+    training.status.as_ref()?.progress.as_ref()?.resumed_from
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,6 +308,12 @@ async fn a_pod_that_is_told_to_stop_says_so_and_is_replaced_without_counting() -
         };
         site.within(Duration::from_secs(60), "another pod takes over", another)
             .await?;
+        site.see(
+            "iris",
+            "it goes on where the first one stopped",
+            |training: &ModelTraining| resumed_from(training).is_some_and(|step| step > 0),
+        )
+        .await?;
         site.phase("iris", Phase::Succeeded).await?;
         Ok(())
     })
