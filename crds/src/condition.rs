@@ -28,6 +28,10 @@ pub const AVAILABLE: &str = "Available";
 pub const ROLLOUT_COMPLETE: &str = "RolloutComplete";
 /// There are nodes that offer the accelerator.
 pub const NODES_FOUND: &str = "NodesFound";
+/// The load is known, and the number of pods follows it.
+pub const SCALING_ACTIVE: &str = "ScalingActive";
+/// The load asks for more pods than there may or can be.
+pub const SCALING_LIMITED: &str = "ScalingLimited";
 /// The object is what its newest spec asks for.
 pub const READY: &str = "Ready";
 /// Work towards the newest spec goes on.

@@ -8,6 +8,7 @@ use sconce_contract::Warmup;
 use sconce_contract::validation::rules;
 use serde::{Deserialize, Serialize};
 
+use crate::autoscaling::{Autoscaling, AutoscalingMode, ScaleDecision};
 use crate::condition::Condition;
 use crate::resources::{Accelerator, ServingResources};
 
@@ -39,6 +40,10 @@ pub const PROMOTE_ANNOTATION: &str = "sconce.dev/promote";
     validation = kube::core::Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 52 characters of a-z, 0-9 and -, begin with a letter and end with a letter or digit: its children's names add 11 to it")
 )]
+#[x_kube(
+    validation = ("!has(self.autoscaling) || self.autoscaling.mode != 'Managed' || self.replicas == 1",
+    "replicas does not go with autoscaling.mode Managed, where the operator says how many: leave it out and set autoscaling.minReplicas and maxReplicas, or choose mode None or External")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelDeploymentSpec {
     /// What is served.
@@ -49,13 +54,17 @@ pub struct ModelDeploymentSpec {
     /// Processor and memory of each pod.
     #[serde(default)]
     pub resources: ServingResources,
-    /// Number of pods (0 to 1000). `kubectl scale` and a HorizontalPodAutoscaler set it through `/scale`.
+    /// Number of pods (0 to 1000). `kubectl scale` and a HorizontalPodAutoscaler set it through `/scale`. Left out with
+    /// autoscaling.mode Managed: its default, which stands there then, means nothing.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: i32,
     /// Who may ask for predictions. Absent: whoever the namespace's own policies let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// How the number of pods follows the load. Absent: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// The inference that must succeed before a pod is ready. Absent: one row of the features' means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Warmup>,
@@ -95,6 +104,14 @@ pub struct NetworkPeer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 43), extend("format" = "cidr"))]
     pub cidr: Option<String>,
+}
+
+impl ModelDeploymentSpec {
+    /// How the operator itself scales, where it does.
+    pub fn managed(&self) -> Option<&Autoscaling> {
+        let managed = |autoscaling: &&Autoscaling| autoscaling.mode == AutoscalingMode::Managed;
+        self.autoscaling.as_ref().filter(managed)
+    }
 }
 
 /// What is served: exactly one of `trainingRef` and `uri`.
@@ -153,7 +170,8 @@ pub struct ModelDeploymentStatus {
     /// One word for people; programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<DeploymentPhase>,
-    /// ModelResolved, Available, RolloutComplete; Ready, Progressing, Degraded, Stalled.
+    /// ModelResolved, Available, RolloutComplete; Ready, Progressing, Degraded, Stalled; with autoscaling.mode Managed
+    /// also ScalingActive and ScalingLimited.
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
     /// What is served, for people: the training's name or the URI, and the beginning of the digest.
@@ -175,6 +193,12 @@ pub struct ModelDeploymentStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub revisions: Vec<Revision>,
+    /// With autoscaling.mode Managed: pods that are wanted now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired_replicas: Option<i32>,
+    /// The last ten changes of `desiredReplicas`, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scale_decisions: Vec<ScaleDecision>,
 }
 
 /// One word for what a deployment does.

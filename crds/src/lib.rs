@@ -20,6 +20,7 @@
 )]
 
 pub mod accelerator;
+pub mod autoscaling;
 pub mod condition;
 pub mod custom;
 pub mod deployment;

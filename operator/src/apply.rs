@@ -193,7 +193,7 @@ impl Writer {
     ) -> Result<(), Error> {
         let namespace = object.namespace().unwrap_or_default();
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
-        self.status_by(&api, object, status, before).await
+        self.status_of(&api, object, status, before).await
     }
 
     /// The same, of an object that lies in no namespace.
@@ -207,10 +207,23 @@ impl Writer {
         K: Resource<DynamicType = (), Scope = ClusterResourceScope> + DeserializeOwned + Clone + Debug,
     {
         let api: Api<K> = Api::all(self.client.clone());
-        self.status_by(&api, object, status, before).await
+        self.status_of(&api, object, status, before).await
     }
 
-    async fn status_by<K, S: Serialize>(
+    /// Writes a part of the status that has a field manager of its own. Fields that it wrote before and `status` leaves
+    /// out are removed.
+    pub async fn status_by<K: Child, S: Serialize>(
+        &self,
+        manager: &str,
+        object: &K,
+        status: &S,
+    ) -> Result<(), Error> {
+        let namespace = object.namespace().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        self.write_status(&api, manager, object, status).await
+    }
+
+    async fn status_of<K, S: Serialize>(
         &self,
         api: &Api<K>,
         object: &K,
@@ -223,13 +236,26 @@ impl Writer {
         if serde_json::to_value(status).ok() == serde_json::to_value(before).ok() {
             return Ok(());
         }
+        self.write_status(api, MANAGER, object, status).await
+    }
+
+    async fn write_status<K, S: Serialize>(
+        &self,
+        api: &Api<K>,
+        manager: &str,
+        object: &K,
+        status: &S,
+    ) -> Result<(), Error>
+    where
+        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
         let body = serde_json::json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "status": status,
         });
         self.metrics.write(&K::kind(&()), "status");
-        let parameters = PatchParams::apply(MANAGER).force();
+        let parameters = PatchParams::apply(manager).force();
         match api.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
             Ok(_) => Ok(()),
             // Deleted meanwhile: there is nobody to tell.

@@ -14,6 +14,7 @@
 
 pub mod accelerator;
 pub mod apply;
+pub mod ask;
 pub mod conditions;
 pub mod context;
 pub mod deployment;
@@ -34,6 +35,7 @@ pub mod progress;
 pub mod reconcile;
 #[cfg(feature = "plugin")]
 pub mod rehearsal;
+pub mod scaling;
 pub mod training;
 pub mod volumes;
 pub mod watches;

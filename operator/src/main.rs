@@ -11,8 +11,9 @@ use kube::Client;
 use sconce_operator::context::{Context, Images};
 use sconce_operator::leader::Election;
 use sconce_operator::metrics::Metrics;
+use sconce_operator::scaling::source::Servers;
 use sconce_operator::watches::Watches;
-use sconce_operator::{deployment, probes, profile, training};
+use sconce_operator::{deployment, probes, profile, scaling, training};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -152,6 +153,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         options.concurrency,
         until(stopped.clone()),
     );
+    let scaling = scaling::run(Arc::clone(&context), Arc::new(Servers::new(metrics.clone())));
     let driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
 
     // Asked for by one task, before the controllers ask too: of several that wait for a store of kube's, it wakes
@@ -162,14 +164,18 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
             () = stores.ready() => {}
             () = until(stopped.clone()) => {}
         }
-        future::join3(trainings, deployments, profiles).await
+        tokio::select! {
+            _ = future::join3(trainings, deployments, profiles) => {}
+            // It ends never, and needs not be waited for: a decision is one write.
+            () = scaling => {}
+        }
     };
     let patience = async {
         until(stopped.clone()).await;
         tokio::time::sleep(PATIENCE).await;
     };
     tokio::select! {
-        _ = work => info!("every reconcile has ended"),
+        () = work => info!("every reconcile has ended"),
         () = patience => warn!("reconciles that did not end within {} s are dropped", PATIENCE.as_secs()),
         // Another replica may already lead: not one more write.
         () = election.hold() => return Err("the lease was lost".into()),

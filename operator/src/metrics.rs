@@ -28,6 +28,17 @@ struct Write {
     verb: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Scaling {
+    direction: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    outcome: &'static str,
+}
+
 /// The operator's metrics; clones share them.
 #[derive(Clone)]
 pub struct Metrics {
@@ -37,6 +48,8 @@ pub struct Metrics {
     duration: Family<Kind, Histogram>,
     writes: Family<Write, Counter>,
     leader: Gauge<i64, AtomicI64>,
+    scalings: Family<Scaling, Counter>,
+    asked: Family<Asked, Counter>,
 }
 
 impl Default for Metrics {
@@ -66,6 +79,18 @@ impl Default for Metrics {
         );
         let leader = Gauge::default();
         registry.register("leader", "Whether this replica holds the lease", leader.clone());
+        let scalings = Family::default();
+        registry.register(
+            "scale_decisions",
+            "Changes of the number of replicas by load, by direction and reason",
+            scalings.clone(),
+        );
+        let asked = Family::default();
+        registry.register(
+            "load_polls",
+            "Times that a server was asked for its load, by outcome",
+            asked.clone(),
+        );
         Metrics {
             registry: Arc::new(registry),
             reconciles,
@@ -73,6 +98,8 @@ impl Default for Metrics {
             duration,
             writes,
             leader,
+            scalings,
+            asked,
         }
     }
 }
@@ -108,6 +135,18 @@ impl Metrics {
     /// This replica holds the lease, or not.
     pub fn leading(&self, leading: bool) {
         self.leader.set(i64::from(leading));
+    }
+
+    /// The number of a deployment's replicas is another, for this reason.
+    pub fn scaled(&self, up: bool, reason: &'static str) {
+        let direction = if up { "up" } else { "down" };
+        self.scalings.get_or_create(&Scaling { direction, reason }).inc();
+    }
+
+    /// A server was asked for its load, and answered or not.
+    pub fn asked_for_load(&self, answered: bool) {
+        let outcome = if answered { "answered" } else { "silent" };
+        self.asked.get_or_create(&Asked { outcome }).inc();
     }
 
     /// Everything, as text.

@@ -20,7 +20,8 @@
 //! everything that needs pods to run. Read `control_plane.rs` first.
 //!
 //! A promise of the operator's is tested in a [`room`]: a namespace on a control plane that a file's tests share
-//! ([`world`]), with the real [`operator`] at work, and a [`kubelet`] and a [`trainer`] that only say they were.
+//! ([`world`]), with the real [`operator`] at work, and a [`kubelet`], a [`trainer`] and a [`server`] that only
+//! say they were.
 //!
 //! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
 //! [`workload`]s, [`traffic`] and tables on the [`web`].
@@ -49,6 +50,7 @@ pub mod ports;
 pub mod process;
 mod proxy;
 pub mod room;
+pub mod server;
 pub mod site;
 mod storage;
 pub mod tools;

@@ -24,25 +24,14 @@ impl FakeTrainer {
     /// # Errors
     /// When no address is free.
     pub async fn start(progress: Progress) -> Result<Self> {
-        static NEXT: AtomicU16 = AtomicU16::new(1);
-        let process = std::process::id();
-        for _ in 0..250 {
-            let own = NEXT.fetch_add(1, Ordering::Relaxed) % 250 + 1;
-            let address = format!("127.{}.{}.{own}", process / 250 % 250 + 1, process % 250 + 1);
-            let Ok(listener) = TcpListener::bind((address.as_str(), OBSERVABILITY_PORT)).await else {
-                continue;
-            };
-            let says = Arc::new(Mutex::new(progress));
-            let server = tokio::spawn(serve(listener, Arc::clone(&says)));
-            return Ok(Self {
-                address,
-                says,
-                server,
-            });
-        }
-        Err(Error::Unmet(format!(
-            "no address in 127.0.0.0/8 lets port {OBSERVABILITY_PORT} be listened on: only Linux has them all at once"
-        )))
+        let (address, listener) = listen().await?;
+        let says = Arc::new(Mutex::new(progress));
+        let server = tokio::spawn(serve(listener, Arc::clone(&says)));
+        Ok(Self {
+            address,
+            says,
+            server,
+        })
     }
 
     /// What stands in the pod's status as its address.
@@ -63,15 +52,40 @@ impl Drop for FakeTrainer {
     }
 }
 
+/// Port 9090 of an address in 127.0.0.0/8 that no other test has.
+///
+/// # Errors
+/// When no address is free.
+pub(crate) async fn listen() -> Result<(String, TcpListener)> {
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let process = std::process::id();
+    for _ in 0..250 {
+        let own = NEXT.fetch_add(1, Ordering::Relaxed) % 250 + 1;
+        let address = format!("127.{}.{}.{own}", process / 250 % 250 + 1, process % 250 + 1);
+        if let Ok(listener) = TcpListener::bind((address.as_str(), OBSERVABILITY_PORT)).await {
+            return Ok((address, listener));
+        }
+    }
+    Err(Error::Unmet(format!(
+        "no address in 127.0.0.0/8 lets port {OBSERVABILITY_PORT} be listened on: only Linux has them all at once"
+    )))
+}
+
 async fn serve(listener: TcpListener, says: Arc<Mutex<Progress>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let progress = says.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A client that goes away is no concern of ours.
-        let _ = answer(stream, &progress).await;
+        let _ = answer(
+            stream,
+            PROGRESS_PATH,
+            &serde_json::to_string(&progress).unwrap_or_default(),
+        )
+        .await;
     }
 }
 
-async fn answer(stream: TcpStream, progress: &Progress) -> std::io::Result<()> {
+/// Answers one request for `path` with `body`.
+pub(crate) async fn answer(stream: TcpStream, path: &str, body: &str) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut request = String::new();
     stream.read_line(&mut request).await?;
@@ -79,13 +93,12 @@ async fn answer(stream: TcpStream, progress: &Progress) -> std::io::Result<()> {
     while stream.read_line(&mut line).await? > 2 {
         line.clear();
     }
-    let known = request.starts_with(&format!("GET {PROGRESS_PATH} "));
+    let known = request.starts_with(&format!("GET {path} "));
     let status = if known { "200 OK" } else { "404 Not Found" };
-    let body = serde_json::to_string(progress)?;
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
-    stream.write_all((head + &body).as_bytes()).await?;
+    stream.write_all((head + body).as_bytes()).await?;
     stream.shutdown().await
 }

@@ -43,6 +43,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::labels;
 use crate::reconcile::{after_failure, drive, reconcile, references};
+use crate::scaling;
 use crate::watches::Watches;
 
 /// What the controller listens to.
@@ -141,7 +142,7 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         return Ok(Action::await_change());
     }
     let found = dereference::dereference(&deployment, &context).await?;
-    let before = deployment.status.clone().unwrap_or_default();
+    let before = scaling::tell::without(deployment.status.clone().unwrap_or_default());
     let validated = match protection::protect(&deployment, &context).await {
         Ok(()) => validate::validate(&deployment, &found),
         // What is served goes on; nothing new is let in behind a policy that is not there.

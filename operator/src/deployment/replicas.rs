@@ -2,7 +2,9 @@
 
 use sconce_crds::ModelDeployment;
 
+use crate::scaling::policy;
+
 /// Pods that are wanted, of whichever revision.
 pub fn wanted(deployment: &ModelDeployment) -> i32 {
-    deployment.spec.replicas
+    policy::wanted(&deployment.spec, deployment.status.as_ref())
 }

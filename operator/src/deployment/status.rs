@@ -125,6 +125,7 @@ fn compose(
         ready_replicas: counts.ready,
         selector: Some(format!("{}={name}", labels::DEPLOYMENT)),
         revisions: revisions(deployment, found, current, rolled_out),
+        ..ModelDeploymentStatus::default()
     }
 }
 

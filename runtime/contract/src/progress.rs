@@ -60,9 +60,13 @@ pub enum TrainingPhase {
     Saving,
 }
 
-/// How busy a server is.
+/// How busy a server is, and has been.
+///
+/// The counters that end in `Micros` only grow. Of two snapshots, the difference of one of them over the difference of
+/// `uptimeMicros` is the mean between the two, whatever happened in between and however late the second was taken:
+/// `inFlightMicros` gives the mean number of requests being computed, `queuedMicros` that of those that waited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct LoadSnapshot {
     /// Requests being computed.
     pub in_flight: u64,
@@ -70,4 +74,12 @@ pub struct LoadSnapshot {
     pub queued: u64,
     /// Requests answered since the start, whatever the answer.
     pub completed: u64,
+    /// Requests that are computed at a time at most; 0 where the server does not say.
+    pub slots: u64,
+    /// Time since the start, in µs; 0 where the server keeps no counters.
+    pub uptime_micros: u64,
+    /// Time that requests have been computed for, summed over requests, in µs.
+    pub in_flight_micros: u64,
+    /// Time that requests have waited for their turn, summed over requests, in µs.
+    pub queued_micros: u64,
 }

@@ -5,17 +5,19 @@
 //! costs almost nothing, so that overload does not slow down those who were admitted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sconce_contract::LoadSnapshot;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::usage::Usage;
 
 /// The slots and the queue.
 #[derive(Debug)]
 pub struct Admission {
     slots: Arc<Semaphore>,
     capacity: usize,
-    waiting: AtomicUsize,
+    usage: Arc<Usage>,
     max_queue: usize,
     completed: AtomicU64,
 }
@@ -23,7 +25,14 @@ pub struct Admission {
 /// The right to compute; given back when dropped.
 #[derive(Debug)]
 pub struct Slot {
+    usage: Arc<Usage>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.usage.ends();
+    }
 }
 
 /// That there is neither a slot nor a place in the queue.
@@ -36,7 +45,7 @@ impl Admission {
         Admission {
             slots: Arc::new(Semaphore::new(capacity)),
             capacity,
-            waiting: AtomicUsize::new(0),
+            usage: Arc::default(),
             max_queue,
             completed: AtomicU64::new(0),
         }
@@ -44,18 +53,27 @@ impl Admission {
 
     /// Whether the next request would be refused: asked before its body is read.
     pub fn is_full(&self) -> bool {
-        self.slots.available_permits() == 0 && self.waiting.load(Ordering::Relaxed) >= self.max_queue
+        self.slots.available_permits() == 0 && self.usage.now().queued >= self.max_queue as u64
     }
 
     /// Takes a slot, at once or after those who came earlier.
     pub async fn enter(&self) -> Result<Slot, Full> {
         if let Ok(permit) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(Slot { _permit: permit });
+            return Ok(self.slot(permit));
         }
-        let _place = Place::take(self).ok_or(Full)?;
+        let place = Place::take(self).ok_or(Full)?;
         // The semaphore is never closed.
         let permit = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| Full)?;
-        Ok(Slot { _permit: permit })
+        drop(place);
+        Ok(self.slot(permit))
+    }
+
+    fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
+        self.usage.starts();
+        Slot {
+            usage: Arc::clone(&self.usage),
+            _permit: permit,
+        }
     }
 
     /// Counts an answer.
@@ -63,33 +81,29 @@ impl Admission {
         self.completed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How busy the server is.
+    /// How busy the server is, and has been.
     pub fn snapshot(&self) -> LoadSnapshot {
         LoadSnapshot {
-            in_flight: (self.capacity - self.slots.available_permits().min(self.capacity)) as u64,
-            queued: self.waiting.load(Ordering::Relaxed) as u64,
             completed: self.completed.load(Ordering::Relaxed),
+            slots: self.capacity as u64,
+            ..self.usage.now()
         }
     }
 }
 
 /// A place in the queue; given back when dropped, also where the client is gone.
-struct Place<'a>(&'a AtomicUsize);
+struct Place<'a>(&'a Usage);
 
 impl<'a> Place<'a> {
     fn take(admission: &'a Admission) -> Option<Self> {
-        let room = |waiting| (waiting < admission.max_queue).then_some(waiting + 1);
-        admission
-            .waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
-            .ok()?;
-        Some(Place(&admission.waiting))
+        let room = admission.usage.waits(admission.max_queue as u64);
+        room.then(|| Place(&admission.usage))
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.waits_no_longer();
     }
 }
 

@@ -31,3 +31,4 @@ pub mod reply;
 pub mod served;
 pub mod server;
 pub mod stall;
+pub mod usage;

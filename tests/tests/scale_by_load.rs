@@ -1,0 +1,366 @@
+//! The number of pods follows the load that they tell; every change is told with its reason, and none is lost.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use sconce_crds::ModelDeployment;
+use sconce_tests::objects::{deployment_of_uri, with};
+use sconce_tests::room::{Room, served, told};
+use sconce_tests::server::FakeServer;
+use sconce_tests::wait::until;
+use serde_json::{Value, json};
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+const ELSEWHERE: &str = "https://models.example/iris/1";
+const PODS: &str = "sconce.dev/deployment=iris";
+
+fn managed(change: &Value) -> Value {
+    let spec = json!({"spec": {"autoscaling": {
+        "mode": "Managed", "maxReplicas": 4, "target": {"inFlightPerReplica": 1}, "window": "2s", "scaleDownDelay": "3s",
+    }}});
+    with(with(deployment_of_uri("iris", ELSEWHERE), &spec), change)
+}
+
+/// Pods that answer, and what tells their load.
+struct Fleet<'a> {
+    room: &'a Room,
+    servers: Vec<(String, FakeServer)>,
+}
+
+impl<'a> Fleet<'a> {
+    async fn of(room: &'a Room) -> Outcome<Fleet<'a>> {
+        room.revision("iris", None).await?;
+        Ok(Fleet {
+            room,
+            servers: Vec::new(),
+        })
+    }
+
+    /// Lets all pods answer, once there are so many.
+    async fn grows_to(&mut self, count: usize) -> Outcome {
+        for pod in self.room.kubelet.active(PODS, count).await? {
+            let name = pod.name_any();
+            if self.servers.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            let server = FakeServer::start().await?;
+            self.room.kubelet.takes(&name).await?;
+            self.room.kubelet.runs(&name, server.address(), true).await?;
+            self.servers.push((name, server));
+        }
+        Ok(())
+    }
+
+    /// So many requests are with each, in order.
+    fn have(&self, requests: &[u64]) {
+        for ((_, server), requests) in self.servers.iter().zip(requests) {
+            server.has(*requests);
+        }
+    }
+}
+
+async fn desired(room: &Room, count: i32) -> Outcome<ModelDeployment> {
+    let seen = room
+        .see(
+            "iris",
+            &format!("{count} pods are wanted"),
+            |seen: &ModelDeployment| {
+                seen.status
+                    .as_ref()
+                    .is_some_and(|status| status.desired_replicas == Some(count))
+            },
+        )
+        .await?;
+    Ok(seen)
+}
+
+/// `from-to Reason` of each decision, newest first.
+fn decisions(object: &ModelDeployment) -> Vec<String> {
+    let all = object.status.iter().flat_map(|status| &status.scale_decisions);
+    all.map(|decision| format!("{}-{} {}", decision.from, decision.to, decision.reason))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_follows_the_load_up_and_down_and_every_step_is_told() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(managed(&json!({}))).await?;
+    let mut fleet = Fleet::of(&room).await?;
+    fleet.grows_to(1).await?;
+    let seen = room.deployment_says("iris", "Serving").await?;
+    assert_eq!(decisions(&seen), Vec::<String>::new());
+
+    fleet.have(&[3]);
+    let seen = desired(&room, 3).await?;
+    assert_eq!(decisions(&seen), ["1-3 Queueing"]);
+    let decision = &seen.status.as_ref().ok_or("no status")?.scale_decisions[0];
+    let inputs = decision.inputs.clone().ok_or("no inputs")?;
+    assert_eq!((inputs.target, inputs.ready_replicas), (1.0, 1));
+    assert!(inputs.in_flight > 2.0 && inputs.queued > 1.0, "{inputs:?}");
+    assert!(
+        decision
+            .message
+            .contains("on 1 replica that answers: 3 replicas take 1 each"),
+        "{}",
+        decision.message
+    );
+    fleet.grows_to(3).await?;
+    fleet.have(&[1, 1, 1]);
+    room.deployment_says("iris", "Serving").await?;
+    assert!(told(served(&desired(&room, 3).await?), "ScalingActive").starts_with("True: LoadKnown"));
+
+    // The one that has the least to do goes.
+    fleet.have(&[1, 0, 1]);
+    let seen = desired(&room, 2).await?;
+    assert_eq!(decisions(&seen), ["3-2 BelowTarget", "1-3 Queueing"]);
+    let stay = room.kubelet.active(PODS, 2).await?;
+    let gone = &fleet.servers[1].0;
+    assert!(
+        stay.iter().all(|pod| pod.name_any() != *gone),
+        "{gone} had nothing to do"
+    );
+    for pod in &stay {
+        assert!(
+            !pod.annotations()
+                .contains_key("controller.kubernetes.io/pod-deletion-cost")
+        );
+    }
+
+    let events = room.api::<Event>().list(&Default::default()).await?;
+    let notes: Vec<String> = events
+        .items
+        .into_iter()
+        .filter(|event| matches!(event.reason.as_deref(), Some("ScaledUp" | "ScaledDown")))
+        .filter_map(|event| event.note)
+        .collect();
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.starts_with("from 1 to 3 replicas: ")),
+        "{notes:?}"
+    );
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.starts_with("from 3 to 2 replicas: at most ")),
+        "{notes:?}"
+    );
+    let metrics = room.world.ask_operator("/metrics")?;
+    assert!(
+        metrics.contains("sconce_operator_scale_decisions_total{direction=\"up\",reason=\"Queueing\"}"),
+        "{metrics}"
+    );
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_stays_within_its_bounds_says_so_and_follows_new_ones() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(managed(
+        &json!({"spec": {"autoscaling": {"minReplicas": 2, "maxReplicas": 3}}}),
+    ))
+    .await?;
+    let mut fleet = Fleet::of(&room).await?;
+    fleet.grows_to(2).await?;
+    fleet.have(&[5, 5]);
+    let seen = desired(&room, 3).await?;
+    let limited = room
+        .see("iris", "the limit is told", |seen: &ModelDeployment| {
+            told(served(seen), "ScalingLimited").starts_with("True: MaxReplicas")
+        })
+        .await?;
+    assert!(told(served(&limited), "ScalingLimited").contains("which is 3"));
+    let message = &seen.status.as_ref().ok_or("no status")?.scale_decisions[0].message;
+    assert!(message.ends_with("maxReplicas allows no more"), "{message}");
+
+    room.change::<ModelDeployment>(
+        "iris",
+        json!({"spec": {"autoscaling": {"minReplicas": 1, "maxReplicas": 1}}}),
+    )
+    .await?;
+    let seen = desired(&room, 1).await?;
+    assert_eq!(decisions(&seen)[0], "3-1 AboveMaximum");
+    room.kubelet.active(PODS, 1).await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_freezes_while_the_load_is_unknown_and_says_so() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(managed(&json!({"spec": {"autoscaling": {"minReplicas": 1}}})))
+        .await?;
+    let mut fleet = Fleet::of(&room).await?;
+    fleet.grows_to(1).await?;
+    fleet.have(&[2]);
+    desired(&room, 2).await?;
+    fleet.grows_to(2).await?;
+    fleet.have(&[1, 1]);
+    room.deployment_says("iris", "Serving").await?;
+    // One is silent: there may be more, not fewer, though the other has nothing to do.
+    fleet.servers[1].1.is_silent(true);
+    let seen = room
+        .see("iris", "one is missed", |seen: &ModelDeployment| {
+            told(served(seen), "ScalingActive").starts_with("True: LoadPartlyKnown")
+        })
+        .await?;
+    assert_eq!(seen.status.and_then(|status| status.desired_replicas), Some(2));
+    fleet.servers[0].1.is_silent(true);
+    fleet.have(&[0, 0]);
+    let seen = room
+        .see("iris", "nothing is known", |seen: &ModelDeployment| {
+            told(served(seen), "ScalingActive").starts_with("False: LoadUnknown")
+        })
+        .await?;
+    assert!(told(served(&seen), "ScalingActive").contains("NetworkPolicy"));
+    // Longer than the delay after which there would be fewer, and not one write.
+    room.still::<ModelDeployment>("iris", Duration::from_secs(5))
+        .await?;
+    assert_eq!(decisions(&room.get("iris").await?), ["1-2 Queueing"]);
+    for (_, server) in &fleet.servers {
+        server.is_silent(false);
+    }
+    let seen = desired(&room, 1).await?;
+    assert_eq!(decisions(&seen), ["2-1 BelowTarget", "1-2 Queueing"]);
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_survives_a_restart_and_writes_nothing_while_the_load_is_steady() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(managed(
+        &json!({"spec": {"autoscaling": {"scaleDownDelay": "1h"}}}),
+    ))
+    .await?;
+    let mut fleet = Fleet::of(&room).await?;
+    fleet.grows_to(1).await?;
+    fleet.have(&[3]);
+    desired(&room, 3).await?;
+    fleet.grows_to(3).await?;
+    fleet.have(&[1, 0, 1]);
+    room.deployment_says("iris", "Serving").await?;
+    let asked = fleet.servers[0].1.asked();
+    room.world.restart_operator(&room.world.options())?;
+    until("the new operator asks", async || {
+        (fleet.servers[0].1.asked() > asked + 2).then_some(())
+    })
+    .await?;
+    let workload: Deployment = room.get("iris").await?;
+    let generation = workload.metadata.generation;
+    room.still::<ModelDeployment>("iris", Duration::from_secs(4))
+        .await?;
+    let seen = desired(&room, 3).await?;
+    assert_eq!(decisions(&seen), ["1-3 Queueing"]);
+    assert_eq!(
+        room.get::<Deployment>("iris").await?.metadata.generation,
+        generation
+    );
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_by_the_operator_begins_with_what_there_is_and_takes_back_what_it_told() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(with(
+        deployment_of_uri("iris", ELSEWHERE),
+        &json!({"spec": {"replicas": 3}}),
+    ))
+    .await?;
+    let mut fleet = Fleet::of(&room).await?;
+    fleet.grows_to(3).await?;
+    let seen = room.deployment_says("iris", "Serving").await?;
+    assert_eq!(seen.status.and_then(|status| status.desired_replicas), None);
+    // Applied anew without `replicas`, as its message says.
+    room.apply(managed(
+        &json!({"spec": {"autoscaling": {"scaleDownDelay": "1h"}}}),
+    ))
+    .await?;
+    let seen = desired(&room, 3).await?;
+    assert_eq!(decisions(&seen), Vec::<String>::new());
+    room.deployment_says("iris", "Serving").await?;
+
+    // A person cannot scale it meanwhile.
+    let four = Patch::Merge(json!({"spec": {"replicas": 4}}));
+    let refused = room
+        .api::<ModelDeployment>()
+        .patch_scale("iris", &PatchParams::default(), &four)
+        .await;
+    let refused = refused.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(
+        refused.contains("replicas does not go with autoscaling.mode Managed"),
+        "{refused}"
+    );
+
+    room.apply(with(
+        deployment_of_uri("iris", ELSEWHERE),
+        &json!({"spec": {"replicas": 2}}),
+    ))
+    .await?;
+    let seen = room
+        .see("iris", "nothing is told of scaling", |seen: &ModelDeployment| {
+            let status = seen.status.as_ref();
+            status
+                .is_some_and(|status| status.desired_replicas.is_none() && status.scale_decisions.is_empty())
+                && told(served(seen), "ScalingActive").is_empty()
+        })
+        .await?;
+    assert_eq!(seen.spec.replicas, 2);
+    room.kubelet.active(PODS, 2).await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_by_a_horizontal_pod_autoscaler_goes_through_scale() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(with(
+        deployment_of_uri("iris", ELSEWHERE),
+        &json!({"spec": {"autoscaling": {"mode": "External"}}}),
+    ))
+    .await?;
+    let mut fleet = Fleet::of(&room).await?;
+    fleet.grows_to(1).await?;
+    room.deployment_says("iris", "Serving").await?;
+    // There is no metrics API here: what it does without one is to keep to its bounds.
+    room.apply(json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "iris"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "sconce.dev/v1alpha1", "kind": "ModelDeployment", "name": "iris"},
+            "minReplicas": 3, "maxReplicas": 5,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}],
+        },
+    }))
+    .await?;
+    fleet.grows_to(3).await?;
+    let seen = room.deployment_says("iris", "Serving").await?;
+    assert_eq!(seen.spec.replicas, 3, "the autoscaler set it");
+    assert_eq!(seen.status.and_then(|status| status.desired_replicas), None);
+    let scaler = room
+        .see(
+            "iris",
+            "the autoscaler counts our pods",
+            |scaler: &HorizontalPodAutoscaler| {
+                scaler
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| status.current_replicas == Some(3))
+            },
+        )
+        .await?;
+    let able = scaler
+        .status
+        .and_then(|status| status.conditions)
+        .unwrap_or_default();
+    assert!(
+        able.iter()
+            .any(|found| found.type_ == "AbleToScale" && found.status == "True"),
+        "{able:?}"
+    );
+    room.kubelet.active(PODS, 3).await?;
+    room.get::<Pod>(&fleet.servers[0].0).await?;
+    Ok(room.close()?)
+}
