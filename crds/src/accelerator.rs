@@ -46,8 +46,10 @@ use crate::quantity::{Quantity, UnitCount};
     )
 )]
 #[x_kube(
-    validation = ("!(self.device in ['CUDA', 'ROCm', 'TPU', 'Neuron', 'Gaudi']) || (has(self.resources) && self.resources.size() > 0)",
-    "a profile of this device needs resources: the name under which its device plugin offers it, such as nvidia.com/gpu: 1"),
+    validation = ("!(self.device in ['CUDA', 'ROCm', 'TPU', 'Neuron', 'Gaudi']) || has(self.deviceClassName) || (has(self.resources) && self.resources.size() > 0)",
+    "a profile of this device needs one of: resources (the name under which its device plugin offers it, such as nvidia.com/gpu: 1), deviceClassName"),
+    validation = ("!has(self.deviceClassName) || !has(self.resources) || self.resources.size() == 0",
+    "a profile has at most one of: resources, deviceClassName"),
     validation = ("!has(self.resources) || self.resources.all(name, name.contains('/') && !name.contains('kubernetes.io/'))",
     "resources are a device plugin's, with a domain, such as nvidia.com/gpu; cpu and memory are asked for by a workload's spec.resources"),
     validation = ("!has(self.tolerations) || self.tolerations.all(t, (!has(t.operator) || t.operator in ['Equal', 'Exists']) && (!has(t.effect) || t.effect in ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute']))",
@@ -64,6 +66,11 @@ pub struct AcceleratorProfileSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     pub resources: BTreeMap<String, UnitCount>,
+    /// Instead of `resources`: a DeviceClass of dynamic resource allocation (`resource.k8s.io/v1`, served by Kubernetes
+    /// 1.34 and newer). One unit is one device of it; each pod gets a ResourceClaim of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub device_class_name: Option<String>,
     /// Memory of one unit in bytes, such as `24Gi`. Told to people by `kubectl get accel`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
@@ -127,7 +134,7 @@ pub struct AcceleratorProfileStatus {
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
     /// Nodes that take pods of the profile and offer at least one unit: ready, not cordoned, with its labels and
-    /// without a taint that it does not tolerate.
+    /// without a taint that it does not tolerate. Absent where they are not counted, as with `deviceClassName`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<i64>,
     /// Units on these nodes. Absent where the profile has no resource that could be counted.

@@ -16,6 +16,10 @@ use crate::problem::Problem;
 pub struct Resolved {
     /// What the image must compute on.
     pub device: Device,
+    /// Units of one pod; 0 for the processor alone.
+    pub count: u32,
+    /// The DeviceClass whose devices the pod claims, where the profile has no resources.
+    pub device_class_name: Option<String>,
     /// Extended resources of one pod, already multiplied by the count.
     pub resources: BTreeMap<String, String>,
     /// Labels that the node must carry.
@@ -95,6 +99,8 @@ fn multiply(profile: &AcceleratorProfileSpec, count: u32) -> Resolved {
         .collect();
     Resolved {
         device: profile.device,
+        count,
+        device_class_name: profile.device_class_name.clone(),
         resources,
         node_selector: profile.node_selector.clone(),
         node_affinity: affinity(profile),

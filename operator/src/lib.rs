@@ -18,6 +18,7 @@ pub mod ask;
 pub mod conditions;
 pub mod context;
 pub mod deployment;
+pub mod devices;
 pub mod difference;
 pub mod error;
 pub mod labels;

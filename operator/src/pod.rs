@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceFieldSelector, ResourceRequirements,
-    SeccompProfile, SecurityContext, Volume, VolumeMount,
+    PodResourceClaim, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceClaim,
+    ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sconce_crds::overrides::PodOverrides;
 
 use crate::accelerator::Resolved;
+use crate::devices::CLAIM;
 use crate::overrides;
 use crate::volumes::Volumes;
 
@@ -33,7 +34,7 @@ pub struct Shape<'a> {
     pub program: Program<'a>,
     /// Variables of the environment beside those that every pod has.
     pub env: Vec<EnvVar>,
-    /// ConfigMap that holds the plan.
+    /// ConfigMap that holds the plan, and of the same name the template of the pod's claim where it has one.
     pub plan: &'a str,
     /// Volumes that the plan's URIs need.
     pub volumes: &'a Volumes,
@@ -111,7 +112,7 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
                 .map(|&(name, port)| container_port(name, port))
                 .collect(),
         ),
-        resources: Some(resources(shape.cpu, shape.memory, &shape.accelerator.resources)),
+        resources: Some(resources(shape.cpu, shape.memory, shape.accelerator)),
         security_context: Some(container_security(custom)),
         startup_probe: shape.startup_probe,
         readiness_probe: shape.readiness_probe,
@@ -141,6 +142,13 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
             }),
             tolerations: (!accelerator.tolerations.is_empty()).then(|| accelerator.tolerations.clone()),
             termination_grace_period_seconds: Some(shape.termination_grace_period_seconds),
+            resource_claims: accelerator.device_class_name.as_ref().map(|_| {
+                vec![PodResourceClaim {
+                    name: CLAIM.to_owned(),
+                    resource_claim_template_name: Some(shape.plan.to_owned()),
+                    resource_claim_name: None,
+                }]
+            }),
             ..PodSpec::default()
         }),
     };
@@ -172,7 +180,7 @@ fn container(program: Program<'_>) -> Container {
 fn resources(
     cpu: &sconce_crds::Quantity,
     memory: &sconce_crds::Quantity,
-    extended: &BTreeMap<String, String>,
+    accelerator: &Resolved,
 ) -> ResourceRequirements {
     let mut all: BTreeMap<String, Quantity> = [
         ("cpu".to_owned(), cpu.into()),
@@ -180,14 +188,20 @@ fn resources(
     ]
     .into();
     all.extend(
-        extended
+        accelerator
+            .resources
             .iter()
             .map(|(name, amount)| (name.clone(), Quantity(amount.clone()))),
     );
     ResourceRequirements {
         limits: Some(all.clone()),
         requests: Some(all),
-        claims: None,
+        claims: accelerator.device_class_name.as_ref().map(|_| {
+            vec![ResourceClaim {
+                name: CLAIM.to_owned(),
+                request: None,
+            }]
+        }),
     }
 }
 

@@ -14,6 +14,7 @@ use super::dereference::Found;
 use super::revision::plan_name;
 use super::validate::Serving;
 use crate::apply::{Applied, Refusal, Writer};
+use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
 
 /// Makes the cluster hold the objects of the deployment.
@@ -30,6 +31,13 @@ pub async fn apply(
             // A plan that somebody deleted keeps pods from starting. One that is there stays: it fits the template.
             (Workload::Patch(_), _) => writer.provide(&serving.uid, plan).await?,
             (Workload::Whole(_), _) => writer.replace(&serving.uid, plan).await?,
+        }
+    }
+    if let Some(devices) = children.devices {
+        match (&children.workload, found.live.as_deref()) {
+            (Workload::Patch(_), Some(live)) if is_well(live) => {}
+            (Workload::Patch(_), _) => writer.provide(&serving.uid, devices).await?,
+            (Workload::Whole(_), _) => writer.replace(&serving.uid, devices).await?,
         }
     }
     writer
@@ -74,8 +82,10 @@ pub async fn discard(
     revisions: &[String],
 ) -> Result<(), Error> {
     for revision in revisions {
+        let name = plan_name(name, revision);
+        writer.delete::<ConfigMap>(namespace, &name, uid).await?;
         writer
-            .delete::<ConfigMap>(namespace, &plan_name(name, revision), uid)
+            .delete::<ResourceClaimTemplate>(namespace, &name, uid)
             .await?;
     }
     Ok(())

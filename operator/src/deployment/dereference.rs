@@ -13,6 +13,7 @@ use super::resolve::{Resolution, resolve};
 use super::revision::Served;
 use crate::apply::is_owned_by;
 use crate::context::Context;
+use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
 use crate::labels;
 use crate::volumes::Source;
@@ -29,6 +30,8 @@ pub struct Found {
     pub missing: Option<Source>,
     /// Whether the profile's RuntimeClass is missing; looked for at the same time.
     pub runtime_class_missing: bool,
+    /// Whether the profile's DeviceClass is there; looked for at the same time.
+    pub device_class: DeviceClass,
     /// The Deployment, if it was created.
     pub live: Option<Arc<Deployment>>,
     /// The Service, if it was created.
@@ -63,6 +66,7 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         resolution: Resolution::Unknown(crate::problem::Problem::new("Unresolved", "spec.model", "")),
         missing: None,
         runtime_class_missing: false,
+        device_class: DeviceClass::Found,
         service: service.filter(|service| is_owned_by(&**service, &uid)),
         pods: pods(context, &namespace, &name, &uid),
         live,
@@ -139,5 +143,6 @@ async fn look_up(context: &Context, namespace: &str, found: &mut Found) -> Resul
         let read = api.get_metadata_opt(class).await;
         found.runtime_class_missing = read.doing(|| format!("get RuntimeClass {class}"))?.is_none();
     }
+    found.device_class = devices::look_up(context, found.profile.as_deref()).await?;
     Ok(())
 }

@@ -160,6 +160,7 @@ pub fn found(
         resolution: resolve(deployment, training, served.as_ref()),
         missing: None,
         runtime_class_missing: false,
+        device_class: crate::devices::DeviceClass::Found,
         live: live.map(Arc::new),
         service: None,
         pods,

@@ -15,6 +15,7 @@ use super::replicas;
 use super::resolve::Resolution;
 use super::revision::{Model, Served};
 use crate::accelerator::{self, Resolved};
+use crate::devices;
 use crate::problem::Problem;
 use crate::training::validate::absent;
 use crate::volumes::Volumes;
@@ -124,6 +125,7 @@ fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) 
             ),
         ));
     }
+    devices::check(spec.accelerator.as_ref(), profile, found.device_class)?;
     if let Some(source) = &found.missing {
         return Err(match &wanted.model.training {
             None => absent("spec.model.uri", source),

@@ -6,7 +6,7 @@ use sconce_crds::condition::NODES_FOUND;
 use sconce_crds::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus};
 
 use super::ledger::Count;
-use crate::conditions::{self, Verdict, no, yes};
+use crate::conditions::{self, Verdict, no, unknown, yes};
 
 /// The status of a profile whose nodes have so much.
 ///
@@ -15,16 +15,24 @@ use crate::conditions::{self, Verdict, no, yes};
 pub fn of(profile: &AcceleratorProfile, count: &Count, now: Timestamp) -> AcceleratorProfileStatus {
     let before = profile.status.clone().unwrap_or_default();
     let generation = profile.meta().generation.unwrap_or_default();
+    let by_class = profile.spec.device_class_name.is_some();
     let verdicts = vec![nodes_found(&profile.spec, count)];
     AcceleratorProfileStatus {
         observed_generation: Some(generation),
         conditions: conditions::settle(&before.conditions, verdicts, generation, now),
-        nodes: Some(count.nodes),
+        nodes: (!by_class).then_some(count.nodes),
         units: count.units,
     }
 }
 
 fn nodes_found(spec: &AcceleratorProfileSpec, count: &Count) -> Verdict {
+    if let Some(class) = &spec.device_class_name {
+        let message = format!(
+            "devices of a DeviceClass are not counted; `kubectl get resourceslices` lists devices, and `kubectl get \
+             resourceclaims --all-namespaces` who holds those of {class}"
+        );
+        return unknown(NODES_FOUND, "NotCounted", message);
+    }
     let resources = spec
         .resources
         .keys()
@@ -61,6 +69,22 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn devices_of_a_class_are_said_not_to_be_counted() {
+        let profile = profile(&json!({"device": "CUDA", "deviceClassName": "gpu.nvidia.com"}));
+        let status = of(
+            &profile,
+            &Count {
+                nodes: 3,
+                ..Count::default()
+            },
+            Timestamp::UNIX_EPOCH,
+        );
+        assert_eq!((status.nodes, status.units), (None, None));
+        assert_eq!(status.conditions[0].status, "Unknown");
+        assert_eq!(status.conditions[0].reason, "NotCounted");
+    }
 
     fn profile(spec: &Value) -> AcceleratorProfile {
         serde_json::from_value(json!({

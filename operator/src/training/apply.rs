@@ -9,6 +9,7 @@ use super::build::Children;
 use super::dereference::Found;
 use super::validate::Run;
 use crate::apply::{Applied, Refusal, Writer};
+use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
 
 /// Makes the cluster hold the objects of the run, and no other run's.
@@ -31,6 +32,9 @@ pub async fn apply(
         writer.ensure(&run.uid, claim, None).await?;
     }
     writer.ensure(&run.uid, children.plan, None).await?;
+    if let Some(devices) = children.devices {
+        writer.replace(&run.uid, devices).await?;
+    }
     writer.ensure(&run.uid, children.job, None).await
 }
 
@@ -47,8 +51,9 @@ pub async fn discard_superseded(
     Ok(())
 }
 
-/// Deletes a Job, its pods and its plan.
+/// Deletes a Job, its pods, its plan and what its pods claimed from.
 pub async fn discard(writer: &Writer, namespace: &str, job: &str, uid: &str) -> Result<(), Error> {
     writer.delete::<Job>(namespace, job, uid).await?;
-    writer.delete::<ConfigMap>(namespace, job, uid).await
+    writer.delete::<ConfigMap>(namespace, job, uid).await?;
+    writer.delete::<ResourceClaimTemplate>(namespace, job, uid).await
 }

@@ -17,6 +17,7 @@ use sconce_crds::ModelTraining;
 
 use super::validate::Run;
 use crate::context::Images;
+use crate::devices::ResourceClaimTemplate;
 use crate::labels;
 use crate::owner;
 use crate::pod::{self, PLAN_KEY, Program, Shape, variable};
@@ -33,6 +34,8 @@ pub struct Children {
     pub claim: Option<PersistentVolumeClaim>,
     /// The plan.
     pub plan: ConfigMap,
+    /// What the pod claims of devices, where it does.
+    pub devices: Option<ResourceClaimTemplate>,
     /// The Job.
     pub job: Job,
 }
@@ -42,6 +45,7 @@ pub fn build(run: &Run<'_>, images: &Images) -> Children {
     Children {
         claim: run.own_claim.as_deref().map(|name| claim(run, name)),
         plan: plan(run),
+        devices: ResourceClaimTemplate::of(&run.accelerator, metadata(run, &run.identity.job)),
         job: job(run, images),
     }
 }

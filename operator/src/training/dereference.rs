@@ -15,6 +15,7 @@ use sconce_crds::{AcceleratorProfile, ModelTraining};
 use super::identity::{Identity, Stage, stage};
 use crate::apply::is_owned_by;
 use crate::context::Context;
+use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
 use crate::volumes::Source;
 use crate::{labels, observed, overrides};
@@ -31,6 +32,8 @@ pub struct Found {
     pub priority_class_missing: bool,
     /// Whether the profile's RuntimeClass is missing.
     pub runtime_class_missing: bool,
+    /// Whether the profile's DeviceClass is there.
+    pub device_class: DeviceClass,
     /// The Job of the run, if it was created.
     pub job: Option<Arc<Job>>,
     /// Jobs of earlier runs of this training.
@@ -126,6 +129,7 @@ async fn look_up(
         let read = api.get_metadata_opt(class).await;
         found.runtime_class_missing = read.doing(|| format!("get RuntimeClass {class}"))?.is_none();
     }
+    found.device_class = devices::look_up(context, found.profile.as_deref()).await?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use sconce_crds::{ModelTraining, ModelTrainingSpec};
 use super::dereference::Found;
 use super::identity::Identity;
 use crate::accelerator::{self, Resolved};
+use crate::devices;
 use crate::names;
 use crate::overrides;
 use crate::problem::Problem;
@@ -57,6 +58,11 @@ pub fn validate<'a>(
         overrides::fit(given, &accelerator, &asked.profile)?;
     }
     everything_exists(spec, found)?;
+    devices::check(
+        spec.accelerator.as_ref(),
+        found.profile.as_deref(),
+        found.device_class,
+    )?;
 
     let own_claim = spec.output.uri.is_none().then(|| names::artifacts_claim(&name));
     let output = match (&spec.output.uri, &own_claim) {

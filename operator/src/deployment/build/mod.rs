@@ -15,8 +15,10 @@ use serde_json::Value;
 use self::plan::plan;
 use self::service::service;
 use self::workload::{deployment, patch};
+use super::revision::plan_name;
 use super::validate::{Change, Serving};
 use crate::context::Images;
+use crate::devices::ResourceClaimTemplate;
 use crate::labels;
 use crate::owner;
 
@@ -25,6 +27,8 @@ use crate::owner;
 pub struct Children {
     /// The plan, where it is known what pods are made of.
     pub plan: Option<ConfigMap>,
+    /// What each pod claims of devices, where they do and it is known what pods are made of.
+    pub devices: Option<ResourceClaimTemplate>,
     /// The address.
     pub service: Service,
     /// The pods.
@@ -53,7 +57,13 @@ pub fn build(serving: &Serving<'_>, images: &Images) -> Children {
             Workload::Patch(patch(serving)),
         ),
     };
+    let pods = match &serving.change {
+        Change::Roll(pods) => Some(pods),
+        Change::Keep { pods, .. } => pods.as_ref(),
+    };
+    let name = plan_name(&serving.name, &serving.wanted.revision);
     Children {
+        devices: pods.and_then(|pods| ResourceClaimTemplate::of(&pods.accelerator, metadata(serving, name))),
         plan,
         service: service(serving),
         workload,
