@@ -208,6 +208,37 @@ fn the_default_target_is_a_share_of_what_a_server_computes_at_a_time() {
     assert_eq!(decide(&policy, Some(&load), &fleet(1, 1)).to, 2);
 }
 
+#[test]
+fn the_example_of_the_documentation_is_what_happens() {
+    let policy = Policy {
+        target: None,
+        ..policy(1, 8, 1.0)
+    };
+    let docs = include_str!("../../../docs/scale.md");
+    let docs = docs.split_whitespace().collect::<Vec<_>>().join(" ");
+    let calm = Load {
+        highest: 0.4,
+        ..constant(usage(0.4, 0.0))
+    };
+    for (load, before, to, shown) in [
+        (constant(usage(1.0, 5.0)), fleet(1, 1), 5, "1 to 5 Queueing"),
+        (constant(usage(5.0, 1.0)), fleet(5, 5), 8, "8 are asked for"),
+        (calm, fleet(8, 8), 1, "8 to 1 BelowTarget"),
+    ] {
+        let verdict = decide(&policy, Some(&load), &before);
+        assert_eq!(verdict.to, to);
+        let change = verdict.change.unwrap();
+        let told = format!(
+            "{} to {to} {} {}",
+            before.desired,
+            change.reason.name(),
+            change.message
+        );
+        let from = told.find(shown).unwrap();
+        assert!(docs.contains(&told[from..]), "docs/scale.md does not show {told}");
+    }
+}
+
 prop_compose! {
     fn policies()(min in 1_u32..20, more in 0_u32..40, target in 0.1..20.0_f64) -> Policy {
         policy(min, min + more, target)

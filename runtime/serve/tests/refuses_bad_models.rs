@@ -135,6 +135,17 @@ fn metrics_and_load_tell_what_happened() {
     ] {
         assert!(text.contains(line), "no {line} in\n{text}");
     }
-    assert_eq!(server.load(), json!({"inFlight": 0, "queued": 0, "completed": 2}));
+    let load = server.load();
+    assert_eq!(
+        (&load["inFlight"], &load["queued"], &load["completed"]),
+        (&json!(0), &json!(0), &json!(2))
+    );
+    // What has been computed has taken time, and nobody had to wait.
+    let micros = |name: &str| load[name].as_u64().unwrap_or_default();
+    assert!(
+        micros("uptimeMicros") > micros("inFlightMicros") && micros("slots") > 0,
+        "{load}"
+    );
+    assert_eq!(load["queuedMicros"], 0);
     assert_eq!(server.probe("/nothing").status, 404);
 }
