@@ -4,10 +4,12 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use sconce_contract::validation::rules;
 use sconce_contract::{
-    Artifact, Checkpoint, Dataset, Evaluation, History, Hyperparameters, Metric, MetricName, Network,
+    Artifact, Checkpoint, Dataset, Duration, Evaluation, History, Hyperparameters, Metric, MetricName,
+    Network,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Quantity;
 use crate::condition::Condition;
 use crate::custom::CustomTrainer;
 use crate::overrides::PodOverrides;
@@ -124,30 +126,65 @@ pub struct Scheduling {
 /// Where the artifact is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("!has(self.uri) || !(has(self.size) || has(self.storageClassName) || has(self.accessMode))", "output.size, storageClassName and accessMode are of the claim that the training owns: they do not go with output.uri"),
+])))]
 pub struct Output {
     /// `pvc://CLAIM/PATH` of a folder, in which each artifact has one of its own, named by its digest. Absent:
-    /// a claim of 1Gi, of the default storage class, that is owned by the training and deleted with it.
+    /// a claim that is owned by the training and deleted with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
         regex(pattern = r"^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?$")
     )]
     pub uri: Option<String>,
+    /// Bytes of the owned claim, such as `20Gi`. Absent: 1Gi. A larger value grows a claim that is there with the
+    /// next run, where its storage class can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Quantity>,
+    /// Storage class of the owned claim, when it is made. Absent: the cluster's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+    /// How the owned claim may be mounted, when it is made. Absent: ReadWriteOnce. A deployment with pods on several
+    /// nodes needs ReadWriteMany.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_mode: Option<AccessMode>,
+}
+
+/// How a claim may be mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AccessMode {
+    /// By pods of one node.
+    ReadWriteOnce,
+    /// By pods of many nodes.
+    ReadWriteMany,
 }
 
 /// What happens when the pod fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("!has(self.stallTimeout) || duration(self.stallTimeout) >= duration('1s')", "failurePolicy.stallTimeout must be at least 1s"),
+])))]
 pub struct FailurePolicy {
     /// Times that a failed pod is tried again, each after a longer pause (10 s, 20 s, … at most 6 min). Bad
-    /// input and a loss that diverges are never tried again; a pod that its node evicts is, without counting.
+    /// input and a loss that diverges are never tried again, a pod that passes its memory limit once; a pod that
+    /// its node evicts is, without counting.
     #[schemars(range(min = 0, max = 100))]
     pub backoff_limit: i32,
+    /// Time without a step after which a running pod is replaced, which counts as a retry, such as `15m`. It must be
+    /// longer than reading the data set and measuring the model take. Absent: a pod may stand still for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stall_timeout: Option<Duration>,
 }
 
 impl Default for FailurePolicy {
     fn default() -> Self {
-        FailurePolicy { backoff_limit: 3 }
+        FailurePolicy {
+            backoff_limit: 3,
+            stall_timeout: None,
+        }
     }
 }
 
@@ -198,6 +235,9 @@ pub struct ModelTrainingStatus {
     /// What the run's pods held of the accelerator. Absent for a training on the processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accelerator_seconds: Option<AcceleratorSeconds>,
+    /// What the watch over a pod that stands still has seen; with `failurePolicy.stallTimeout` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Watchdog>,
     /// Pods that were started for the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,
@@ -223,6 +263,27 @@ pub enum Phase {
     Rejected,
     /// Ended without an artifact.
     Failed,
+}
+
+/// What the watch over a pod that stands still has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Watchdog {
+    /// The pod that is watched.
+    pub pod: String,
+    /// What it said last.
+    pub mark: String,
+    /// When it was first seen to say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+    /// When it was last looked at; written eight times within the timeout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looked: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+    /// Pods of the Job that were replaced because they stood still.
+    pub replaced: i32,
+    /// The last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_replaced: Option<String>,
 }
 
 /// How far a run is.

@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
@@ -261,6 +262,25 @@ impl Writer {
             // Deleted meanwhile: there is nobody to tell.
             Err(error) if Error::is_not_found(&error) => Ok(()),
             Err(error) => Err(error).doing(|| format!("patch status of {} {namespace}/{name}", K::kind(&()))),
+        }
+    }
+
+    /// Deletes a pod, if it is there and has that UID. Whoever made it decides whether another takes its place.
+    pub async fn end_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+        self.metrics.write("Pod", "delete");
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: Some(uid.to_owned()),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        match api.delete(name, &parameters).await {
+            Ok(_) => Ok(()),
+            // It is gone, or another has its name: the API server answers a wrong UID with a conflict.
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(error).doing(|| format!("delete Pod {namespace}/{name}")),
         }
     }
 

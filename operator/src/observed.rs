@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use kube::ResourceExt;
+use sconce_contract::credentials::{DATASET_CREDENTIALS, MODEL_CREDENTIALS};
 use sconce_contract::{Failure, FailureClass, Report};
 
 /// Reasons for which a waiting container will not start by itself (kubelet, `pkg/kubelet/images` and
@@ -144,12 +145,43 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
             "the image {} cannot be pulled: {detail}; check spec.accelerator's profile (images) and the operator's own image settings",
             status.image
         )
+    } else if let Some((field, kind, name)) = missing(pod, detail) {
+        return Some(Hindrance {
+            reason: format!("{kind}NotFound"),
+            message: format!(
+                "{field}: there is no {kind} named {name:?} in this namespace; create it, and the pod starts by itself"
+            ),
+        });
     } else {
         format!("the container cannot be started: {detail}")
     };
     Some(Hindrance {
         reason: (*reason).to_owned(),
         message,
+    })
+}
+
+/// The Secret or ConfigMap without which the container cannot be started, and the field that names it. The operator
+/// may not look for Secrets; the kubelet says `secret "NAME" not found`.
+fn missing<'a>(pod: &'a Pod, detail: &str) -> Option<(&'static str, &'static str, &'a str)> {
+    let said = |kind: &str, name: &str| detail.contains(&format!("{kind} \"{name}\" not found"));
+    let sources = pod.spec.as_ref()?.containers.first()?.env_from.as_ref()?;
+    sources.iter().find_map(|source| {
+        let field = match source.prefix.as_deref() {
+            Some(DATASET_CREDENTIALS) => "spec.dataset.credentialsRef",
+            Some(MODEL_CREDENTIALS) => "spec.model.credentialsRef",
+            _ => "spec.podOverrides.envFrom",
+        };
+        let secret = source
+            .secret_ref
+            .as_ref()
+            .map(|secret| ("Secret", secret.name.as_str()));
+        let map = source
+            .config_map_ref
+            .as_ref()
+            .map(|map| ("ConfigMap", map.name.as_str()));
+        let (kind, name) = secret.or(map)?;
+        said(&kind.to_lowercase(), name).then_some((field, kind, name))
     })
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    PodResourceClaim, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceClaim,
-    ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
+    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvFromSource, EnvVar,
+    EnvVarSource, PodResourceClaim, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceClaim,
+    ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext, Volume,
+    VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -34,6 +35,8 @@ pub struct Shape<'a> {
     pub program: Program<'a>,
     /// Variables of the environment beside those that every pod has.
     pub env: Vec<EnvVar>,
+    /// A Secret whose keys become variables, and what their names begin with.
+    pub credentials: Option<(&'static str, &'a str)>,
     /// ConfigMap that holds the plan, and of the same name the template of the pod's claim where it has one.
     pub plan: &'a str,
     /// Volumes that the plan's URIs need.
@@ -105,6 +108,9 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
     let container = Container {
         name: CONTAINER.to_owned(),
         env: Some(env),
+        env_from: shape
+            .credentials
+            .map(|(prefix, secret)| vec![variables(prefix, secret)]),
         ports: Some(
             shape
                 .ports
@@ -235,6 +241,17 @@ pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
         name: name.to_owned(),
         value: Some(value.into()),
         value_from: None,
+    }
+}
+
+fn variables(prefix: &str, secret: &str) -> EnvFromSource {
+    EnvFromSource {
+        prefix: Some(prefix.to_owned()),
+        secret_ref: Some(SecretEnvSource {
+            name: secret.to_owned(),
+            optional: None,
+        }),
+        config_map_ref: None,
     }
 }
 

@@ -149,6 +149,16 @@ impl Kubelet {
         self.dies(pod, code, reason, Some(&report.to_json())).await
     }
 
+    /// The container has ended, and the pod is not said to have yet.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn waits_after_its_end(&self, pod: &str, report: &Report) -> Result<()> {
+        let state = terminated(report.exit_code(), "Completed", Some(&report.to_json()));
+        self.write(pod, "Running", Some("10.244.0.9"), false, &state, 0)
+            .await
+    }
+
     /// The container ends, for the reason that the kubelet gives.
     ///
     /// # Errors

@@ -131,6 +131,27 @@ async fn wrong_types_values_and_amounts_are_refused_with_the_fields_name() -> Ou
             "spec.model.custom.args",
         ),
         (
+            train(json!({"dataset": {"uri": "https://host/a.csv", "credentialsRef": {}}})),
+            "spec.dataset.credentialsRef.name",
+        ),
+        (train(json!({"output": {"size": "many"}})), "spec.output.size"),
+        (
+            train(json!({"output": {"accessMode": "ReadOnlyMany"}})),
+            "spec.output.accessMode",
+        ),
+        (
+            train(json!({"output": {"storageClassName": ""}})),
+            "spec.output.storageClassName",
+        ),
+        (
+            train(json!({"failurePolicy": {"stallTimeout": "soon"}})),
+            "spec.failurePolicy.stallTimeout",
+        ),
+        (
+            train(json!({"failurePolicy": {"stallTimeout": 15}})),
+            "spec.failurePolicy.stallTimeout",
+        ),
+        (
             train(json!({"podOverrides": {"labels": ["a"]}})),
             "spec.podOverrides.labels",
         ),

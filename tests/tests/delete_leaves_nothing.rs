@@ -94,6 +94,74 @@ async fn a_training_in_each_phase() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_is_refused_retries_ends_or_was_rejected() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(with(
+        training("refused"),
+        &json!({"spec": {"dataset": {"uri": "configmap://nothing/iris.csv"}}}),
+    ))
+    .await?;
+    room.training_says("refused", "ConfigMapNotFound").await?;
+    deleted::<ModelTraining>(&room, "refused").await?;
+
+    room.apply(training("retrying")).await?;
+    room.run_to(
+        "retrying",
+        &failed(FailureClass::Storage, None, "the volume is full"),
+    )
+    .await?;
+    room.training_says("retrying", "Retrying").await?;
+    deleted::<ModelTraining>(&room, "retrying").await?;
+
+    room.apply(training("evaluating")).await?;
+    let pod = room.kubelet.trainer("evaluating").await?;
+    room.kubelet.takes(&pod).await?;
+    room.kubelet
+        .waits_after_its_end(&pod, &trained("evaluating-artifacts", 'a', 0.9))
+        .await?;
+    room.phase("evaluating", Phase::Evaluating).await?;
+    deleted::<ModelTraining>(&room, "evaluating").await?;
+
+    let gate = json!({"spec": {"evaluation": {"gates": [{"metric": "accuracy", "min": 0.99}]}}});
+    room.apply(with(training("rejected"), &gate)).await?;
+    room.run_to("rejected", &trained("rejected-artifacts", 'a', 0.9))
+        .await?;
+    room.phase("rejected", Phase::Rejected).await?;
+    deleted::<ModelTraining>(&room, "rejected").await?;
+
+    room.apply(training("rerun")).await?;
+    room.run_to("rerun", &trained("rerun-artifacts", 'a', 0.9))
+        .await?;
+    room.phase("rerun", Phase::Succeeded).await?;
+    room.change::<ModelTraining>(
+        "rerun",
+        json!({"metadata": {"annotations": {"sconce.dev/rerun": "2"}}}),
+    )
+    .await?;
+    room.kubelet.trainer("rerun").await?;
+    deleted::<ModelTraining>(&room, "rerun").await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_in_the_midst_of_a_rollout() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(deployment_of_uri("rolling", "https://models.example/iris"))
+        .await?;
+    let first = room.revision("rolling", None).await?;
+    room.answer("rolling", &first, 1).await?;
+    room.deployment_says("rolling", "Serving").await?;
+    room.change::<ModelDeployment>(
+        "rolling",
+        json!({"spec": {"model": {"uri": "https://models.example/iris-2"}}}),
+    )
+    .await?;
+    room.revision("rolling", Some(&first)).await?;
+    room.kubelet.active("sconce.dev/deployment=rolling", 2).await?;
+    deleted::<ModelDeployment>(&room, "rolling").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_while_it_starts_and_while_it_serves() -> Outcome {
     let room = Room::open().await?;
     let uri = "https://models.example/iris";

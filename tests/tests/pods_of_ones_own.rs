@@ -2,7 +2,7 @@
 //! the restricted Pod Security Standard, and what cannot be honoured is refused by its field.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use sconce_contract::TrainingPlan;
 use sconce_crds::training::Phase;
@@ -177,6 +177,107 @@ async fn pod_overrides_that_contradict_the_profile_or_name_what_is_missing_are_t
     let says = told(conditions(&seen), "Ready");
     assert!(
         says.contains("there is no ServiceAccount \"nobody\" (spec.podOverrides.serviceAccountName)"),
+        "{says}"
+    );
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_is_not_there_is_told_by_the_field_that_names_it_and_the_operator_never_looks_for_it()
+-> Outcome {
+    let room = Room::open().await?;
+    room.apply(with(
+        training("web"),
+        &spec(json!({"dataset": {"credentialsRef": {"name": "web-keys"}}})),
+    ))
+    .await?;
+    room.apply(with(
+        training("more"),
+        &spec(json!({"podOverrides": {"envFrom": [{"secretRef": {"name": "more-keys"}}]}})),
+    ))
+    .await?;
+    for (name, secret, field) in [
+        ("web", "web-keys", "spec.dataset.credentialsRef"),
+        ("more", "more-keys", "spec.podOverrides.envFrom"),
+    ] {
+        let pod = room.kubelet.trainer(name).await?;
+        let live: Pod = room.get(&pod).await?;
+        let container = &serde_json::to_value(live.spec)?["containers"][0];
+        assert_eq!(container["envFrom"][0]["secretRef"]["name"], secret);
+        room.kubelet.takes(&pod).await?;
+        room.kubelet
+            .waits(
+                &pod,
+                "CreateContainerConfigError",
+                Some(&format!("secret \"{secret}\" not found")),
+            )
+            .await?;
+        let seen = room.training_says(name, "SecretNotFound").await?;
+        let says = told(conditions(&seen), "Degraded");
+        assert!(
+            says.starts_with("True")
+                && says.contains(&format!(
+                    "{field}: there is no Secret named {secret:?} in this namespace"
+                )),
+            "{says}"
+        );
+    }
+    // Another Secret is another pod, and no reason to learn again.
+    let before = at_work(&room, "web").await?;
+    room.change::<ModelTraining>(
+        "web",
+        spec(json!({"dataset": {"credentialsRef": {"name": "new-keys"}}})),
+    )
+    .await?;
+    let after = room
+        .see("web", "another Job takes over", |seen: &ModelTraining| {
+            let job = seen.status.as_ref().and_then(|status| status.job.as_ref());
+            job.is_some_and(|job| Some(job) != before.job.as_ref())
+        })
+        .await?;
+    assert_eq!(after.status.and_then(|status| status.run), before.run);
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owned_claim_is_made_as_large_and_where_the_spec_says() -> Outcome {
+    let room = Room::open().await?;
+    let output = json!({"size": "20Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany"});
+    room.apply(with(training("large"), &spec(json!({"output": output}))))
+        .await?;
+    room.apply(training("small")).await?;
+    for (name, size, class, mode) in [
+        ("large", "20Gi", Some("fast"), "ReadWriteMany"),
+        ("small", "1Gi", None, "ReadWriteOnce"),
+    ] {
+        room.kubelet.trainer(name).await?;
+        let claim: PersistentVolumeClaim = room.get(&format!("{name}-artifacts")).await?;
+        let live = serde_json::to_value(claim.spec)?;
+        assert_eq!(live["resources"]["requests"]["storage"], size);
+        assert_eq!(live["storageClassName"].as_str(), class);
+        assert_eq!(live["accessModes"], json!([mode]));
+    }
+    // A claim that somebody has grown is no obstacle for the next run.
+    let grown = json!({"spec": {"resources": {"requests": {"storage": "5Gi"}}}});
+    let refused = room
+        .change::<PersistentVolumeClaim>("small-artifacts", grown)
+        .await;
+    assert!(
+        refused.is_err(),
+        "a claim without a volume cannot grow: what follows would test nothing else"
+    );
+    // Where is decided when it is made; that the API server refuses another place is told.
+    room.run_to("large", &trained("large-artifacts", 'a', 0.9))
+        .await?;
+    room.phase("large", Phase::Succeeded).await?;
+    room.change::<ModelTraining>("large", json!({
+        "metadata": {"annotations": {"sconce.dev/rerun": "2"}}, "spec": {"output": {"storageClassName": "slow"}},
+    }))
+    .await?;
+    let seen = room.training_says("large", "ChildRefused").await?;
+    let says = told(conditions(&seen), "Ready");
+    assert!(
+        says.contains("large-artifacts") && says.contains("immutable"),
         "{says}"
     );
     Ok(room.close()?)

@@ -29,13 +29,39 @@ pub async fn apply(
         return writer.merge(live.as_ref(), &lifecycle).await;
     }
     if let Some(claim) = children.claim {
-        writer.ensure(&run.uid, claim, None).await?;
+        // One that is there is as somebody wanted it, and may have grown; what the spec says of it is tried.
+        match run.spec.output.size {
+            Some(_) => writer.ensure(&run.uid, claim, None).await.map(drop)?,
+            None => writer.provide(&run.uid, claim).await?,
+        }
     }
     writer.ensure(&run.uid, children.plan, None).await?;
     if let Some(devices) = children.devices {
         writer.replace(&run.uid, devices).await?;
     }
     writer.ensure(&run.uid, children.job, None).await
+}
+
+/// Ends a Job that would go on though its run has failed: by a deadline that has passed, after which its controller
+/// stops its pods, starts no others and keeps those that ended, with their logs.
+pub async fn end(writer: &Writer, job: &Job) -> Result<(), Error> {
+    let mut conditions = job
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    let is_over = conditions
+        .any(|condition| condition.status == "True" && matches!(&*condition.type_, "Complete" | "Failed"));
+    if is_over {
+        return Ok(());
+    }
+    match writer
+        .merge(job, &json!({"spec": {"activeDeadlineSeconds": 1}}))
+        .await
+    {
+        // Whoever refuses it has the last word; the status has told of the failure.
+        Ok(_) | Err(Refusal::Problem(_)) => Ok(()),
+        Err(Refusal::Error(error)) => Err(error),
+    }
 }
 
 /// Deletes the Jobs of earlier runs, and their plans.

@@ -11,9 +11,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use sconce_contract::credentials::DATASET_CREDENTIALS;
 use sconce_contract::progress::OBSERVABILITY_PORT;
 use sconce_contract::report::{EXIT_BAD_INPUT, EXIT_INTERRUPTED};
 use sconce_crds::ModelTraining;
+use sconce_crds::training::AccessMode;
 
 use super::validate::Run;
 use crate::context::Images;
@@ -65,12 +67,22 @@ fn child_labels(run: &Run<'_>) -> BTreeMap<String, String> {
 }
 
 fn claim(run: &Run<'_>, name: &str) -> PersistentVolumeClaim {
+    let output = &run.spec.output;
+    let mode = match output.access_mode {
+        None | Some(AccessMode::ReadWriteOnce) => "ReadWriteOnce",
+        Some(AccessMode::ReadWriteMany) => "ReadWriteMany",
+    };
+    let size = output
+        .size
+        .as_ref()
+        .map_or_else(|| Quantity(CLAIM_SIZE.to_owned()), Into::into);
     PersistentVolumeClaim {
         metadata: metadata(run, name),
         spec: Some(PersistentVolumeClaimSpec {
-            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            access_modes: Some(vec![mode.to_owned()]),
+            storage_class_name: output.storage_class_name.clone(),
             resources: Some(VolumeResourceRequirements {
-                requests: Some([("storage".to_owned(), Quantity(CLAIM_SIZE.to_owned()))].into()),
+                requests: Some([("storage".to_owned(), size)].into()),
                 limits: None,
             }),
             ..PersistentVolumeClaimSpec::default()
@@ -95,6 +107,7 @@ fn job(run: &Run<'_>, images: &Images) -> Job {
         labels: child_labels(run),
         program: program(run, images),
         env: environment(run),
+        credentials: credentials(run),
         plan: &run.identity.job,
         volumes: &run.volumes,
         cpu: &run.spec.resources.cpu,
@@ -136,6 +149,11 @@ fn program<'a>(run: &'a Run<'_>, images: &'a Images) -> Program<'a> {
         image: image.unwrap_or(&images.trainer).clone(),
         pull_policy: &images.pull_policy,
     }
+}
+
+fn credentials<'a>(run: &'a Run<'_>) -> Option<(&'static str, &'a str)> {
+    let secret = run.spec.dataset.credentials_ref.as_ref()?;
+    Some((DATASET_CREDENTIALS, &secret.name))
 }
 
 /// What a trainer that is not ours would otherwise have to read from the plan. Documented in docs/custom.md.

@@ -12,11 +12,12 @@
 //! training would run again after an upgrade.
 
 use kube::ResourceExt;
-use sconce_contract::Checkpoint;
+use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::digest::short_hash;
+use sconce_contract::{Checkpoint, Dataset};
 use sconce_crds::overrides::PodOverrides;
 use sconce_crds::resources::{Accelerator, TrainingResources};
-use sconce_crds::training::{Phase, Scheduling};
+use sconce_crds::training::{Output, Phase, Scheduling};
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use serde::Serialize;
 
@@ -40,15 +41,24 @@ impl Identity {
         let rerun = training.annotations().get(labels::RERUN);
         let run = short_hash(&(
             &spec.model,
-            &spec.dataset,
+            // Who reads the table decides nothing about what is in it.
+            Dataset {
+                credentials_ref: None,
+                ..spec.dataset.clone()
+            },
             &spec.hyperparameters,
             metrics,
-            &spec.output,
+            // How large the claim is and on which storage decides nothing about what is learned.
+            Output {
+                uri: spec.output.uri.clone(),
+                ..Output::default()
+            },
             rerun,
         ));
         let added = spec.pod_overrides.as_ref().filter(|added| !added.is_empty());
         let checkpoint =
             (spec.checkpoint != Checkpoint::default()).then_some(("checkpoint", &spec.checkpoint));
+        let credentials = spec.dataset.credentials_ref.as_ref();
         let how = How(
             &run,
             spec.accelerator.as_ref(),
@@ -56,6 +66,7 @@ impl Identity {
             &spec.scheduling,
             added,
             checkpoint,
+            credentials,
         );
         Identity {
             job: names::hashed(&training.name_any(), &how),
@@ -73,6 +84,7 @@ struct How<'a>(
     &'a Scheduling,
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a PodOverrides>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a Checkpoint)>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CredentialsRef>,
 );
 
 /// Whether the run still has to be carried out.

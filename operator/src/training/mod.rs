@@ -8,10 +8,12 @@ pub mod dereference;
 pub mod gates;
 pub mod identity;
 pub mod progress;
+pub mod retries;
 pub mod situation;
 pub mod status;
 pub mod validate;
 pub mod verdicts;
+pub mod watchdog;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -118,6 +120,14 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
         .writer
         .status(&*training, &outlook.status, &before)
         .await?;
+    // After the status has counted it.
+    if let Some(doomed) = &outlook.doomed {
+        let namespace = training.namespace().unwrap_or_default();
+        context
+            .writer
+            .end_pod(&namespace, &doomed.pod, &doomed.uid)
+            .await?;
+    }
     context
         .announce(
             &training.object_ref(&()),
@@ -178,6 +188,9 @@ async fn rest(
         training.uid().unwrap_or_default(),
     );
     let mut outlook = status::settled(training, identity, ended, now);
+    if let (Stage::Failed, Some(job)) = (ended, &found.job) {
+        apply::end(&context.writer, job).await?;
+    }
     if ended == Stage::Finished {
         // The run is the same, so what an edited spec would now start is not needed, nor what it left half done.
         apply::discard_superseded(

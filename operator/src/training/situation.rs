@@ -14,6 +14,7 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 
 use super::gates::{self, Judgement};
 use super::identity::Identity;
+use super::retries;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
 
@@ -45,6 +46,11 @@ pub enum Situation {
         /// For people.
         message: String,
     },
+    /// The trainer takes no steps any more, and another pod is to take over.
+    Stalled {
+        /// For people.
+        message: String,
+    },
     /// The trainer measures, or writes the artifact.
     Evaluating,
     /// The pod ended and its report is not to be seen yet.
@@ -65,7 +71,7 @@ impl Situation {
     pub fn phase(&self) -> Phase {
         match self {
             Situation::Refused(_) | Situation::Pending { .. } | Situation::Starting { .. } => Phase::Pending,
-            Situation::Stopping | Situation::Training { .. } => Phase::Training,
+            Situation::Stopping | Situation::Training { .. } | Situation::Stalled { .. } => Phase::Training,
             Situation::Suspended => Phase::Suspended,
             Situation::Evaluating | Situation::Ending => Phase::Evaluating,
             Situation::Finished(judgement) if judgement.passed => Phase::Succeeded,
@@ -151,6 +157,9 @@ pub fn situation(
             },
             None,
         );
+    }
+    if let Some(failed) = retries::exhausted(pods) {
+        return just(failed, None);
     }
     let after = last_failure(pods);
     let Some(pod) = active.last() else {

@@ -15,7 +15,8 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use super::gates::judge;
 use super::identity::{Identity, Stage};
 use super::situation::{Situation, situation};
-use super::{accounting, progress, verdicts};
+use super::watchdog::Doomed;
+use super::{accounting, progress, verdicts, watchdog};
 use crate::apply::Applied;
 use crate::conditions;
 use crate::problem::Problem;
@@ -27,6 +28,8 @@ pub struct Outlook {
     pub status: ModelTrainingStatus,
     /// When to look again.
     pub again: Option<Duration>,
+    /// The pod to delete once the status is stored.
+    pub doomed: Option<Doomed>,
 }
 
 /// How often something is looked for that no watch covers: a missing claim, ConfigMap or class.
@@ -38,6 +41,7 @@ pub fn refused(training: &ModelTraining, identity: &Identity, problem: &Problem,
     Outlook {
         status,
         again: Some(LOOK_AGAIN),
+        doomed: None,
     }
 }
 
@@ -71,7 +75,11 @@ pub fn settled(training: &ModelTraining, identity: &Identity, stage: Stage, now:
             .filter(|_| before.run.as_deref() == Some(&identity.run))
             .or(status.job);
     }
-    Outlook { status, again: None }
+    Outlook {
+        status,
+        again: None,
+        doomed: None,
+    }
 }
 
 /// The run is at work, or has just ended.
@@ -94,7 +102,8 @@ fn of_job(
     progress: Option<&Progress>,
     now: Timestamp,
 ) -> Outlook {
-    let found = situation(training, job, pods, progress, now);
+    let mut found = situation(training, job, pods, progress, now);
+    let look = watchdog::look(training, identity, pods, progress, &mut found, now);
     let mut status = compose(training, identity, &found.situation, now);
     // An earlier Job of the same run may have ended before.
     status.completion_time = status.completion_time.map(|_| Time(now));
@@ -102,11 +111,13 @@ fn of_job(
     if let Some(trained) = &found.trained {
         trained.record(&mut status, identity, &training.spec.evaluation.gates);
     }
+    status.watchdog = look.record;
     progress::update(&mut status, training.status.as_ref(), progress, pods, &found, now);
     accounting::update(&mut status, training, pods, progress, now);
     Outlook {
         status,
         again: found.again,
+        doomed: look.doomed,
     }
 }
 

@@ -48,6 +48,17 @@ pub fn of(situation: &Situation) -> Vec<Verdict> {
         Situation::Pending { hindrance, after } => waiting(false, hindrance.as_ref(), after.as_deref()),
         Situation::Starting { hindrance, after } => waiting(true, hindrance.as_ref(), after.as_deref()),
         Situation::Training { message } => at_work("Training", message),
+        Situation::Stalled { message } => {
+            let mut all = vec![
+                accepted(),
+                yes(SCHEDULED, "Scheduled", "the pod has a node"),
+                no(RUNNING, "Stalled", message),
+                not_suspended(),
+                not_failed(),
+            ];
+            all.extend(summary(false, true, true, "Stalled", message));
+            all
+        }
         Situation::Evaluating => at_work("Evaluating", "measuring what was learned, and writing it"),
         Situation::Ending => at_work("Ending", "the pod has ended; its report is being read"),
         Situation::Finished(judgement) => finished(judgement),

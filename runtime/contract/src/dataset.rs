@@ -3,12 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::credentials::CredentialsRef;
 use crate::validation::rules;
 
 /// A table, the column to predict and how its rows are split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("!has(self.credentialsRef) || self.uri.startsWith('http://') || self.uri.startsWith('https://')", "dataset.credentialsRef goes with a dataset.uri of http(s)://: claims and ConfigMaps of the namespace need none"),
     ("!has(self.features) || !(self.target in self.features)", "dataset.features must not hold dataset.target: the model would be told the answer"),
 ])))]
 pub struct Dataset {
@@ -22,6 +24,9 @@ pub struct Dataset {
         )
     )]
     pub uri: String,
+    /// With http(s)://: what the web server is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<CredentialsRef>,
     /// Format of the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<DatasetFormat>,

@@ -18,6 +18,7 @@
 
 pub mod artifact;
 pub mod checkpoint;
+pub mod credentials;
 pub mod dataset;
 pub mod device;
 pub mod digest;

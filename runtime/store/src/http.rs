@@ -100,9 +100,14 @@ fn retried<T>(target: &Target<'_>, mut attempt: impl FnMut() -> Result<T, Miss>)
 }
 
 fn request(target: &Target<'_>, method: &Method) -> Result<Response<ureq::Body>, Miss> {
-    let sent = match *method {
-        Method::HEAD => AGENT.head(target.uri).call(),
-        _ => AGENT.get(target.uri).call(),
+    let request = match *method {
+        Method::HEAD => AGENT.head(target.uri),
+        _ => AGENT.get(target.uri),
+    };
+    // The client does not take the header along to another server (its default, `RedirectAuthHeaders::Never`).
+    let sent = match target.credentials {
+        Some(credentials) => request.header("Authorization", credentials.header()).call(),
+        None => request.call(),
     };
     let response = sent.map_err(|error| failed(target, &error))?;
     let status = response.status();

@@ -13,6 +13,7 @@
 
 mod configmap;
 mod confined;
+mod credentials;
 mod error;
 mod file;
 mod folder;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use sconce_contract::Mount;
 
+pub use credentials::{Credentials, NoCredentials};
 pub use error::StoreError;
 use scheme::{Scheme, Target};
 
@@ -41,12 +43,23 @@ const SCHEMES: &[(&str, &dyn Scheme)] = &[
 #[derive(Clone, Debug, Default)]
 pub struct Store {
     mounts: Vec<Mount>,
+    credentials: Option<Credentials>,
 }
 
 impl Store {
     /// A store that finds claims and ConfigMaps in these folders.
     pub fn new(mounts: Vec<Mount>) -> Self {
-        Store { mounts }
+        Store {
+            mounts,
+            credentials: None,
+        }
+    }
+
+    /// The same store, which shows these credentials to web servers.
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
     }
 
     /// All bytes at the URI, at most `limit` of them.
@@ -123,6 +136,7 @@ impl Store {
                 uri,
                 rest,
                 mounts: &self.mounts,
+                credentials: self.credentials.as_ref(),
             },
         ))
     }

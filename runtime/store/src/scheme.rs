@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sconce_contract::Mount;
 
-use crate::StoreError;
+use crate::{Credentials, StoreError};
 
 /// One way to reach bytes.
 pub(crate) trait Scheme: Sync {
@@ -51,6 +51,8 @@ pub(crate) struct Target<'a> {
     pub(crate) rest: &'a str,
     /// Folders on this machine.
     pub(crate) mounts: &'a [Mount],
+    /// What web servers are shown.
+    pub(crate) credentials: Option<&'a Credentials>,
 }
 
 impl Target<'_> {
@@ -88,7 +90,8 @@ mod tests {
                 Target {
                     uri,
                     rest: "",
-                    mounts: &[]
+                    mounts: &[],
+                    credentials: None,
                 }
                 .shown(),
                 shown

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sconce_contract::FailureClass;
-use sconce_store::{Store, StoreError};
+use sconce_store::{Credentials, Store, StoreError};
 
 /// Answers each request by its path; says which requests it saw.
 struct Server {
@@ -49,11 +49,19 @@ impl Server {
 fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>, flaky: &AtomicU32) {
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let request = lines.next().unwrap().unwrap();
+    let mut shown = None;
     for line in lines {
-        if line.unwrap().is_empty() {
+        let line = line.unwrap();
+        if line.is_empty() {
             break;
         }
+        if let Some((name, value)) = line.split_once(": ")
+            && name.eq_ignore_ascii_case("authorization")
+        {
+            shown = Some(value.to_owned());
+        }
     }
+    let local = stream.local_addr().unwrap();
     let path = request.split(' ').nth(1).unwrap().to_owned();
     let first = request.starts_with("HEAD");
     seen.lock().unwrap().push(request);
@@ -66,6 +74,16 @@ fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>, flaky: &AtomicU32) {
     let text = match path.as_str() {
         "/file" => plain("200 OK", "hello"),
         "/gone" => plain("410 Gone", ""),
+        "/token" if shown.as_deref() == Some("Bearer letmein") => plain("200 OK", "hello"),
+        "/password" if shown.as_deref() == Some("Basic bWU6c2VjcmV0") => plain("200 OK", "hello"),
+        "/token" | "/password" => plain("401 Unauthorized", ""),
+        "/elsewhere" => {
+            // The same server by another name is another server.
+            let location = format!("\r\nLocation: http://localhost:{}/bare\r\n\r\n", local.port());
+            plain("302 Found", "").replace("\r\n\r\n", &location)
+        }
+        "/bare" if shown.is_none() => plain("200 OK", "hello"),
+        "/bare" => plain("400 Bad Request", ""),
         "/secret" => plain("403 Forbidden", ""),
         "/no-head" if first => plain("405 Method Not Allowed", ""),
         "/no-head" => plain("200 OK", "x"),
@@ -98,6 +116,27 @@ fn reads_a_file_and_follows_a_redirect() {
     for (path, there) in [("/file", true), ("/nothing", false), ("/no-head", true)] {
         assert_eq!(store.exists(&server.uri(path)).unwrap(), there, "{path}");
     }
+}
+
+#[test]
+fn shows_its_credentials_to_the_server_that_asks_and_to_no_other() {
+    let server = Server::start();
+    let token = Store::default().with_credentials(Credentials::bearer("letmein"));
+    let password = Store::default().with_credentials(Credentials::basic("me", "secret"));
+    assert_eq!(token.read(&server.uri("/token"), 5).unwrap(), b"hello");
+    assert!(token.exists(&server.uri("/token")).unwrap());
+    assert_eq!(password.read(&server.uri("/password"), 5).unwrap(), b"hello");
+    assert_eq!(token.read(&server.uri("/elsewhere"), 5).unwrap(), b"hello");
+    for (store, path) in [
+        (&password, "/token"),
+        (&token, "/password"),
+        (&Store::default(), "/token"),
+    ] {
+        let error = store.read(&server.uri(path), 5).unwrap_err();
+        assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
+        assert_eq!(error.class(), FailureClass::BadInput);
+    }
+    assert_eq!(server.requests("/token"), 4, "what is refused is not asked again");
 }
 
 #[test]

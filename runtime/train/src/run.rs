@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use candle_core::Device;
+use sconce_contract::credentials::DATASET_CREDENTIALS;
 use sconce_contract::digest::short_hash;
 use sconce_contract::{
-    FileDigest, Hyperparameters, Loss, Metric, Network, Report, TrainingPhase, TrainingPlan,
+    Dataset, FileDigest, Hyperparameters, Loss, Metric, Network, Report, TrainingPhase, TrainingPlan,
 };
 use sconce_engine::{EngineError, Learner, Sequential};
 use sconce_model::Draft;
-use sconce_store::Store;
+use sconce_store::{Credentials, Store, StoreError};
 
 use crate::{
     TrainError,
@@ -56,12 +57,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     })?;
 
     tracing::info!(uri = plan.dataset.uri, "reading the table");
-    let bytes = store
-        .read(&plan.dataset.uri, TABLE_LIMIT)
-        .map_err(|source| TrainError::Store {
-            field: "dataset.uri",
-            source,
-        })?;
+    let bytes = read_table(store.clone(), &plan.dataset)?;
     interrupted_before(stop, "reading the table")?;
     let digest = FileDigest::of(&bytes);
     let table = table::read(&bytes, &plan.dataset)?;
@@ -84,10 +80,15 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         "training"
     );
 
+    // Who reads the table decides nothing about what is in it.
+    let dataset = Dataset {
+        credentials_ref: None,
+        ..plan.dataset.clone()
+    };
     let subject = Subject {
         name: plan.name.clone(),
         run: plan.run.clone(),
-        asked: short_hash(&(network, &plan.dataset, &plan.hyperparameters)),
+        asked: short_hash(&(network, &dataset, &plan.hyperparameters)),
         data: digest.clone(),
         trainer: TRAINER.to_owned(),
     };
@@ -202,6 +203,28 @@ fn measure(course: &Course<'_>, wanted: &Wanted) -> Result<Vec<Metric>, TrainErr
     }
     interrupted_before(course.stop, "saving the model")?;
     Ok(metrics)
+}
+
+fn read_table(store: Store, dataset: &Dataset) -> Result<Vec<u8>, TrainError> {
+    let store = match &dataset.credentials_ref {
+        None => store,
+        Some(_) => {
+            let read = Credentials::from_variables(DATASET_CREDENTIALS, |name| std::env::var(name).ok());
+            let credentials =
+                read.map_err(|error| TrainError::setting("dataset.credentialsRef", error.to_string()))?;
+            store.with_credentials(credentials)
+        }
+    };
+    store.read(&dataset.uri, TABLE_LIMIT).map_err(|source| {
+        // Whoever showed credentials in vain has to look at them first.
+        let refused = dataset.credentials_ref.is_some() && matches!(source, StoreError::Forbidden { .. });
+        let field = if refused {
+            "dataset.credentialsRef"
+        } else {
+            "dataset.uri"
+        };
+        TrainError::Store { field, source }
+    })
 }
 
 fn interrupted_before(stop: &Stop, what: &str) -> Result<(), TrainError> {

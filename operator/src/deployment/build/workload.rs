@@ -73,6 +73,7 @@ fn template(serving: &Serving<'_>, pods: &Pods, images: &Images) -> PodTemplateS
             pull_policy: &images.pull_policy,
         },
         env: Vec::new(),
+        credentials: None,
         plan: &plan_name(&serving.name, &serving.wanted.revision),
         volumes: &pods.volumes,
         cpu: &serving.spec.resources.cpu,

@@ -108,6 +108,7 @@ mod tests {
     fn dataset(target: &str, features: &[&str]) -> Dataset {
         Dataset {
             uri: "file:///table.csv".into(),
+            credentials_ref: None,
             format: None,
             target: target.into(),
             features: features.iter().map(ToString::to_string).collect(),

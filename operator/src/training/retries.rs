@@ -1,0 +1,75 @@
+//! Which failures are tried again, where exit codes alone cannot tell.
+//!
+//! | class | tried again | by what |
+//! |---|---|---|
+//! | BadInput, Diverged | never | exit code 65, the Job's podFailurePolicy |
+//! | Interrupted | always, without counting | exit code 75, the same |
+//! | evicted, preempted | always, without counting | the pod's DisruptionTarget, the same |
+//! | OutOfMemory | once: the same pod would pass the same limit | here |
+//! | Storage, Internal | `backoffLimit` times, with growing pauses | the Job |
+//! | Stalled | `backoffLimit` times | [`super::watchdog`] |
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Pod;
+use sconce_contract::{FailureClass, Report};
+
+use super::situation::Situation;
+use crate::observed;
+
+/// Pods that may pass their memory limit before the run has failed.
+const OUT_OF_MEMORY: usize = 2;
+
+/// The run has failed, though its Job would go on: `pods` are the Job's, oldest first.
+pub fn exhausted(pods: &[Arc<Pod>]) -> Option<Situation> {
+    let failures = pods
+        .iter()
+        .filter(|pod| observed::is_finished(pod))
+        .filter_map(|pod| match observed::last_ending(pod)?.report {
+            Report::Failed(failure) => Some(failure),
+            Report::Trained { .. } => None,
+        });
+    let large: Vec<_> = failures
+        .filter(|failure| failure.class == FailureClass::OutOfMemory)
+        .collect();
+    let last = large.last().filter(|_| large.len() >= OUT_OF_MEMORY)?;
+    Some(Situation::Failed {
+        reason: observed::class_name(last.class).to_owned(),
+        message: format!("{} (tried {} times)", observed::sentence(last), large.len()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn ended(code: i32, reason: &str) -> Arc<Pod> {
+        Arc::new(
+            serde_json::from_value(json!({
+                "spec": {"containers": [{"name": "sconce", "resources": {"limits": {"memory": "1Gi"}}}]},
+                "status": {"phase": "Failed", "containerStatuses": [{
+                    "name": "sconce", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"terminated": {"exitCode": code, "reason": reason}},
+                }]},
+            }))
+            .unwrap(),
+        )
+    }
+
+    #[test]
+    fn what_passed_its_memory_twice_is_not_tried_a_third_time() {
+        let (large, other) = (ended(137, "OOMKilled"), ended(1, "Error"));
+        assert_eq!(exhausted(&[large.clone()]), None);
+        assert_eq!(exhausted(&[large.clone(), other.clone(), other.clone()]), None);
+        let Some(Situation::Failed { reason, message }) = exhausted(&[large.clone(), other, large]) else {
+            panic!("tried a third time")
+        };
+        assert_eq!(reason, "OutOfMemory");
+        assert!(
+            message.starts_with("spec.resources.memory: ") && message.ends_with("(tried 2 times)"),
+            "{message}"
+        );
+    }
+}
