@@ -16,6 +16,7 @@ use crate::apply::Writer;
 use crate::metrics::Metrics;
 use crate::profile::ledger::Count;
 use crate::progress::ProgressClient;
+use crate::training::last_words::LastWords;
 use crate::watches::Stores;
 
 /// Images of the pods, and how they are pulled.
@@ -43,6 +44,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Asks trainers how far they are.
     pub progress: ProgressClient,
+    /// What trainers said that are gone.
+    pub last_words: LastWords,
     recorder: Recorder,
     failures: Mutex<HashMap<String, u32>>,
 }
@@ -64,6 +67,7 @@ impl Context {
             writer: Writer::new(client.clone(), metrics.clone()),
             recorder: Recorder::new(client.clone(), reporter),
             progress: ProgressClient::default(),
+            last_words: LastWords::default(),
             failures: Mutex::default(),
             client,
             stores,

@@ -102,16 +102,17 @@ async fn resume_after_suspend_is_told_from_the_step_that_was_saved() -> Outcome 
         pod.metadata.deletion_timestamp.is_some()
     })
     .await?;
+    // It goes as soon as it has reported, as it may: its word is heard all the same.
     room.kubelet
         .ends(&pod, &interrupted(work(None, Some(263), 10)))
         .await?;
+    room.kubelet.holds(false);
     room.see(
         "iris",
         "what the pod saved last is told",
         |training: &ModelTraining| saved(training) == Some(263),
     )
     .await?;
-    room.kubelet.holds(false);
     room.gone::<Pod>(&pod).await?;
     let held = room.phase("iris", Phase::Suspended).await?;
     assert!(

@@ -68,6 +68,9 @@ pub async fn dereference(
     let mut pods = context.stores.pods_of(&namespace, labels::TRAINING, &name);
     pods.retain(|pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&identity.job));
     pods.sort_by_key(|pod| pod.creation_timestamp());
+    context
+        .last_words
+        .tell(&namespace, &name, &identity.job, &mut pods);
 
     let mut found = Found {
         profile,

@@ -7,6 +7,7 @@ pub mod build;
 pub mod dereference;
 pub mod gates;
 pub mod identity;
+pub mod last_words;
 pub mod progress;
 pub mod retries;
 pub mod situation;
@@ -75,10 +76,14 @@ pub async fn run(
 ) {
     let store = context.stores.trainings.clone();
     let by_profile = store.clone();
+    let heard = Arc::clone(&context);
     let controller = Controller::for_shared_stream(readers.trainings, store)
         .with_config(Config::default().concurrency(concurrency))
         .owns_shared_stream(readers.jobs)
-        .watches_shared_stream(readers.pods, |pod: Arc<Pod>| owner_of(&pod))
+        .watches_shared_stream(readers.pods, move |pod: Arc<Pod>| {
+            heard.last_words.hear(&pod);
+            owner_of(&pod)
+        })
         .watches_shared_stream(readers.profiles, move |profile: Arc<AcceleratorProfile>| {
             naming(&by_profile, &profile)
         })

@@ -1,0 +1,122 @@
+//! What pods said that were deleted before anyone looked.
+//!
+//! A pod that is told to stop writes its report, and may be gone from the watch's store a moment later, before its
+//! training is reconciled. The watch's events bring it all the same.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+
+use crate::{labels, observed};
+
+/// Most pods that are remembered. Those of trainings that are deleted are never asked for; where they are too many,
+/// all are forgotten, and a status says of a checkpoint what was known before.
+const MOST: usize = 256;
+
+/// The last pod of each training that ended while it was being deleted, until it is asked for.
+#[derive(Debug, Default)]
+pub struct LastWords(Mutex<HashMap<(String, String), Arc<Pod>>>);
+
+impl LastWords {
+    /// Takes note of a pod that was seen. One that is not being deleted stays in the store, and is found there.
+    pub fn hear(&self, pod: &Arc<Pod>) {
+        if pod.metadata.deletion_timestamp.is_none() || !observed::has_ended(pod) {
+            return;
+        }
+        if let Some(training) = pod.labels().get(labels::TRAINING) {
+            let key = (pod.namespace().unwrap_or_default(), training.clone());
+            let mut pods = self.lock();
+            if pods.len() >= MOST {
+                pods.clear();
+            }
+            pods.insert(key, Arc::clone(pod));
+        }
+    }
+
+    /// Adds the pod of a Job that is not among `pods` any more, as one that has ended. It is told once: after that,
+    /// the status knows.
+    pub fn tell(&self, namespace: &str, training: &str, job: &str, pods: &mut Vec<Arc<Pod>>) {
+        let key = (namespace.to_owned(), training.to_owned());
+        let Some(pod) = self.lock().remove(&key) else {
+            return;
+        };
+        let of_job = pod
+            .labels()
+            .get("batch.kubernetes.io/job-name")
+            .is_some_and(|name| name == job);
+        if !of_job || pods.iter().any(|seen| seen.uid() == pod.uid()) {
+            return;
+        }
+        let mut ended = (*pod).clone();
+        if !observed::is_finished(&ended) {
+            // Its container has ended, and the pod itself with its deletion.
+            ended.status.get_or_insert_default().phase = Some("Failed".to_owned());
+        }
+        pods.push(Arc::new(ended));
+        pods.sort_by_key(|pod| pod.creation_timestamp());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Arc<Pod>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(uid: &str, deleted: bool, state: &Value) -> Arc<Pod> {
+        let mut pod = json!({
+            "metadata": {
+                "name": uid, "namespace": "ml", "uid": uid,
+                "labels": {"sconce.dev/training": "iris", "batch.kubernetes.io/job-name": "iris-1"},
+            },
+            "status": {
+                "phase": "Running",
+                "containerStatuses": [
+                    {"name": "sconce", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state},
+                ],
+            },
+        });
+        if deleted {
+            pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        }
+        Arc::new(serde_json::from_value(pod).unwrap())
+    }
+
+    fn told(words: &LastWords, job: &str, mut pods: Vec<Arc<Pod>>) -> Vec<String> {
+        words.tell("ml", "iris", job, &mut pods);
+        assert!(
+            pods.iter()
+                .all(|pod| observed::is_finished(pod) || pod.name_any() == "next")
+        );
+        pods.iter().map(|pod| pod.name_any()).collect()
+    }
+
+    #[test]
+    fn a_pod_that_ended_and_went_is_told_once() {
+        let ended = json!({"terminated": {"exitCode": 75}});
+        let words = LastWords::default();
+        words.hear(&pod("a", true, &ended));
+        assert_eq!(told(&words, "iris-1", vec![]), ["a"]);
+        assert!(told(&words, "iris-1", vec![]).is_empty());
+    }
+
+    #[test]
+    fn one_that_is_there_or_runs_or_is_of_another_job_is_not() {
+        let ended = json!({"terminated": {"exitCode": 75}});
+        let running = json!({"running": {}});
+        let words = LastWords::default();
+        words.hear(&pod("a", false, &ended));
+        words.hear(&pod("b", true, &running));
+        assert!(told(&words, "iris-1", vec![]).is_empty());
+        words.hear(&pod("c", true, &ended));
+        assert!(told(&words, "iris-2", vec![]).is_empty());
+        words.hear(&pod("next", true, &ended));
+        assert_eq!(told(&words, "iris-1", vec![pod("next", true, &ended)]), ["next"]);
+    }
+}
