@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::autoscaling::{Autoscaling, AutoscalingMode, ScaleDecision};
 use crate::condition::Condition;
 use crate::resources::{Accelerator, ServingResources};
+use crate::scheduling::ServingScheduling;
 
 /// Annotation by which a person promotes an artifact where `promotion` is Manual: its digest.
 pub const PROMOTE_ANNOTATION: &str = "sconce.dev/promote";
@@ -54,6 +55,9 @@ pub struct ModelDeploymentSpec {
     /// Processor and memory of each pod.
     #[serde(default)]
     pub resources: ServingResources,
+    /// When the pods get their place.
+    #[serde(default)]
+    pub scheduling: ServingScheduling,
     /// Number of pods (0 to 1000). `kubectl scale` and a HorizontalPodAutoscaler set it through `/scale`. Left out with
     /// autoscaling.mode Managed: its default, which stands there then, means nothing.
     #[serde(default = "one")]

@@ -14,6 +14,7 @@ use crate::condition::Condition;
 use crate::custom::CustomTrainer;
 use crate::overrides::PodOverrides;
 use crate::resources::{Accelerator, TrainingResources};
+use crate::scheduling::TrainingScheduling;
 
 /// Longest name of either workload. A child's name adds `-` and ten digits, and a Job's name becomes a label,
 /// which Kubernetes limits to 63 characters.
@@ -49,7 +50,9 @@ pub const NAME_LIMIT: usize = 52;
 )]
 #[x_kube(
     validation = ("!has(self.evaluation.gates) || self.evaluation.gates.size() == 0 || self.dataset.split.test > 0.0 || self.dataset.split.validation > 0.0",
-    "evaluation.gates need held-out rows: set dataset.split.test above 0")
+    "evaluation.gates need held-out rows: set dataset.split.test above 0"),
+    validation = ("!has(self.scheduling.yieldTo) || has(self.accelerator)",
+    "scheduling.yieldTo goes with accelerator: it is units of its profile that are given up")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ModelTrainingSpec {
@@ -66,9 +69,9 @@ pub struct ModelTrainingSpec {
     /// Processor and memory of the pod.
     #[serde(default)]
     pub resources: TrainingResources,
-    /// Where and when the pod is placed.
+    /// When the pod gets its place, and to whom it gives way.
     #[serde(default)]
-    pub scheduling: Scheduling,
+    pub scheduling: TrainingScheduling,
     /// When and where the state is saved.
     #[serde(default)]
     pub checkpoint: Checkpoint,
@@ -111,16 +114,6 @@ pub struct TrainedModel {
     /// A trainer of your own, in any language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<CustomTrainer>,
-}
-
-/// Where and when the pod is placed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Scheduling {
-    /// PriorityClass of the pod. Absent: the cluster's default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub priority_class_name: Option<String>,
 }
 
 /// Where the artifact is written.
@@ -238,9 +231,13 @@ pub struct ModelTrainingStatus {
     /// What the watch over a pod that stands still has seen; with `failurePolicy.stallTimeout` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<Watchdog>,
-    /// Pods that were started for the run.
+    /// Pods that were started for the run and did not make way for others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,
+    /// Times that a pod of the run made way for others: preempted, put back into its queue, or yielded to serving.
+    /// They count towards no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interruptions: Option<i32>,
     /// When the run ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
@@ -251,6 +248,8 @@ pub struct ModelTrainingStatus {
 pub enum Phase {
     /// Waits for something that it names, or for its pod to start.
     Pending,
+    /// Others come first: it is not admitted yet, or its pod made way. It starts, or goes on, by itself.
+    Queued,
     /// Its pod takes steps.
     Training,
     /// Its pod measures what was learned.

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -135,6 +135,34 @@ impl Writer {
             Some(live) if !is_owned_by(&live, owner_uid) => Err(Refusal::Problem(taken(&desired, &live))),
             Some(_) => Ok(()),
             None => self.ensure(owner_uid, desired, None).await.map(drop),
+        }
+    }
+
+    /// Makes a child that somebody else takes over once it is there: one that is there stays as it is.
+    ///
+    /// # Errors
+    /// As [`Writer::ensure`].
+    pub async fn create<K: Child>(&self, owner_uid: &str, desired: K) -> Result<Applied<K>, Refusal> {
+        let namespace = desired.namespace().unwrap_or_default();
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let name = desired.name_any();
+        let what = |verb: &str| format!("{verb} {} {namespace}/{name}", K::kind(&()));
+        let parameters = PostParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        self.metrics.write(&K::kind(&()), "create");
+        match api.create(&parameters, &desired).await {
+            Ok(stored) => Ok(Applied(stored)),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let live = api.get(&name).await.doing(|| what("get"))?;
+                if is_owned_by(&live, owner_uid) {
+                    Ok(Applied(live))
+                } else {
+                    Err(Refusal::Problem(taken(&desired, &live)))
+                }
+            }
+            Err(error) => Err(refusal(error, what("create"))),
         }
     }
 

@@ -13,6 +13,7 @@ use sconce_crds::condition::{Condition, DEGRADED, READY, find, is_true};
 use tracing::{info, warn};
 
 use crate::apply::Writer;
+use crate::kueue::Kueue;
 use crate::metrics::Metrics;
 use crate::profile::ledger::Count;
 use crate::progress::ProgressClient;
@@ -46,6 +47,8 @@ pub struct Context {
     pub progress: ProgressClient,
     /// What trainers said that are gone.
     pub last_words: LastWords,
+    /// Asks Kueue, where it is installed.
+    pub kueue: Kueue,
     recorder: Recorder,
     failures: Mutex<HashMap<String, u32>>,
 }
@@ -68,6 +71,7 @@ impl Context {
             recorder: Recorder::new(client.clone(), reporter),
             progress: ProgressClient::default(),
             last_words: LastWords::default(),
+            kueue: Kueue::default(),
             failures: Mutex::default(),
             client,
             stores,

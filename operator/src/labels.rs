@@ -18,6 +18,9 @@ pub const REVISION: &str = "sconce.dev/revision";
 /// Annotation on a ModelTraining: any new value makes it run again, with the same spec.
 pub const RERUN: &str = "sconce.dev/rerun";
 
+/// Annotation on a Job: that its training makes way for serving, as JSON ([`crate::training::yielding::Yielding`]).
+pub const YIELDING: &str = "sconce.dev/yielding";
+
 /// Annotation on a Deployment: URI of the artifact that its pods serve.
 pub const MODEL_URI: &str = "sconce.dev/model-uri";
 /// Annotation on a Deployment: digest of that artifact, where it is known.

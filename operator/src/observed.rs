@@ -1,6 +1,6 @@
 //! What a pod tells by its status: where it is stuck, how it ended, and in which words of its own.
 
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
 use kube::ResourceExt;
 use sconce_contract::credentials::{DATASET_CREDENTIALS, MODEL_CREDENTIALS};
 use sconce_contract::{Failure, FailureClass, Report};
@@ -94,23 +94,28 @@ pub fn hindrance(pod: &Pod) -> Option<Hindrance> {
         .or_else(|| crashing(pod))
 }
 
-fn unschedulable(pod: &Pod) -> Option<Hindrance> {
-    let condition = pod
-        .status
-        .as_ref()?
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-    let said = condition
+/// The condition of a type.
+pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    let all = pod.status.as_ref()?.conditions.as_ref()?;
+    all.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Why the scheduler finds no node, in its words.
+pub fn no_node(pod: &Pod) -> Option<&str> {
+    let found = condition(pod, "PodScheduled").filter(|condition| condition.status == "False")?;
+    let said = found
         .message
         .as_deref()
         .unwrap_or("the scheduler gives no reason");
     // What follows tells of victims that there are none of, which is no help to who asked for too much.
     let said = ["no new claims to deallocate", "preemption:"]
         .iter()
-        .fold(said, |said, aside| said.split(aside).next().unwrap_or(said))
-        .trim_end_matches([' ', ',', '.']);
+        .fold(said, |said, aside| said.split(aside).next().unwrap_or(said));
+    Some(said.trim_end_matches([' ', ',', '.']))
+}
+
+fn unschedulable(pod: &Pod) -> Option<Hindrance> {
+    let said = no_node(pod)?;
     // The words of the scheduler's plugin VolumeBinding; it asks no other plugin before the claim has its volume.
     let remedy = if said.contains("unbound immediate PersistentVolumeClaims") {
         "a claim has no volume: `kubectl get storageclass` shows whether there is a default one; without it, name a \
@@ -119,9 +124,8 @@ fn unschedulable(pod: &Pod) -> Option<Hindrance> {
         "ask for less in spec.resources or spec.accelerator, or add a node"
     };
     Some(Hindrance {
-        reason: condition
-            .reason
-            .clone()
+        reason: condition(pod, "PodScheduled")
+            .and_then(|found| found.reason.clone())
             .unwrap_or_else(|| "Unschedulable".to_owned()),
         message: format!("no node can take the pod: {said}; {remedy}"),
     })

@@ -2,7 +2,7 @@
 //! nothing. Everything else about a pod (its creation, counting, deletion) is done by the real controllers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -22,6 +22,7 @@ pub struct Kubelet {
     pods: Api<Pod>,
     namespace: String,
     holding: Arc<AtomicBool>,
+    exit_code: Arc<AtomicU8>,
     reaper: JoinHandle<()>,
 }
 
@@ -31,11 +32,13 @@ impl Kubelet {
     pub fn of(client: Client, namespace: &str) -> Self {
         let pods: Api<Pod> = Api::namespaced(client, namespace);
         let holding = Arc::new(AtomicBool::new(false));
-        let reaper = tokio::spawn(reap(pods.clone(), Arc::clone(&holding)));
+        let exit_code = Arc::new(AtomicU8::new(143));
+        let reaper = tokio::spawn(reap(pods.clone(), Arc::clone(&holding), Arc::clone(&exit_code)));
         Self {
             pods,
             namespace: namespace.to_owned(),
             holding,
+            exit_code,
             reaper,
         }
     }
@@ -43,6 +46,12 @@ impl Kubelet {
     /// Whether containers that are told to stop take their time.
     pub fn holds(&self, holding: bool) {
         self.holding.store(holding, Ordering::SeqCst);
+    }
+
+    /// What containers end with that are told to stop: 143 where SIGTERM ends them, 75 where they write a checkpoint
+    /// upon it.
+    pub fn stopped_end_with(&self, exit_code: u8) {
+        self.exit_code.store(exit_code, Ordering::SeqCst);
     }
 
     /// All pods with a label, oldest first.
@@ -222,7 +231,7 @@ impl Drop for Kubelet {
 }
 
 /// A kubelet removes a pod for good once its containers have stopped.
-async fn reap(pods: Api<Pod>, holding: Arc<AtomicBool>) {
+async fn reap(pods: Api<Pod>, holding: Arc<AtomicBool>, exit_code: Arc<AtomicU8>) {
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
         if holding.load(Ordering::SeqCst) {
@@ -240,9 +249,16 @@ async fn reap(pods: Api<Pod>, holding: Arc<AtomicBool>) {
             // A container that had not ended by itself was stopped by SIGTERM.
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
             if !matches!(phase, Some("Succeeded" | "Failed")) {
-                let state = terminated(143, "Error", None);
+                let state = terminated(exit_code.load(Ordering::SeqCst), "Error", None);
+                // It writes its own conditions and leaves the others, which say why the pod was to go.
+                let others = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+                let disrupted = others
+                    .into_iter()
+                    .flatten()
+                    .find(|condition| condition.type_ == "DisruptionTarget");
+                let disrupted = disrupted.and_then(|condition| serde_json::to_value(condition).ok());
                 let status = json!({
-                    "phase": "Failed", "conditions": conditions(false, None),
+                    "phase": "Failed", "conditions": conditions(false, disrupted),
                     "containerStatuses": [container(false, 0, &state, None)],
                 });
                 let patch = Patch::Merge(json!({ "status": status }));

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
 use crate::labels;
+use crate::priority;
 use crate::volumes::Source;
 
 /// What was found.
@@ -32,6 +33,8 @@ pub struct Found {
     pub runtime_class_missing: bool,
     /// Whether the profile's DeviceClass is there; looked for at the same time.
     pub device_class: DeviceClass,
+    /// Whether the PriorityClass of that name is missing; looked for at the same time.
+    pub priority_class_missing: bool,
     /// The Deployment, if it was created.
     pub live: Option<Arc<Deployment>>,
     /// The Service, if it was created.
@@ -67,6 +70,7 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         missing: None,
         runtime_class_missing: false,
         device_class: DeviceClass::Found,
+        priority_class_missing: false,
         service: service.filter(|service| is_owned_by(&**service, &uid)),
         pods: pods(context, &namespace, &name, &uid),
         live,
@@ -84,6 +88,8 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
     }
     if !is_live(deployment, &found) {
         look_up(context, &namespace, &mut found).await?;
+        let class = deployment.spec.scheduling.priority_class_name.as_deref();
+        found.priority_class_missing = priority::is_missing(&context.client, class).await?;
     }
     Ok(found)
 }

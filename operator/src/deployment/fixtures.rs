@@ -161,6 +161,7 @@ pub fn found(
         missing: None,
         runtime_class_missing: false,
         device_class: crate::devices::DeviceClass::Found,
+        priority_class_missing: false,
         live: live.map(Arc::new),
         service: None,
         pods,

@@ -1,7 +1,7 @@
 //! What the pods are given, as one name; and how a live Deployment tells what it was given.
 //!
 //! ```text
-//!   revision = artifact (URI, digest), resources, accelerator (name, count), warm-up
+//!   revision = artifact (URI, digest), resources, accelerator (name, count), warm-up, scheduling
 //! ```
 //!
 //! Only what the user's spec says is in it. The number of replicas, the operator's images and what a profile
@@ -17,6 +17,7 @@ use kube::ResourceExt;
 use sconce_contract::digest::short_hash;
 use sconce_crds::ModelDeploymentSpec;
 use sconce_crds::deployment::{Revision, TrainingSource};
+use sconce_crds::scheduling::ServingScheduling;
 
 use crate::labels;
 
@@ -73,10 +74,12 @@ impl Served {
             &spec.accelerator,
             &spec.warmup,
         );
-        Served {
-            revision: short_hash(&given),
-            model,
-        }
+        let revision = if spec.scheduling == ServingScheduling::default() {
+            short_hash(&given)
+        } else {
+            short_hash(&(given, &spec.scheduling))
+        };
+        Served { revision, model }
     }
 
     /// What a live Deployment was made for.
@@ -179,6 +182,7 @@ mod tests {
             json!({"resources": {"memory": "1Gi"}}),
             json!({"accelerator": {"profile": "l4"}}),
             json!({"warmup": {"rows": [[1, 2]]}}),
+            json!({"scheduling": {"priorityClassName": "serving"}}),
         ] {
             assert_ne!(revision(&change), base, "{change}");
         }
@@ -205,6 +209,7 @@ mod tests {
         let base = revision(&json!({}));
         for change in [
             json!({"replicas": 7}),
+            json!({"scheduling": {}}),
             json!({"resources": {"cpu": "500m", "memory": "256Mi"}}),
             json!({"model": {"trainingRef": {"name": "x"}}}),
         ] {

@@ -16,6 +16,7 @@ use super::resolve::Resolution;
 use super::revision::{Model, Served};
 use crate::accelerator::{self, Resolved};
 use crate::devices;
+use crate::priority;
 use crate::problem::Problem;
 use crate::training::validate::absent;
 use crate::volumes::Volumes;
@@ -126,6 +127,9 @@ fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) 
         ));
     }
     devices::check(spec.accelerator.as_ref(), profile, found.device_class)?;
+    if let (true, Some(class)) = (found.priority_class_missing, &spec.scheduling.priority_class_name) {
+        return Err(priority::not_found(class));
+    }
     if let Some(source) = &found.missing {
         return Err(match &wanted.model.training {
             None => absent("spec.model.uri", source),

@@ -3,14 +3,16 @@
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::build::Children;
 use super::dereference::Found;
 use super::validate::Run;
+use super::yielding::Yielding;
 use crate::apply::{Applied, Refusal, Writer};
 use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
+use crate::labels;
 
 /// Makes the cluster hold the objects of the run, and no other run's.
 pub async fn apply(
@@ -22,11 +24,9 @@ pub async fn apply(
     discard_superseded(writer, &run.namespace, &run.uid, found).await?;
     if let Some(live) = &found.job {
         // Its pod template cannot change, and does not: the Job's name is a hash over what it is made of.
-        let spec = children.job.spec.unwrap_or_default();
-        let lifecycle = json!({"spec": {
-            "suspend": spec.suspend, "backoffLimit": spec.backoff_limit, "activeDeadlineSeconds": spec.active_deadline_seconds,
-        }});
-        return writer.merge(live.as_ref(), &lifecycle).await;
+        return writer
+            .merge(live.as_ref(), &lifecycle(run, children.job, live))
+            .await;
     }
     if let Some(claim) = children.claim {
         // One that is there is as somebody wanted it, and may have grown; what the spec says of it is tried.
@@ -38,6 +38,9 @@ pub async fn apply(
     writer.ensure(&run.uid, children.plan, None).await?;
     if let Some(devices) = children.devices {
         writer.replace(&run.uid, devices).await?;
+    }
+    if run.spec.scheduling.queue_name.is_some() {
+        return writer.create(&run.uid, children.job).await;
     }
     writer.ensure(&run.uid, children.job, None).await
 }
@@ -62,6 +65,22 @@ pub async fn end(writer: &Writer, job: &Job) -> Result<(), Error> {
         Ok(_) | Err(Refusal::Problem(_)) => Ok(()),
         Err(Refusal::Error(error)) => Err(error),
     }
+}
+
+/// What may change of a Job that is there. In a queue, whether it is suspended is Kueue's to say.
+fn lifecycle(run: &Run<'_>, job: Job, live: &Job) -> Value {
+    let spec = job.spec.unwrap_or_default();
+    let mut patch = json!({"spec": {
+        "backoffLimit": spec.backoff_limit, "activeDeadlineSeconds": spec.active_deadline_seconds,
+    }});
+    if run.spec.scheduling.queue_name.is_none() {
+        patch["spec"]["suspend"] = json!(spec.suspend);
+        let yielding = run.yielding.as_ref().map(Yielding::write);
+        if yielding.is_some() || live.annotations().contains_key(labels::YIELDING) {
+            patch["metadata"]["annotations"][labels::YIELDING] = json!(yielding);
+        }
+    }
+    patch
 }
 
 /// Deletes the Jobs of earlier runs, and their plans.

@@ -20,6 +20,7 @@ use sconce_crds::training::AccessMode;
 use super::validate::Run;
 use crate::context::Images;
 use crate::devices::ResourceClaimTemplate;
+use crate::kueue;
 use crate::labels;
 use crate::owner;
 use crate::pod::{self, PLAN_KEY, Program, Shape, variable};
@@ -122,12 +123,20 @@ fn job(run: &Run<'_>, images: &Images) -> Job {
         restart_policy: "Never",
         overrides: run.spec.pod_overrides.as_ref(),
     });
+    let mut metadata = metadata(run, &run.identity.job);
+    let queue = run.spec.scheduling.queue_name.as_ref();
+    if let Some(queue) = queue {
+        let labels = metadata.labels.get_or_insert_default();
+        labels.insert(kueue::QUEUE_NAME.to_owned(), queue.clone());
+    }
+    let yielding = run.yielding.as_ref();
+    metadata.annotations = yielding.map(|yielding| [(labels::YIELDING.to_owned(), yielding.write())].into());
     Job {
-        metadata: metadata(run, &run.identity.job),
+        metadata,
         spec: Some(JobSpec {
             backoff_limit: Some(run.spec.failure_policy.backoff_limit),
             active_deadline_seconds: run.spec.active_deadline_seconds,
-            suspend: Some(run.spec.suspend),
+            suspend: Some(run.spec.suspend || queue.is_some() || yielding.is_some()),
             pod_failure_policy: Some(failure_policy()),
             template,
             ..JobSpec::default()

@@ -6,19 +6,20 @@ use std::sync::Arc;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::node::v1::RuntimeClass;
-use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use sconce_contract::Progress;
 use sconce_crds::{AcceleratorProfile, ModelTraining};
 
 use super::identity::{Identity, Stage, stage};
+use super::queue;
 use crate::apply::is_owned_by;
 use crate::context::Context;
 use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
+use crate::kueue::Sight;
 use crate::volumes::Source;
-use crate::{labels, observed, overrides};
+use crate::{labels, observed, overrides, priority};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,10 @@ pub struct Found {
     pub runtime_class_missing: bool,
     /// Whether the profile's DeviceClass is there.
     pub device_class: DeviceClass,
+    /// What is missing of the queue that the spec names.
+    pub queue_missing: Option<MissingQueue>,
+    /// What Kueue says of the Job, where it has not let it in.
+    pub queue: Option<Sight>,
     /// The Job of the run, if it was created.
     pub job: Option<Arc<Job>>,
     /// Jobs of earlier runs of this training.
@@ -42,6 +47,25 @@ pub struct Found {
     pub pods: Vec<Arc<Pod>>,
     /// What the running pod says of itself.
     pub progress: Option<Progress>,
+}
+
+impl Found {
+    /// The pod that made way for one of a higher priority, where the run has no newer one.
+    pub fn preempted(&self) -> Option<&Pod> {
+        self.pods
+            .last()
+            .map(AsRef::as_ref)
+            .filter(|pod| queue::preemption(pod).is_some())
+    }
+}
+
+/// What is missing of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingQueue {
+    /// Kueue's API is not served.
+    Api,
+    /// There is no LocalQueue of that name.
+    Queue,
 }
 
 /// Looks up what the training names.
@@ -83,6 +107,13 @@ pub async fn dereference(
     if found.job.is_none() && stage(&status, identity) == Stage::Due {
         look_up(training, context, &namespace, &mut found).await?;
     }
+    if let (Some(_), Some(job)) = (&training.spec.scheduling.queue_name, &found.job)
+        && job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true))
+        && stage(&status, identity) == Stage::Due
+    {
+        let uid = job.uid().unwrap_or_default();
+        found.queue = Some(context.kueue.look(&context.client, &namespace, &uid).await?);
+    }
     let running = found.pods.iter().rev().find(|pod| observed::is_running(pod));
     if let Some(address) = running.and_then(|pod| observed::address(pod)) {
         found.progress = context
@@ -118,11 +149,18 @@ async fn look_up(
             found.missing.insert(source);
         }
     }
-    if let Some(class) = &spec.scheduling.priority_class_name {
-        let api: Api<PriorityClass> = Api::all(context.client.clone());
-        let read = api.get_metadata_opt(class).await;
-        found.priority_class_missing = read.doing(|| format!("get PriorityClass {class}"))?.is_none();
+    if let Some(queue) = spec.scheduling.queue_name.as_ref().filter(|_| !spec.suspend) {
+        let (kueue, client) = (&context.kueue, &context.client);
+        found.queue_missing = match kueue.version(client).await? {
+            None => Some(MissingQueue::Api),
+            Some(version) => {
+                let exists = kueue.has_queue(client, &version, namespace, queue).await?;
+                (!exists).then_some(MissingQueue::Queue)
+            }
+        };
     }
+    let class = spec.scheduling.priority_class_name.as_deref();
+    found.priority_class_missing = priority::is_missing(&context.client, class).await?;
     if let Some(class) = found
         .profile
         .as_ref()

@@ -17,7 +17,8 @@ use sconce_contract::digest::short_hash;
 use sconce_contract::{Checkpoint, Dataset};
 use sconce_crds::overrides::PodOverrides;
 use sconce_crds::resources::{Accelerator, TrainingResources};
-use sconce_crds::training::{Output, Phase, Scheduling};
+use sconce_crds::scheduling::TrainingScheduling;
+use sconce_crds::training::{Output, Phase};
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use serde::Serialize;
 
@@ -55,6 +56,11 @@ impl Identity {
             },
             rerun,
         ));
+        // Whom it gives way to is not what its pod is made of.
+        let scheduling = TrainingScheduling {
+            yield_to: None,
+            ..spec.scheduling.clone()
+        };
         let added = spec.pod_overrides.as_ref().filter(|added| !added.is_empty());
         let checkpoint =
             (spec.checkpoint != Checkpoint::default()).then_some(("checkpoint", &spec.checkpoint));
@@ -63,7 +69,7 @@ impl Identity {
             &run,
             spec.accelerator.as_ref(),
             &spec.resources,
-            &spec.scheduling,
+            &scheduling,
             added,
             checkpoint,
             credentials,
@@ -81,7 +87,7 @@ struct How<'a>(
     &'a str,
     Option<&'a Accelerator>,
     &'a TrainingResources,
-    &'a Scheduling,
+    &'a TrainingScheduling,
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a PodOverrides>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a Checkpoint)>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CredentialsRef>,
@@ -188,6 +194,16 @@ mod tests {
         ));
         assert_eq!(added.run, base.run);
         assert_ne!(added.job, base.job);
+    }
+
+    #[test]
+    fn whom_it_gives_way_to_makes_nothing_new_and_a_queue_a_new_job() {
+        let base = Identity::of(&training(&json!({"/spec/scheduling": {}})));
+        let of = |scheduling: Value| Identity::of(&training(&json!({"/spec/scheduling": scheduling})));
+        assert_eq!(of(json!({"yieldTo": "Serving"})), base);
+        let queued = of(json!({"queueName": "team-a"}));
+        assert_eq!(queued.run, base.run);
+        assert_ne!(queued.job, base.job);
     }
 
     #[test]

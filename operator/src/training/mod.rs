@@ -4,17 +4,20 @@
 pub mod accounting;
 pub mod apply;
 pub mod build;
+pub mod contention;
 pub mod dereference;
 pub mod gates;
 pub mod identity;
 pub mod last_words;
 pub mod progress;
+pub mod queue;
 pub mod retries;
 pub mod situation;
 pub mod status;
 pub mod validate;
 pub mod verdicts;
 pub mod watchdog;
+pub mod yielding;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -32,6 +35,7 @@ use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingStatus};
 
 use self::dereference::Found;
 use self::identity::{Identity, Stage, stage};
+use self::queue::Turn;
 use self::status::Outlook;
 use crate::apply::Refusal;
 use crate::context::Context;
@@ -75,14 +79,16 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let store = context.stores.trainings.clone();
-    let by_profile = store.clone();
     let heard = Arc::clone(&context);
+    let (by_profile, by_pod) = (store.clone(), store.clone());
     let controller = Controller::for_shared_stream(readers.trainings, store)
         .with_config(Config::default().concurrency(concurrency))
         .owns_shared_stream(readers.jobs)
         .watches_shared_stream(readers.pods, move |pod: Arc<Pod>| {
             heard.last_words.hear(&pod);
-            owner_of(&pod)
+            let mut all = contention::concerned(&by_pod, &pod);
+            all.extend(owner_of(&pod));
+            all
         })
         .watches_shared_stream(readers.profiles, move |profile: Arc<AcceleratorProfile>| {
             naming(&by_profile, &profile)
@@ -152,8 +158,9 @@ async fn work(
     context: &Context,
 ) -> Result<Outlook, Error> {
     let now = Timestamp::now();
+    let decision = contention::decision(training, &context.stores, now);
     let run = match validate::validate(training, identity, found) {
-        Ok(run) => run,
+        Ok(run) => run.yielding(decision.yielding.clone()),
         Err(problem) => {
             // A spec that cannot be carried out does not go on with what an earlier one asked for.
             let (namespace, uid) = (
@@ -164,6 +171,20 @@ async fn work(
             return Ok(status::refused(training, identity, &problem, now));
         }
     };
+    if run.is_withdrawn() {
+        apply::discard(&context.writer, &run.namespace, &identity.job, &run.uid).await?;
+        return Ok(status::withdrawn(training, identity, &found.pods, now));
+    }
+    let turn = Turn {
+        queue: found.queue.clone(),
+        taker: found
+            .preempted()
+            .and_then(|victim| queue::taker(victim, &context.stores.pods.state())),
+        again: decision
+            .again
+            .or_else(|| queue::look_again(training, found.job.as_deref(), now)),
+        yielding: decision.yielding,
+    };
     let children = build::build(&run, &context.images);
     match apply::apply(&context.writer, &run, children, found).await {
         Ok(job) => Ok(status::working(
@@ -172,6 +193,7 @@ async fn work(
             &job,
             &found.pods,
             found.progress.as_ref(),
+            &turn,
             now,
         )),
         Err(Refusal::Problem(problem)) => Ok(status::refused(training, identity, &problem, now)),

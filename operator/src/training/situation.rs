@@ -14,6 +14,7 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 
 use super::gates::{self, Judgement};
 use super::identity::Identity;
+use super::queue::{self, Turn, Wait};
 use super::retries;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
@@ -27,6 +28,8 @@ pub enum Situation {
     Stopping,
     /// `spec.suspend` is set and nothing runs.
     Suspended,
+    /// Others come first.
+    Queued(Wait),
     /// No pod has a node yet.
     Pending {
         /// What stands in the way, if something does.
@@ -73,6 +76,7 @@ impl Situation {
             Situation::Refused(_) | Situation::Pending { .. } | Situation::Starting { .. } => Phase::Pending,
             Situation::Stopping | Situation::Training { .. } | Situation::Stalled { .. } => Phase::Training,
             Situation::Suspended => Phase::Suspended,
+            Situation::Queued(_) => Phase::Queued,
             Situation::Evaluating | Situation::Ending => Phase::Evaluating,
             Situation::Finished(judgement) if judgement.passed => Phase::Succeeded,
             Situation::Finished(_) => Phase::Rejected,
@@ -139,6 +143,7 @@ pub fn situation(
     job: &Job,
     pods: &[Arc<Pod>],
     progress: Option<&Progress>,
+    turn: &Turn,
     now: Timestamp,
 ) -> Finding {
     if let Some(complete) = condition(job, "Complete") {
@@ -160,6 +165,9 @@ pub fn situation(
     }
     if let Some(failed) = retries::exhausted(pods) {
         return just(failed, None);
+    }
+    if let Some(wait) = queue::wait(training, job, &active, turn) {
+        return just(Situation::Queued(wait), None);
     }
     let after = last_failure(pods);
     let Some(pod) = active.last() else {

@@ -14,11 +14,13 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 
 use super::gates::judge;
 use super::identity::{Identity, Stage};
+use super::queue::{self, Turn};
 use super::situation::{Situation, situation};
 use super::watchdog::Doomed;
 use super::{accounting, progress, verdicts, watchdog};
 use crate::apply::Applied;
 use crate::conditions;
+use crate::observed;
 use crate::problem::Problem;
 
 /// A status, and when to look again even if nothing is seen to change.
@@ -89,9 +91,30 @@ pub fn working(
     job: &Applied<Job>,
     pods: &[Arc<Pod>],
     progress: Option<&Progress>,
+    turn: &Turn,
     now: Timestamp,
 ) -> Outlook {
-    of_job(training, identity, job.get(), pods, progress, now)
+    of_job(training, identity, job.get(), pods, progress, turn, now)
+}
+
+/// The run is held by `spec.suspend`, and is in no queue meanwhile: it has no Job.
+pub fn withdrawn(
+    training: &ModelTraining,
+    identity: &Identity,
+    pods: &[Arc<Pod>],
+    now: Timestamp,
+) -> Outlook {
+    let stopping = pods.iter().any(|pod| !observed::is_finished(pod));
+    let situation = if stopping {
+        Situation::Stopping
+    } else {
+        Situation::Suspended
+    };
+    Outlook {
+        status: compose(training, identity, &situation, now),
+        again: None,
+        doomed: None,
+    }
 }
 
 fn of_job(
@@ -100,9 +123,10 @@ fn of_job(
     job: &Job,
     pods: &[Arc<Pod>],
     progress: Option<&Progress>,
+    turn: &Turn,
     now: Timestamp,
 ) -> Outlook {
-    let mut found = situation(training, job, pods, progress, now);
+    let mut found = situation(training, job, pods, progress, turn, now);
     let look = watchdog::look(training, identity, pods, progress, &mut found, now);
     let mut status = compose(training, identity, &found.situation, now);
     // An earlier Job of the same run may have ended before.
@@ -116,7 +140,7 @@ fn of_job(
     accounting::update(&mut status, training, pods, progress, now);
     Outlook {
         status,
-        again: found.again,
+        again: found.again.into_iter().chain(turn.again).min(),
         doomed: look.doomed,
     }
 }
@@ -139,6 +163,7 @@ fn compose(
     let phase = situation.phase();
     let ended = matches!(phase, Phase::Succeeded | Phase::Rejected | Phase::Failed);
     let same_run = before.run.as_deref() == Some(&identity.run);
+    let interruptions = queue::interruptions(Some(&before), same_run, phase);
     let has_job = !matches!(situation, Situation::Refused(_));
     ModelTrainingStatus {
         observed_generation: Some(generation),
@@ -151,6 +176,7 @@ fn compose(
         attempts: before.attempts.filter(|_| same_run && has_job),
         last_checkpoint: before.last_checkpoint.filter(|_| same_run),
         accelerator_seconds: before.accelerator_seconds.filter(|_| same_run),
+        interruptions,
         ..before
     }
 }

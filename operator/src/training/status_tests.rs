@@ -80,6 +80,15 @@ fn ended(phase: &str, exit_code: i32, reason: &str, message: &str) -> Arc<Pod> {
     )
 }
 
+fn preempted() -> Arc<Pod> {
+    let by = json!([{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}]);
+    let state = container(&json!({"running": {}}));
+    pod(
+        Some("n"),
+        &json!({"phase": "Running", "conditions": by, "containerStatuses": state}),
+    )
+}
+
 fn trained(accuracy: f64) -> Arc<Pod> {
     let report = json!({
         "outcome": "trained", "run": "r", "epochs": 3, "steps": 30, "loss": 0.123_456, "seconds": 1.0,
@@ -96,7 +105,16 @@ fn failed(exit_code: i32, class: &str, field: &str) -> Arc<Pod> {
 }
 
 fn look(training: &ModelTraining, job: &Job, pods: &[Arc<Pod>]) -> ModelTrainingStatus {
-    of_job(training, &Identity::of(training), job, pods, None, at(NOW)).status
+    of_job(
+        training,
+        &Identity::of(training),
+        job,
+        pods,
+        None,
+        &Turn::default(),
+        at(NOW),
+    )
+    .status
 }
 
 fn ready(status: &ModelTrainingStatus) -> (&str, &str) {
@@ -157,6 +175,14 @@ fn each_situation_has_its_phase_and_its_reason() {
             Phase::Pending,
             "Retrying",
             "spec.dataset.uri: there is no column z",
+        ),
+        (
+            "preempted",
+            json!({"active": 1}),
+            vec![preempted()],
+            Phase::Queued,
+            "Preempted",
+            "of a higher priority took its place; it goes on by itself",
         ),
         (
             "bad input",
@@ -351,6 +377,7 @@ fn progress_is_told_for_people() {
         &job(&json!({})),
         &[running()],
         Some(&said),
+        &Turn::default(),
         at(NOW),
     )
     .status;
@@ -387,6 +414,8 @@ fn any_sight() -> impl Strategy<Value = (Job, Vec<Arc<Pod>>, bool)> {
             failed(65, "BadInput", "dataset.target"),
             failed(1, "Storage", "dataset.uri"),
             ended("Failed", 137, "OOMKilled", ""),
+            preempted(),
+            pod(None, &json!({"phase": "Pending"})),
         ]),
         0..3,
     );
@@ -403,7 +432,7 @@ proptest! {
             let now = at(NOW + i64::try_from(step).unwrap());
             let identity = Identity::of(&training);
             let status = match before.as_ref().map_or(Stage::Due, |status| stage(status, &identity)) {
-                Stage::Due => of_job(&training, &identity, &job, &pods, None, now).status,
+                Stage::Due => of_job(&training, &identity, &job, &pods, None, &Turn::default(), now).status,
                 ended => settled(&training, &identity, ended, now).status,
             };
             let (reason, message) = ready(&status);

@@ -7,12 +7,14 @@ use kube::ResourceExt;
 use sconce_contract::{CheckpointPlan, Device, TrainingPlan};
 use sconce_crds::{ModelTraining, ModelTrainingSpec};
 
-use super::dereference::Found;
+use super::dereference::{Found, MissingQueue};
 use super::identity::Identity;
+use super::yielding::Yielding;
 use crate::accelerator::{self, Resolved};
 use crate::devices;
 use crate::names;
 use crate::overrides;
+use crate::priority;
 use crate::problem::Problem;
 use crate::volumes::{Source, Volumes};
 
@@ -37,6 +39,23 @@ pub struct Run<'a> {
     pub volumes: Volumes,
     /// The claim to create for the artifacts, where the spec names none.
     pub own_claim: Option<String>,
+    /// That it makes way for serving.
+    pub yielding: Option<Yielding>,
+}
+
+impl Run<'_> {
+    /// The run, where it makes way for serving or does not.
+    #[must_use]
+    pub fn yielding(mut self, yielding: Option<Yielding>) -> Self {
+        self.yielding = yielding;
+        self
+    }
+
+    /// Whether it is held by a person and would be in a queue: there, a Job's `suspend` is Kueue's, so that the run
+    /// is held by having no Job.
+    pub fn is_withdrawn(&self) -> bool {
+        self.spec.suspend && self.spec.scheduling.queue_name.is_some()
+    }
 }
 
 /// Makes a run of a spec.
@@ -84,6 +103,7 @@ pub fn validate<'a>(
         plan,
         volumes,
         own_claim,
+        yielding: None,
     })
 }
 
@@ -139,13 +159,10 @@ fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Prob
     }
     overrides::exist(spec.pod_overrides.as_ref(), &found.missing)?;
     if let (true, Some(class)) = (found.priority_class_missing, &spec.scheduling.priority_class_name) {
-        return Err(Problem::new(
-            "PriorityClassNotFound",
-            "spec.scheduling.priorityClassName",
-            format!(
-                "there is no PriorityClass named {class:?}; `kubectl get priorityclasses` lists those that there are"
-            ),
-        ));
+        return Err(priority::not_found(class));
+    }
+    if let (Some(missing), Some(queue)) = (found.queue_missing, &spec.scheduling.queue_name) {
+        return Err(no_queue(missing, queue));
     }
     if found.runtime_class_missing {
         let class = found
@@ -162,6 +179,22 @@ fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Prob
         ));
     }
     Ok(())
+}
+
+fn no_queue(missing: MissingQueue, queue: &str) -> Problem {
+    let (reason, message) = match missing {
+        MissingQueue::Api => (
+            "QueueNotAvailable",
+            "the cluster has no Kueue, so nobody would let the training in; install Kueue, or remove the field".to_owned(),
+        ),
+        MissingQueue::Queue => (
+            "LocalQueueNotFound",
+            format!(
+                "there is no LocalQueue named {queue:?} in this namespace; `kubectl get localqueues` lists those that there are"
+            ),
+        ),
+    };
+    Problem::new(reason, "spec.scheduling.queueName", message)
 }
 
 /// The sentence for a claim or a ConfigMap that a URI names and that is not there.

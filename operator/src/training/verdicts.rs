@@ -6,6 +6,7 @@ use sconce_crds::condition::{
 };
 
 use super::gates::Judgement;
+use super::queue::Wait;
 use super::situation::Situation;
 use crate::conditions::{Verdict, no, unknown, yes};
 use crate::observed::Hindrance;
@@ -45,6 +46,7 @@ pub fn of(situation: &Situation) -> Vec<Verdict> {
             all.extend(summary(false, false, false, "Suspended", message));
             all
         }
+        Situation::Queued(wait) => queued(wait),
         Situation::Pending { hindrance, after } => waiting(false, hindrance.as_ref(), after.as_deref()),
         Situation::Starting { hindrance, after } => waiting(true, hindrance.as_ref(), after.as_deref()),
         Situation::Training { message } => at_work("Training", message),
@@ -103,6 +105,24 @@ fn summary(ready: bool, progressing: bool, degraded: bool, reason: &str, message
         tell(DEGRADED, degraded),
         tell(STALLED, degraded && !progressing),
     ]
+}
+
+fn queued(wait: &Wait) -> Vec<Verdict> {
+    let (reason, message) = (wait.reason.as_str(), wait.message.as_str());
+    let running = if wait.stopping {
+        yes(RUNNING, reason, message)
+    } else {
+        no(RUNNING, reason, message)
+    };
+    let mut all = vec![
+        accepted(),
+        no(SCHEDULED, reason, message),
+        running,
+        not_suspended(),
+        not_failed(),
+    ];
+    all.extend(summary(false, true, false, reason, message));
+    all
 }
 
 fn waiting(scheduled: bool, hindrance: Option<&Hindrance>, after: Option<&str>) -> Vec<Verdict> {

@@ -79,7 +79,7 @@ fn template(serving: &Serving<'_>, pods: &Pods, images: &Images) -> PodTemplateS
         cpu: &serving.spec.resources.cpu,
         memory: &serving.spec.resources.memory,
         accelerator: &pods.accelerator,
-        priority_class_name: None,
+        priority_class_name: serving.spec.scheduling.priority_class_name.clone(),
         ports: vec![("http", HTTP_PORT), ("observe", OBSERVABILITY_PORT)],
         startup_probe: Some(probe("/livez", STARTUP_LIMIT / PROBE_PERIOD)),
         // Ready means that the model is loaded and an inference has been answered.

@@ -1,0 +1,194 @@
+//! Who comes before a run: what keeps it from a place that others have, or took from it. Pure.
+//!
+//! Three may do so: the scheduler, which preempts its pod for one of a higher priority; the training itself, which
+//! yields to serving ([`super::yielding`]); and Kueue, which says when its Job may start ([`crate::kueue`]). In each
+//! case it goes on by itself, and its phase is Queued.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use kube::ResourceExt;
+use sconce_crds::condition::{READY, find};
+use sconce_crds::training::Phase;
+use sconce_crds::{ModelTraining, ModelTrainingStatus};
+
+use super::yielding::Yielding;
+use crate::kueue::{PUT_BACK, Sight};
+use crate::{labels, observed};
+
+/// Reason of a run whose pod made way for one of a higher priority.
+pub const PREEMPTED: &str = "Preempted";
+/// Reason of a run that made way for serving.
+pub const YIELDED: &str = "YieldedToServing";
+
+/// Why a run waits for its turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// CamelCase.
+    pub reason: String,
+    /// One sentence: who comes first, and what to do.
+    pub message: String,
+    /// Whether a pod of the run still stops.
+    pub stopping: bool,
+}
+
+/// What is known of those who come before it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turn {
+    /// What Kueue says, where the run is in a queue of its and has not been let in.
+    pub queue: Option<Sight>,
+    /// That it makes way for serving.
+    pub yielding: Option<Yielding>,
+    /// Who took the place of its pod, where that is known.
+    pub taker: Option<String>,
+    /// When to look again though nothing is seen to change.
+    pub again: Option<Duration>,
+}
+
+/// Why the run waits for its turn, if it does. `active` are the Job's pods that have not ended, oldest first.
+pub fn wait(training: &ModelTraining, job: &Job, active: &[&Arc<Pod>], turn: &Turn) -> Option<Wait> {
+    let stopping = active.iter().any(|pod| observed::is_scheduled(pod));
+    let is_suspended = job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true));
+    let queue = training.spec.scheduling.queue_name.as_deref();
+    if let Some(queue) = queue.filter(|_| is_suspended) {
+        let (reason, message) = turn.queue.as_ref().unwrap_or(&Sight::Unseen).tell(queue);
+        return Some(Wait {
+            reason,
+            message,
+            stopping,
+        });
+    }
+    if let Some(yielding) = &turn.yielding {
+        return Some(Wait {
+            reason: YIELDED.to_owned(),
+            message: yielded_to(&yielding.to, training),
+            stopping,
+        });
+    }
+    let newest = active.last();
+    if newest.is_some_and(|pod| preemption(pod).is_some()) {
+        let taker = turn.taker.as_deref().unwrap_or("a pod");
+        return Some(Wait {
+            reason: PREEMPTED.to_owned(),
+            message: format!(
+                "{taker} of a higher priority took its place; it goes on by itself, from its last checkpoint, when there \
+                 is room; a higher scheduling.priorityClassName would have kept it, and so would another node"
+            ),
+            stopping,
+        });
+    }
+    still(training, newest.copied())
+}
+
+fn yielded_to(deployment: &str, training: &ModelTraining) -> String {
+    let profile = training
+        .spec
+        .accelerator
+        .as_ref()
+        .map_or("", |asked| asked.profile.as_str());
+    format!(
+        "scheduling.yieldTo: it made way for ModelDeployment {deployment:?}, which found no unit of {profile}; it goes on \
+         by itself, from its last checkpoint, when none has been missed for a while; another node would serve both"
+    )
+}
+
+/// What separates why it made way from what the scheduler says meanwhile.
+const MEANWHILE: &str = "; meanwhile no node can take it: ";
+
+/// A run that made way keeps that as its reason until a pod of its has a node again.
+fn still(training: &ModelTraining, newest: Option<&Arc<Pod>>) -> Option<Wait> {
+    let before = training.status.as_ref()?;
+    let told = find(&before.conditions, READY).filter(|_| before.phase == Some(Phase::Queued))?;
+    if ![PREEMPTED, YIELDED].contains(&told.reason.as_str())
+        || told.message.starts_with(PUT_BACK)
+        || newest.is_some_and(|pod| observed::is_scheduled(pod))
+    {
+        return None;
+    }
+    let head = told
+        .message
+        .split_once(MEANWHILE)
+        .map_or(told.message.as_str(), |(head, _)| head);
+    let meanwhile = newest
+        .and_then(|pod| observed::no_node(pod))
+        .map(|said| format!("{MEANWHILE}{said}"))
+        .unwrap_or_default();
+    Some(Wait {
+        reason: told.reason.clone(),
+        message: format!("{head}{meanwhile}"),
+        stopping: false,
+    })
+}
+
+/// The condition by which the scheduler marks a pod that makes way (Kubernetes, `pkg/scheduler/framework/preemption`).
+pub fn preemption(pod: &Pod) -> Option<&PodCondition> {
+    observed::condition(pod, "DisruptionTarget")
+        .filter(|condition| condition.status == "True")
+        .filter(|condition| condition.reason.as_deref() == Some("PreemptionByScheduler"))
+}
+
+/// Who took the place of `victim`, among the pods of ours: the scheduler does not say. One of a higher priority that
+/// is promised its node, or has just got it.
+pub fn taker(victim: &Pod, pods: &[Arc<Pod>]) -> Option<String> {
+    let node = victim.spec.as_ref()?.node_name.as_deref()?;
+    let since = preemption(victim)?.last_transition_time.as_ref()?;
+    let priority = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+    let goes_there = |pod: &Pod| {
+        let promised = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.nominated_node_name.as_deref());
+        let bound = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        let scheduled =
+            observed::condition(pod, "PodScheduled").and_then(|found| found.last_transition_time.as_ref());
+        promised == Some(node) || (bound == Some(node) && scheduled.is_some_and(|time| time.0 >= since.0))
+    };
+    let found = pods
+        .iter()
+        .find(|pod| priority(pod) > priority(victim) && goes_there(pod))?;
+    let label = |key: &str| found.labels().get(key);
+    let what = match (label(labels::DEPLOYMENT), label(labels::TRAINING)) {
+        (Some(name), _) => format!("ModelDeployment {name:?}"),
+        (None, Some(name)) => format!("ModelTraining {name:?}"),
+        (None, None) => return None,
+    };
+    let elsewhere = found
+        .namespace()
+        .filter(|namespace| Some(namespace) != victim.namespace().as_ref());
+    Some(match elsewhere {
+        Some(namespace) => format!("{what} of the namespace {namespace:?}"),
+        None => what,
+    })
+}
+
+/// When to ask Kueue again: nothing that is watched tells what it says of a Job that waits.
+pub fn look_again(training: &ModelTraining, job: Option<&Job>, now: Timestamp) -> Option<Duration> {
+    const SOON: Duration = Duration::from_secs(5);
+    const LATER: Duration = Duration::from_secs(60);
+    const YOUNG: SignedDuration = SignedDuration::from_secs(120);
+    training.spec.scheduling.queue_name.as_ref()?;
+    let spec = job.and_then(|job| job.spec.as_ref());
+    if spec.is_some_and(|spec| spec.suspend != Some(true)) {
+        return None;
+    }
+    let created = job.and_then(|job| job.creation_timestamp());
+    let young = created.is_none_or(|created| now.duration_since(created.0) < YOUNG);
+    Some(if young { SOON } else { LATER })
+}
+
+/// How often pods of the run made way, now that its phase is this.
+pub fn interruptions(before: Option<&ModelTrainingStatus>, same_run: bool, phase: Phase) -> Option<i32> {
+    let before = before.filter(|_| same_run)?;
+    let ran = matches!(before.phase, Some(Phase::Training | Phase::Evaluating));
+    if ran && phase == Phase::Queued {
+        return Some(before.interruptions.unwrap_or(0) + 1);
+    }
+    before.interruptions
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;
