@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::events::v1::Event;
-use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use sconce_crds::ModelDeployment;
-use sconce_tests::objects::{deployment_of_uri, with};
+use kube::{Api, ResourceExt};
+use sconce_crds::{AcceleratorProfile, ModelDeployment};
+use sconce_tests::objects::{deployment_of_uri, gpu_profile, with};
 use sconce_tests::room::{Room, served, told};
 use sconce_tests::server::FakeServer;
 use sconce_tests::wait::until;
+use sconce_tests::world::NODE;
 use serde_json::{Value, json};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -187,6 +188,52 @@ async fn scale_stays_within_its_bounds_says_so_and_follows_new_ones() -> Outcome
     let seen = desired(&room, 1).await?;
     assert_eq!(decisions(&seen)[0], "3-1 AboveMaximum");
     room.kubelet.active(PODS, 1).await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_asks_for_no_unit_of_an_accelerator_that_no_node_has() -> Outcome {
+    let room = Room::open().await?;
+    // Two units on the only node, which the stand-in for the kubelet places pods on.
+    let units = json!({"example.com/scaled": "2"});
+    let nodes: Api<Node> = Api::all(room.client.clone());
+    let offer = Patch::Merge(json!({"status": {"capacity": units, "allocatable": units}}));
+    nodes.patch_status(NODE, &PatchParams::default(), &offer).await?;
+    let profile = json!({"spec": {"resources": {"nvidia.com/gpu": null, "example.com/scaled": "1"}}});
+    room.apply_cluster(with(gpu_profile("scaled"), &profile)).await?;
+    room.apply(managed(&json!({"spec": {"accelerator": {"profile": "scaled"}}})))
+        .await?;
+    let mut fleet = Fleet::of(&room).await?;
+    fleet.grows_to(1).await?;
+    room.deployment_says("iris", "Serving").await?;
+    let profiles: Api<AcceleratorProfile> = Api::all(room.client.clone());
+    until("the profile counts what the pod holds", async || {
+        let units = profiles.get("scaled").await.ok()?.status?.units?;
+        ((units.capacity, units.allocated) == (2, 1)).then_some(())
+    })
+    .await?;
+
+    fleet.have(&[4]);
+    let seen = desired(&room, 2).await?;
+    let decision = &seen.status.as_ref().ok_or("no status")?.scale_decisions[0];
+    assert!(
+        decision
+            .message
+            .ends_with("there are units of the accelerator for no more"),
+        "{}",
+        decision.message
+    );
+    assert_eq!(
+        decision.inputs.as_ref().and_then(|inputs| inputs.units_allow),
+        Some(2)
+    );
+    fleet.grows_to(2).await?;
+    let seen = room
+        .see("iris", "the limit is told", |seen: &ModelDeployment| {
+            told(served(seen), "ScalingLimited").starts_with("True: NoFreeUnits")
+        })
+        .await?;
+    assert!(told(served(&seen), "ScalingLimited").contains("which is 2: add nodes"));
     Ok(room.close()?)
 }
 

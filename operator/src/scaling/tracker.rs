@@ -1,6 +1,6 @@
 //! What is known of one deployment's load, from reading to reading. Pure; times are those of a monotonic clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sconce_contract::LoadSnapshot;
@@ -67,8 +67,8 @@ impl Tracker {
         ready: u32,
         now: Duration,
     ) -> Option<Load> {
-        self.tellers
-            .retain(|who, _| readings.iter().any(|reading| reading.who == *who));
+        let present: HashSet<&str> = readings.iter().map(|reading| reading.who.as_str()).collect();
+        self.tellers.retain(|who, _| present.contains(who.as_str()));
         for reading in readings {
             self.tellers
                 .entry(reading.who.clone())
