@@ -21,12 +21,32 @@ use crate::site::Site;
 use crate::workload::{SPECIES, THREE};
 use crate::{Error, Result};
 
-/// Clients at a time.
-const CLIENTS: usize = 4;
-/// Between an answer and the next request of a client.
-const PAUSE: Duration = Duration::from_millis(25);
-/// A request that is not answered by then is lost.
+/// A request of few rows that is not answered by then is lost.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// How many ask, and for how much.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Clients at a time.
+    pub clients: usize,
+    /// Flowers in a request: what a server computes on.
+    pub rows: usize,
+    /// Between an answer and the next request of a client.
+    pub pause: Duration,
+    /// A request that is not answered by then is lost.
+    pub limit: Duration,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            clients: 4,
+            rows: 1,
+            pause: Duration::from_millis(25),
+            limit: LIMIT,
+        }
+    }
+}
 
 /// Clients at work.
 pub struct Traffic {
@@ -67,12 +87,20 @@ impl Traffic {
     /// # Errors
     /// When its pods cannot be reached from here.
     pub async fn start(site: &Site, deployment: &str) -> Result<Self> {
+        Self::shaped(site, deployment, Shape::default()).await
+    }
+
+    /// Starts to ask it in this manner.
+    ///
+    /// # Errors
+    /// When its pods cannot be reached from here.
+    pub async fn shaped(site: &Site, deployment: &str, shape: Shape) -> Result<Self> {
         let url = expose(site, deployment).await?;
         let mut first = Tally::default();
         // The node's proxy needs a moment for a new port.
         site.within(Duration::from_secs(20), &format!("{url} answers"), async {
             while first.answers() == 0 {
-                ask(&client(false), &url, 0, &mut first).await;
+                ask(&client(false), &url, 0, Shape::default(), &mut first).await;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Ok(())
@@ -80,8 +108,8 @@ impl Traffic {
         .await
         .map_err(|error| Error::Unmet(format!("{error}: {:?}", first.lost.last())))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let clients = (0..CLIENTS)
-            .map(|number| tokio::spawn(work(number, url.clone(), Arc::clone(&stop))))
+        let clients = (0..shape.clients)
+            .map(|number| tokio::spawn(work(number, url.clone(), shape, Arc::clone(&stop))))
             .collect();
         Ok(Self { stop, clients })
     }
@@ -138,26 +166,27 @@ fn client(keeps: bool) -> Asker {
     builder.build(HttpConnector::new())
 }
 
-async fn work(number: usize, url: String, stop: Arc<AtomicBool>) -> Tally {
+async fn work(number: usize, url: String, shape: Shape, stop: Arc<AtomicBool>) -> Tally {
     let client = client(number.is_multiple_of(2));
     let mut tally = Tally::default();
     for turn in number.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        ask(&client, &url, turn, &mut tally).await;
-        tokio::time::sleep(PAUSE).await;
+        ask(&client, &url, turn, shape, &mut tally).await;
+        tokio::time::sleep(shape.pause).await;
     }
     tally
 }
 
-/// Asks what one of the three flowers is, and holds the answer against what it is.
-async fn ask(client: &Asker, url: &str, turn: usize, tally: &mut Tally) {
-    let flower = turn % THREE.len();
+/// Asks what some of the three flowers are, and holds the answer against what they are.
+async fn ask(client: &Asker, url: &str, turn: usize, shape: Shape, tally: &mut Tally) {
+    let flowers: Vec<usize> = (turn..turn + shape.rows).map(|row| row % THREE.len()).collect();
+    let limit = shape.limit;
     let started = Instant::now();
-    let outcome = match tokio::time::timeout(LIMIT, infer(client, url, flower)).await {
+    let outcome = match tokio::time::timeout(limit, infer(client, url, &flowers)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(format!("no answer within {LIMIT:?}")),
+        Err(_) => Err(format!("no answer within {limit:?}")),
     };
     tally.slowest = tally.slowest.max(started.elapsed());
     match outcome {
@@ -166,8 +195,9 @@ async fn ask(client: &Asker, url: &str, turn: usize, tally: &mut Tally) {
     }
 }
 
-async fn infer(client: &Asker, url: &str, flower: usize) -> std::result::Result<String, String> {
-    let input = json!({"name": "input", "shape": [1, 4], "datatype": "FP32", "data": THREE[flower]});
+async fn infer(client: &Asker, url: &str, flowers: &[usize]) -> std::result::Result<String, String> {
+    let data: Vec<f64> = flowers.iter().flat_map(|&flower| THREE[flower]).collect();
+    let input = json!({"name": "input", "shape": [flowers.len(), 4], "datatype": "FP32", "data": data});
     let request = http::Request::post(url)
         .header("content-type", "application/json")
         .body(Full::from(json!({"inputs": [input]}).to_string()))
@@ -182,10 +212,16 @@ async fn infer(client: &Asker, url: &str, flower: usize) -> std::result::Result<
         .to_bytes();
     let text = String::from_utf8_lossy(&body);
     let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{status}: {error}: {text}"))?;
-    let label = &answer["outputs"][1]["data"][0];
+    let species: Vec<&str> = flowers.iter().map(|&flower| SPECIES[flower]).collect();
+    let right = answer["outputs"][1]["data"]
+        .as_array()
+        .is_some_and(|labels| *labels == species);
     match answer["model_version"].as_str() {
-        Some(revision) if status.is_success() && label == SPECIES[flower] => Ok(revision.to_owned()),
-        _ => Err(format!("{status}: {text}")),
+        Some(revision) if status.is_success() && right => Ok(revision.to_owned()),
+        _ => Err(format!(
+            "{status}: {}",
+            text.chars().take(500).collect::<String>()
+        )),
     }
 }
 

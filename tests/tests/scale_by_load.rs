@@ -411,3 +411,58 @@ async fn scale_by_a_horizontal_pod_autoscaler_goes_through_scale() -> Outcome {
     room.get::<Pod>(&fleet.servers[0].0).await?;
     Ok(room.close()?)
 }
+
+/// CPU time of the operator that uses this control plane, in seconds.
+fn processor_time(room: &Room) -> Outcome<f64> {
+    let kubeconfig = room.world.options().kubeconfig.display().to_string();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+        let has = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
+        if has(&read("cmdline"), "sconce-operator\0run") && has(&read("environ"), &kubeconfig) {
+            // proc(5): utime and stime are the 14th and 15th field, in hundredths of a second; the name may hold spaces.
+            let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+            let fields: Vec<&str> = stat
+                .rsplit(')')
+                .next()
+                .unwrap_or_default()
+                .split_whitespace()
+                .collect();
+            return Ok((fields[11].parse::<f64>()? + fields[12].parse::<f64>()?) / 100.0);
+        }
+    }
+    Err("the operator's process was not found".into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of a minute: cargo test … --test scale_by_load -- --ignored --nocapture"]
+async fn scale_costs_little_processor_for_many_busy_deployments() -> Outcome {
+    const MANY: usize = 200;
+    let room = Room::open().await?;
+    let server = FakeServer::start().await?;
+    server.has(1);
+    for number in 0..MANY {
+        let object = json!({"metadata": {"name": format!("d{number}")}, "spec": {"autoscaling": {"target": {"inFlightPerReplica": 9}}}});
+        room.apply(managed(&object)).await?;
+    }
+    for number in 0..MANY {
+        for pod in room
+            .kubelet
+            .active(&format!("sconce.dev/deployment=d{number}"), 1)
+            .await?
+        {
+            room.kubelet.takes(&pod.name_any()).await?;
+            room.kubelet.runs(&pod.name_any(), server.address(), true).await?;
+        }
+    }
+    for number in 0..MANY {
+        room.deployment_says(&format!("d{number}"), "Serving").await?;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (asked, used) = (server.asked(), processor_time(&room)?);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let (asked, used) = (server.asked() - asked, processor_time(&room)? - used);
+    eprintln!("{MANY} busy deployments: asked {asked} times in 20 s for {used:.2} s of processor time");
+    assert!(asked > 10 * MANY as u64, "{asked}");
+    assert!(used < 10.0, "half a core is too much: {used} s");
+    Ok(room.close()?)
+}
