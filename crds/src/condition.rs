@@ -20,6 +20,8 @@ pub const GATES_PASSED: &str = "GatesPassed";
 pub const COMPLETE: &str = "Complete";
 /// The training ended without one, and will not be tried again as it stands.
 pub const FAILED: &str = "Failed";
+/// What a pod computes fits the memory of its accelerator.
+pub const FITS_ACCELERATOR: &str = "FitsAccelerator";
 /// The artifact to serve is known.
 pub const MODEL_RESOLVED: &str = "ModelResolved";
 /// At least one pod answers, of whichever revision.

@@ -174,7 +174,7 @@ pub struct ModelDeploymentStatus {
     /// One word for people; programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<DeploymentPhase>,
-    /// ModelResolved, Available, RolloutComplete; Ready, Progressing, Degraded, Stalled; with autoscaling.mode Managed
+    /// ModelResolved, FitsAccelerator, Available, RolloutComplete; Ready, Progressing, Degraded, Stalled; with autoscaling.mode Managed
     /// also ScalingActive and ScalingLimited.
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,

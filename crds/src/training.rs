@@ -191,7 +191,7 @@ pub struct ModelTrainingStatus {
     /// One word for people; programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// Accepted, Scheduled, Running, Suspended, GatesPassed, Complete, Failed; Ready, Progressing, Degraded, Stalled.
+    /// Accepted, FitsAccelerator, Scheduled, Running, Suspended, GatesPassed, Complete, Failed; Ready, Progressing, Degraded, Stalled.
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
     /// The run that is at work or was last: a hash over everything that what is learned depends on.

@@ -77,6 +77,17 @@ pub fn settle(
         .collect()
 }
 
+/// Adds a condition that is told apart from the others to those that are to be stored, as [`settle`] would.
+pub fn add(
+    conditions: &mut Vec<Condition>,
+    previous: &[Condition],
+    verdict: Option<Verdict>,
+    generation: i64,
+    now: Timestamp,
+) {
+    conditions.extend(settle(previous, verdict.into_iter().collect(), generation, now));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,9 +10,11 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use sconce_crds::condition::{Condition, DEGRADED, READY, find, is_true};
+use sconce_crds::resources::Accelerator;
 use tracing::{info, warn};
 
 use crate::apply::Writer;
+use crate::fit::{Offer, Room};
 use crate::kueue::Kueue;
 use crate::metrics::Metrics;
 use crate::profile::ledger::Count;
@@ -78,6 +80,13 @@ impl Context {
             images,
             metrics,
         })
+    }
+
+    /// What a pod asks for of an accelerator's memory, and what else there is.
+    pub fn room(&self, asked: Option<&Accelerator>) -> Option<Room> {
+        asked?;
+        let profiles = self.stores.profiles.state();
+        Room::of(asked, profiles.iter().map(|profile| Offer::from(&**profile)))
     }
 
     /// What the cluster has of a profile now, and the most units that are free on one node. Nothing where there is no

@@ -21,6 +21,7 @@ pub mod deployment;
 pub mod devices;
 pub mod difference;
 pub mod error;
+pub mod fit;
 pub mod kueue;
 pub mod labels;
 pub mod leader;

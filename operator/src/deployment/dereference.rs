@@ -15,6 +15,7 @@ use crate::apply::is_owned_by;
 use crate::context::Context;
 use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
+use crate::fit::{Need, Question};
 use crate::labels;
 use crate::priority;
 use crate::volumes::Source;
@@ -35,6 +36,8 @@ pub struct Found {
     pub device_class: DeviceClass,
     /// Whether the PriorityClass of that name is missing; looked for at the same time.
     pub priority_class_missing: bool,
+    /// What a pod needs of its accelerator's memory, and what that has.
+    pub fit: Question,
     /// The Deployment, if it was created.
     pub live: Option<Arc<Deployment>>,
     /// The Service, if it was created.
@@ -71,6 +74,7 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         runtime_class_missing: false,
         device_class: DeviceClass::Found,
         priority_class_missing: false,
+        fit: Question::default(),
         service: service.filter(|service| is_owned_by(&**service, &uid)),
         pods: pods(context, &namespace, &name, &uid),
         live,
@@ -86,12 +90,29 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         found.live = read.filter(|live| is_owned_by(live, &uid)).map(Arc::new);
         found.resolution = resolve(deployment, training.as_deref(), found.served().as_ref());
     }
+    found.fit = Question {
+        room: context.room(profile),
+        need: need(training.as_deref(), &found.resolution),
+    };
     if !is_live(deployment, &found) {
         look_up(context, &namespace, &mut found).await?;
         let class = deployment.spec.scheduling.priority_class_name.as_deref();
         found.priority_class_missing = priority::is_missing(&context.client, class).await?;
     }
     Ok(found)
+}
+
+/// Of an artifact of ours, its training's status says how large it is.
+fn need(training: Option<&ModelTraining>, resolution: &Resolution) -> Option<Need> {
+    let (Resolution::Known { model, .. }, Some(status)) = (resolution, training?.status.as_ref()) else {
+        return None;
+    };
+    let known = [&status.artifact, &status.candidate];
+    let artifact = known
+        .into_iter()
+        .flatten()
+        .find(|artifact| Some(&artifact.digest) == model.digest.as_ref())?;
+    Some(Need::of_serving(artifact.size_bytes))
 }
 
 fn training(deployment: &ModelDeployment, context: &Context, namespace: &str) -> Option<Arc<ModelTraining>> {

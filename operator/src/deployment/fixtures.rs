@@ -162,6 +162,7 @@ pub fn found(
         runtime_class_missing: false,
         device_class: crate::devices::DeviceClass::Found,
         priority_class_missing: false,
+        fit: crate::fit::Question::default(),
         live: live.map(Arc::new),
         service: None,
         pods,

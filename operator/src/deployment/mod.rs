@@ -39,6 +39,7 @@ use self::dereference::Found;
 use self::status::Outlook;
 use self::validate::Hold;
 use crate::apply::Refusal;
+use crate::conditions;
 use crate::context::Context;
 use crate::error::Error;
 use crate::labels;
@@ -149,7 +150,7 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         Err(Refusal::Problem(problem)) => Err(Hold::Refused(problem)),
         Err(Refusal::Error(error)) => return Err(error),
     };
-    let outlook = match validated {
+    let mut outlook = match validated {
         Ok(serving) => serve(&deployment, &serving, &found, &context).await?,
         Err(hold) => hold_on(&deployment, &found, &hold, &context).await?,
     };
@@ -166,6 +167,13 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         &outlook.obsolete,
     )
     .await?;
+    conditions::add(
+        &mut outlook.status.conditions,
+        &before.conditions,
+        found.fit.verdict(),
+        deployment.meta().generation.unwrap_or_default(),
+        Timestamp::now(),
+    );
     context
         .writer
         .status(&*deployment, &outlook.status, &before)

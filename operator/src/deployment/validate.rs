@@ -126,6 +126,7 @@ fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) 
             ),
         ));
     }
+    found.fit.check()?;
     devices::check(spec.accelerator.as_ref(), profile, found.device_class)?;
     if let (true, Some(class)) = (found.priority_class_missing, &spec.scheduling.priority_class_name) {
         return Err(priority::not_found(class));

@@ -9,7 +9,7 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use sconce_contract::Progress;
-use sconce_crds::{AcceleratorProfile, ModelTraining};
+use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingSpec};
 
 use super::identity::{Identity, Stage, stage};
 use super::queue;
@@ -17,6 +17,7 @@ use crate::apply::is_owned_by;
 use crate::context::Context;
 use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
+use crate::fit::{Need, Question};
 use crate::kueue::Sight;
 use crate::volumes::Source;
 use crate::{labels, observed, overrides, priority};
@@ -39,6 +40,8 @@ pub struct Found {
     pub queue_missing: Option<MissingQueue>,
     /// What Kueue says of the Job, where it has not let it in.
     pub queue: Option<Sight>,
+    /// What the pod needs of its accelerator's memory, and what that has.
+    pub fit: Question,
     /// The Job of the run, if it was created.
     pub job: Option<Arc<Job>>,
     /// Jobs of earlier runs of this training.
@@ -98,6 +101,10 @@ pub async fn dereference(
 
     let mut found = Found {
         profile,
+        fit: Question {
+            room: context.room(training.spec.accelerator.as_ref()),
+            need: need(&training.spec),
+        },
         job: current.into_iter().next(),
         superseded,
         pods,
@@ -123,6 +130,14 @@ pub async fn dereference(
             .filter(|progress| progress.run == identity.run);
     }
     Ok(found)
+}
+
+/// What the network needs; nothing where it is somebody else's program that learns.
+fn need(spec: &ModelTrainingSpec) -> Option<Need> {
+    let network = spec.model.network.as_ref()?;
+    let features = &spec.dataset.features;
+    let inputs = (!features.is_empty()).then_some(features.len() as u64);
+    Some(Need::of_training(network, &spec.hyperparameters, inputs))
 }
 
 /// What a pod of the run would need, and no watch covers.

@@ -38,6 +38,7 @@ use self::identity::{Identity, Stage, stage};
 use self::queue::Turn;
 use self::status::Outlook;
 use crate::apply::Refusal;
+use crate::conditions;
 use crate::context::Context;
 use crate::error::Error;
 use crate::labels;
@@ -123,10 +124,17 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
     let identity = Identity::of(&training);
     let found = dereference::dereference(&training, &identity, &context).await?;
     let before = training.status.clone().unwrap_or_default();
-    let outlook = match stage(&before, &identity) {
+    let mut outlook = match stage(&before, &identity) {
         Stage::Due => work(&training, &identity, &found, &context).await?,
         ended => rest(&training, &identity, ended, &found, &context).await?,
     };
+    conditions::add(
+        &mut outlook.status.conditions,
+        &before.conditions,
+        found.fit.verdict(),
+        training.meta().generation.unwrap_or_default(),
+        Timestamp::now(),
+    );
     context
         .writer
         .status(&*training, &outlook.status, &before)

@@ -77,6 +77,9 @@ pub fn validate<'a>(
         overrides::fit(given, &accelerator, &asked.profile)?;
     }
     everything_exists(spec, found)?;
+    if found.job.is_none() {
+        found.fit.check()?;
+    }
     devices::check(
         spec.accelerator.as_ref(),
         found.profile.as_deref(),

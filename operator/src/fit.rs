@@ -1,0 +1,288 @@
+//! Whether a workload fits the memory of its accelerator, before one is taken. Pure.
+//!
+//! What is computed is what the arithmetic itself keeps, in bytes of F32 (4 each), for a network of layers
+//! `in → out` with `P = Σ (in·out + out)` parameters:
+//!
+//! ```text
+//!   training    weights 4·P, gradients 4·P, optimiser 0 (SGD), 4·P (momentum) or 8·P (Adam, AdamW),
+//!               activations 4·batch·(in₁ + Σ kept) + 8·batch·widest
+//!   serving     the artifact's bytes, and what the server computes at a time
+//! ```
+//!
+//! The bytes per parameter are those of Rajbhandari et al. 2020 (ZeRO, section 3.1) for plain F32. Backpropagation
+//! keeps of each layer what its derivative needs (Rumelhart, Hinton and Williams 1986): of a dense layer the sum and
+//! the activation of it, of dropout the mask and the product; and two gradients of the widest layer on their way.
+//! The memory of the runtime itself (a CUDA context, an allocator's slack) is not in it, so that a workload counts as
+//! fitting only where a tenth is left, and as not fitting only where the arithmetic alone is too much.
+
+use sconce_contract::network::LayerKind;
+use sconce_contract::{Device, Hyperparameters, Network, OptimizerType};
+use sconce_crds::AcceleratorProfile;
+use sconce_crds::condition::FITS_ACCELERATOR;
+use sconce_crds::resources::Accelerator;
+
+use crate::conditions::{Verdict, no, unknown, yes};
+use crate::problem::Problem;
+
+/// Bytes of a number.
+const F32: u64 = 4;
+/// What a server of ours keeps of values on the way, in bytes: it computes as many rows at a time as keep the widest layer
+/// at 4 MiB (`sconce-model`, `Model::rows_per_step`); two layers of that size are there at once, and an answer of 16 MiB.
+const SERVING_ACTIVATIONS: u64 = 32 << 20;
+
+/// What a workload needs, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// The weights.
+    pub weights: u64,
+    /// Gradients and what the optimiser remembers; 0 for serving.
+    pub optimiser: u64,
+    /// Values on their way through the network.
+    pub activations: u64,
+    /// Whether this is all; otherwise it is the least that it can be.
+    pub exact: bool,
+}
+
+impl Need {
+    /// Of a training. `inputs` is the number of feature columns; nothing where only the table tells.
+    pub fn of_training(network: &Network, how: &Hyperparameters, inputs: Option<u64>) -> Self {
+        let batch = u64::from(how.batch_size);
+        let (mut width, mut widest) = (inputs.unwrap_or(1), 0_u64);
+        let (mut parameters, mut kept) = (0_u64, width);
+        for layer in &network.layers {
+            match layer.kind() {
+                Some(LayerKind::Dense(dense)) => {
+                    let units = u64::from(dense.units);
+                    parameters = parameters.saturating_add(width.saturating_mul(units).saturating_add(units));
+                    width = units;
+                }
+                // A mask and a product, as wide as what comes in.
+                Some(LayerKind::Dropout(_)) => {}
+                None => continue,
+            }
+            kept = kept.saturating_add(2 * width);
+            widest = widest.max(width);
+        }
+        let weights = F32.saturating_mul(parameters);
+        let states = match how.optimizer.kind {
+            OptimizerType::Sgd if how.optimizer.momentum.is_none_or(|momentum| momentum == 0.0) => 0,
+            OptimizerType::Sgd => 1,
+            OptimizerType::Adam | OptimizerType::AdamW => 2,
+        };
+        let values = kept.saturating_add(2 * widest);
+        Need {
+            weights,
+            optimiser: weights.saturating_mul(1 + states),
+            activations: F32.saturating_mul(batch).saturating_mul(values),
+            exact: inputs.is_some(),
+        }
+    }
+
+    /// Of a server of an artifact that has so many bytes.
+    pub fn of_serving(artifact: u64) -> Self {
+        Need {
+            weights: artifact,
+            optimiser: 0,
+            activations: SERVING_ACTIVATIONS,
+            exact: true,
+        }
+    }
+
+    /// In all.
+    pub fn total(&self) -> u64 {
+        self.weights
+            .saturating_add(self.optimiser)
+            .saturating_add(self.activations)
+    }
+
+    fn words(&self) -> String {
+        let parts = if self.optimiser == 0 {
+            format!(
+                "weights {}, activations {}",
+                size(self.weights),
+                size(self.activations)
+            )
+        } else {
+            format!(
+                "weights {}, gradients and optimiser {}, activations {}",
+                size(self.weights),
+                size(self.optimiser),
+                size(self.activations)
+            )
+        };
+        let least = if self.exact { "" } else { "at least " };
+        format!("{least}{} ({parts})", size(self.total()))
+    }
+}
+
+/// What a profile has to offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Its name.
+    pub name: String,
+    /// What its images compute on.
+    pub device: Device,
+    /// Bytes of one unit, where the profile says.
+    pub memory: Option<u64>,
+}
+
+impl From<&AcceleratorProfile> for Offer {
+    fn from(profile: &AcceleratorProfile) -> Self {
+        Offer {
+            name: profile.metadata.name.clone().unwrap_or_default(),
+            device: profile.spec.device,
+            memory: profile
+                .spec
+                .memory
+                .as_ref()
+                .and_then(sconce_crds::Quantity::whole),
+        }
+    }
+}
+
+/// What a pod asks for, and what it could ask for instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    units: u32,
+    asked: Offer,
+    others: Vec<Offer>,
+}
+
+impl Room {
+    /// Of what the spec asks for; nothing for the processor, whose memory is that of the pod, and for a profile that
+    /// does not exist. `profiles` are all that there are.
+    pub fn of(asked: Option<&Accelerator>, profiles: impl IntoIterator<Item = Offer>) -> Option<Self> {
+        let asked = asked?;
+        let (found, others): (Vec<_>, Vec<_>) = profiles
+            .into_iter()
+            .partition(|profile| profile.name == asked.profile);
+        let found = found.into_iter().next()?;
+        (found.device != Device::Cpu).then_some(Room {
+            units: asked.count,
+            asked: found,
+            others,
+        })
+    }
+
+    fn bytes(&self, unit: u64) -> u64 {
+        unit.saturating_mul(u64::from(self.units))
+    }
+
+    /// What would do instead: the profile of the same device with the least memory, in the same number; else more
+    /// units of this one.
+    fn instead(&self, need: &Need) -> String {
+        let smallest = self
+            .others
+            .iter()
+            .filter(|other| other.device == self.asked.device)
+            .filter_map(|other| Some((other.memory?, &other.name)))
+            .filter(|(memory, _)| fits(need.total(), self.bytes(*memory)))
+            .min();
+        match (smallest, self.asked.memory) {
+            (Some((memory, name)), _) => format!(
+                "the smallest profile that would do is {name} ({} per unit)",
+                size(memory)
+            ),
+            (None, Some(memory)) if memory > 0 => {
+                let units = need.total().saturating_mul(10).div_ceil(memory.saturating_mul(9));
+                format!(
+                    "no profile of this device would do with {} per pod; {units} of {} would",
+                    self.units, self.asked.name
+                )
+            }
+            (None, _) => "no profile of this device would do".to_owned(),
+        }
+    }
+}
+
+/// A tenth is left to what is not computed here.
+fn fits(need: u64, has: u64) -> bool {
+    need <= has / 10 * 9
+}
+
+/// What a pod asks for and what it needs, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Question {
+    /// What it asks for.
+    pub room: Option<Room>,
+    /// What it needs.
+    pub need: Option<Need>,
+}
+
+impl Question {
+    /// Why the workload is not started, where it cannot fit.
+    ///
+    /// # Errors
+    /// When the arithmetic alone needs more than the accelerator has.
+    pub fn check(&self) -> Result<(), Problem> {
+        let (Some(room), Some(need)) = (&self.room, &self.need) else {
+            return Ok(());
+        };
+        match room.asked.memory {
+            Some(memory) if need.total() > room.bytes(memory) => Err(Problem::new(
+                "DoesNotFit",
+                "spec.accelerator",
+                sentence(room, memory, need) + "; " + &room.instead(need),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The condition; none for a pod without an accelerator.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let room = self.room.as_ref()?;
+        let Some(memory) = room.asked.memory else {
+            let message = format!(
+                "the AcceleratorProfile {:?} does not say its spec.memory",
+                room.asked.name
+            );
+            return Some(unknown(FITS_ACCELERATOR, "MemoryUnknown", message));
+        };
+        let Some(need) = &self.need else {
+            let message = "what the model needs is not known before it is loaded";
+            return Some(unknown(FITS_ACCELERATOR, "NeedUnknown", message));
+        };
+        if let Err(problem) = self.check() {
+            return Some(no(FITS_ACCELERATOR, problem.reason, problem.message));
+        }
+        let sentence = sentence(room, memory, need);
+        Some(if !fits(need.total(), room.bytes(memory)) {
+            let message = format!("{sentence}, which leaves less than a tenth to what is not computed here");
+            unknown(FITS_ACCELERATOR, "Tight", message)
+        } else if need.exact {
+            yes(FITS_ACCELERATOR, "Fits", sentence)
+        } else {
+            let more =
+                "how much more depends on the table's columns, unless spec.dataset.features names them";
+            unknown(FITS_ACCELERATOR, "ColumnsUnknown", format!("{sentence}; {more}"))
+        })
+    }
+}
+
+fn sentence(room: &Room, memory: u64, need: &Need) -> String {
+    format!(
+        "a pod needs {} and {} of {} has {}",
+        need.words(),
+        room.units,
+        room.asked.name,
+        size(room.bytes(memory))
+    )
+}
+
+/// Bytes for people, in binary units with three digits.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let power = (bytes.max(1).ilog2() / 10) as usize;
+    let value = bytes as f64 / 1024_f64.powi(i32::try_from(power).unwrap_or(0));
+    let decimals = match value {
+        _ if power == 0 => 0,
+        value if value >= 100.0 => 0,
+        value if value >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.decimals$} {}", UNITS[power.min(6)])
+}
+
+#[cfg(test)]
+#[path = "fit_tests.rs"]
+mod tests;

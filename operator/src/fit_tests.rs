@@ -1,0 +1,223 @@
+//! What a workload needs, what an accelerator has, and what is said of it.
+
+use sconce_contract::{Activation, Layer, Optimizer};
+use serde_json::json;
+
+use super::*;
+
+const GIB: u64 = 1 << 30;
+
+fn network(units: &[u32]) -> Network {
+    Network {
+        layers: units
+            .iter()
+            .map(|&units| Layer::dense(units, Activation::ReLU))
+            .collect(),
+    }
+}
+
+fn how(optimizer: OptimizerType, momentum: Option<f64>, batch_size: u32) -> Hyperparameters {
+    Hyperparameters {
+        batch_size,
+        optimizer: Optimizer {
+            kind: optimizer,
+            momentum,
+            ..Optimizer::default()
+        },
+        ..Hyperparameters::default()
+    }
+}
+
+fn offer(name: &str, gib: Option<u64>) -> Offer {
+    Offer {
+        name: name.to_owned(),
+        device: Device::Cuda,
+        memory: gib.map(|gib| gib * GIB),
+    }
+}
+
+fn room(count: u32, gib: Option<u64>) -> Room {
+    let asked = Accelerator {
+        profile: "small".to_owned(),
+        count,
+    };
+    let rocm = Offer {
+        device: Device::ROCm,
+        ..offer("other", Some(64))
+    };
+    let all = [
+        offer("small", gib),
+        offer("large", Some(80)),
+        offer("medium", Some(48)),
+        rocm,
+    ];
+    Room::of(Some(&asked), all).unwrap()
+}
+
+fn need(gib: u64, exact: bool) -> Need {
+    Need {
+        weights: gib * GIB,
+        exact,
+        ..Need::default()
+    }
+}
+
+fn check(room: Option<&Room>, need: Option<&Need>) -> Result<(), Problem> {
+    question(room, need).check()
+}
+
+fn question(room: Option<&Room>, need: Option<&Need>) -> Question {
+    Question {
+        room: room.cloned(),
+        need: need.copied(),
+    }
+}
+
+fn says(room: &Room, need: Option<&Need>) -> (String, String, String) {
+    let told = crate::conditions::settle(
+        &[],
+        vec![question(Some(room), need).verdict().unwrap()],
+        1,
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    (
+        told[0].status.clone(),
+        told[0].reason.clone(),
+        told[0].message.clone(),
+    )
+}
+
+#[test]
+fn a_training_keeps_weights_gradients_moments_and_activations() {
+    // 10 → 8 → 3: 10·8+8 + 8·3+3 = 115 parameters; of a row 10 + 2·8 + 2·3 values and 2·8 gradients.
+    let adam = Need::of_training(&network(&[8, 3]), &how(OptimizerType::Adam, None, 32), Some(10));
+    assert_eq!(
+        adam,
+        Need {
+            weights: 4 * 115,
+            optimiser: 3 * 4 * 115,
+            activations: 4 * 32 * (32 + 16),
+            exact: true
+        }
+    );
+    for (kind, momentum, times) in [
+        (OptimizerType::Sgd, None, 1),
+        (OptimizerType::Sgd, Some(0.0), 1),
+        (OptimizerType::Sgd, Some(0.9), 2),
+        (OptimizerType::AdamW, None, 3),
+    ] {
+        let need = Need::of_training(&network(&[8, 3]), &how(kind, momentum, 32), Some(10));
+        assert_eq!(need.optimiser, times * need.weights, "{kind:?} {momentum:?}");
+    }
+}
+
+#[test]
+fn dropout_keeps_a_mask_and_has_no_parameters() {
+    let mut layers = network(&[8, 3]);
+    layers.layers.insert(1, Layer::dropout(0.5));
+    let how = how(OptimizerType::Sgd, None, 1);
+    let (with, without) = (
+        Need::of_training(&layers, &how, Some(10)),
+        Need::of_training(&network(&[8, 3]), &how, Some(10)),
+    );
+    assert_eq!(with.weights, without.weights);
+    assert_eq!(with.activations, without.activations + 4 * 2 * 8);
+}
+
+#[test]
+fn without_the_columns_the_need_is_the_least_that_it_can_be() {
+    let how = how(OptimizerType::Adam, None, 32);
+    let least = Need::of_training(&network(&[8, 3]), &how, None);
+    assert!(!least.exact);
+    for inputs in [1, 2, 100] {
+        let need = Need::of_training(&network(&[8, 3]), &how, Some(inputs));
+        assert!(least.total() <= need.total() && need.exact);
+    }
+}
+
+#[test]
+fn the_largest_network_there_can_be_overflows_nothing() {
+    let network = network(&[65_536; 64]);
+    let need = Need::of_training(&network, &how(OptimizerType::Adam, None, 1 << 20), Some(u64::MAX));
+    assert_eq!(need.total(), u64::MAX);
+    assert!(check(Some(&room(64, Some(80))), Some(&need)).is_err());
+}
+
+#[test]
+fn what_cannot_fit_is_refused_with_the_numbers_and_the_smallest_profile_that_would_do() {
+    let problem = check(Some(&room(1, Some(24))), Some(&need(30, true))).unwrap_err();
+    assert_eq!(
+        (problem.reason, problem.field.as_str()),
+        ("DoesNotFit", "spec.accelerator")
+    );
+    assert_eq!(
+        problem.message,
+        "a pod needs 30.0 GiB (weights 30.0 GiB, activations 0 B) and 1 of small has 24.0 GiB; \
+         the smallest profile that would do is medium (48.0 GiB per unit)"
+    );
+    let problem = check(Some(&room(1, Some(24))), Some(&need(100, true))).unwrap_err();
+    assert!(
+        problem
+            .message
+            .ends_with("no profile of this device would do with 1 per pod; 5 of small would"),
+        "{}",
+        problem.message
+    );
+    // What is known to be the least is proof enough.
+    assert!(check(Some(&room(1, Some(24))), Some(&need(30, false))).is_err());
+    assert!(check(Some(&room(2, Some(24))), Some(&need(30, true))).is_ok());
+}
+
+#[test]
+fn only_what_is_known_is_called_true_or_false() {
+    let told = |count, gib, need: Option<&Need>| {
+        let (status, reason, _) = says(&room(count, gib), need);
+        (status, reason)
+    };
+    let pair = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
+    assert_eq!(told(1, Some(24), Some(&need(20, true))), pair("True", "Fits"));
+    assert_eq!(told(1, Some(24), Some(&need(23, true))), pair("Unknown", "Tight"));
+    assert_eq!(
+        told(1, Some(24), Some(&need(25, true))),
+        pair("False", "DoesNotFit")
+    );
+    assert_eq!(
+        told(1, Some(24), Some(&need(2, false))),
+        pair("Unknown", "ColumnsUnknown")
+    );
+    assert_eq!(told(1, Some(24), None), pair("Unknown", "NeedUnknown"));
+    assert_eq!(
+        told(1, None, Some(&need(2, true))),
+        pair("Unknown", "MemoryUnknown")
+    );
+}
+
+#[test]
+fn nothing_is_said_of_the_processor_or_of_a_profile_that_is_not_there() {
+    let processor: AcceleratorProfile = serde_json::from_value(json!({
+        "apiVersion": "sconce.dev/v1alpha1", "kind": "AcceleratorProfile", "metadata": {"name": "cpu"},
+        "spec": {"device": "CPU", "memory": "1Gi"},
+    }))
+    .unwrap();
+    let asked = |name: &str| Accelerator {
+        profile: name.to_owned(),
+        count: 1,
+    };
+    assert_eq!(Room::of(None, [Offer::from(&processor)]), None);
+    assert_eq!(Room::of(Some(&asked("cpu")), [Offer::from(&processor)]), None);
+    assert_eq!(Room::of(Some(&asked("l4")), [Offer::from(&processor)]), None);
+    assert_eq!(Question::default().verdict(), None);
+}
+
+#[test]
+fn sizes_are_for_people() {
+    for (bytes, text) in [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (24 * GIB, "24.0 GiB"),
+        (u64::MAX, "16.0 EiB"),
+    ] {
+        assert_eq!(size(bytes), text);
+    }
+}
