@@ -26,7 +26,7 @@ pub struct TrainingScheduling {
     pub queue_name: Option<String>,
     /// Whose need for units of the same accelerator profile comes first, without priority classes: while pods of a
     /// ModelDeployment of this namespace find no unit, the training's pod is stopped, and starts again when none has
-    /// been missed for a minute. Absent: nobody's.
+    /// been missed for half a minute. Absent: nobody's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yield_to: Option<YieldTo>,
 }

@@ -38,6 +38,7 @@ pub mod images;
 pub mod kind;
 pub mod kubeconfig;
 pub mod kubelet;
+pub mod kueue;
 mod layout;
 mod leftovers;
 mod network;

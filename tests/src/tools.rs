@@ -65,6 +65,15 @@ pub const LOCAL_PATH_PROVISIONER: Tool = Tool {
     minutes: "90 s",
 };
 
+/// Lets Jobs in by queues and quotas. Its proxy serves no list of its versions, which `go install` asks for:
+/// [`crate::kueue`] builds it in its own folder.
+pub const KUEUE: Tool = Tool {
+    name: "kueue",
+    package: "sigs.k8s.io/kueue",
+    version: "v0.19.0",
+    minutes: "8 minutes",
+};
+
 impl Tool {
     /// The binary, built when it is not in the cache yet.
     ///
@@ -98,7 +107,7 @@ impl Tool {
         }
     }
 
-    fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> Key {
         Key::new(self.name).text(self.package).text(self.version)
     }
 
@@ -213,7 +222,7 @@ fn link_flags() -> String {
     format!("-ldflags=-s -w {version}Version=v{KUBERNETES} {version}Major={major} {version}Minor={minor}")
 }
 
-fn go() -> Result<Command> {
+pub(crate) fn go() -> Result<Command> {
     let Some(go) = process::find("go") else {
         return Err(Error::Missing {
             program: "go".to_owned(),
