@@ -24,14 +24,14 @@ pub struct TrainingScheduling {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub queue_name: Option<String>,
-    /// Whose need for units of the same accelerator profile comes first, without priority classes: while pods of a
-    /// ModelDeployment of this namespace find no unit, the training's pod is stopped, and starts again when none has
-    /// been missed for half a minute. Absent: nobody's.
+    /// Whose need comes first. Absent: nobody's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub yield_to: Option<YieldTo>,
 }
 
-/// Whose need comes first.
+/// Whose need for units of the same accelerator profile comes first, without priority classes: while pods of a
+/// ModelDeployment of this namespace find no unit, the training's pod is stopped, and starts again when none has been
+/// missed for half a minute. Absent: nobody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum YieldTo {
     /// ModelDeployments of the same namespace.
