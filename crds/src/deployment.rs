@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use sconce_contract::Warmup;
+use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::validation::rules;
 use serde::{Deserialize, Serialize};
 
 use crate::autoscaling::{Autoscaling, AutoscalingMode, ScaleDecision};
 use crate::condition::Condition;
+use crate::custom::CustomServer;
+use crate::overrides::PodOverrides;
 use crate::resources::{Accelerator, ServingResources};
 use crate::scheduling::ServingScheduling;
 
@@ -43,12 +46,21 @@ pub const PROMOTE_ANNOTATION: &str = "sconce.dev/promote";
 )]
 #[x_kube(
     validation = ("!has(self.autoscaling) || self.autoscaling.mode != 'Managed' || self.replicas == 1",
-    "replicas does not go with autoscaling.mode Managed, where the operator says how many: leave it out and set autoscaling.minReplicas and maxReplicas, or choose mode None or External")
+    "replicas does not go with autoscaling.mode Managed, where the operator says how many: leave it out and set autoscaling.minReplicas and maxReplicas, or choose mode None or External"),
+    validation = ("!has(self.server) || !has(self.server.custom) || !has(self.autoscaling) || self.autoscaling.mode != 'Managed'",
+    "autoscaling.mode Managed asks Sconce's own server for its load: with server.custom choose mode None or External"),
+    validation = ("!has(self.server) || !has(self.server.custom) || !has(self.warmup)",
+    "warmup is an inference by Sconce's own server: with server.custom, readinessPath says when the model can be asked"),
+    validation = ("!has(self.model.uri) || self.model.uri.startsWith('pvc://') || self.model.uri.startsWith('http://') || self.model.uri.startsWith('https://') || (has(self.server) && has(self.server.custom))",
+    "Sconce's own server reads a model.uri of pvc:// and http(s)://: another one needs a server.custom that reads it")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ModelDeploymentSpec {
     /// What is served.
     pub model: ServedModel,
+    /// What answers. Absent: Sconce's own server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
     /// Units of an accelerator for each pod. Absent: the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<Accelerator>,
@@ -72,6 +84,18 @@ pub struct ModelDeploymentSpec {
     /// The inference that must succeed before a pod is ready. Absent: one row of the features' means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Warmup>,
+    /// What is added to the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_overrides: Option<PodOverrides>,
+}
+
+/// What answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Server {
+    /// A server of your own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custom: Option<CustomServer>,
 }
 
 fn one() -> i32 {
@@ -111,6 +135,11 @@ pub struct NetworkPeer {
 }
 
 impl ModelDeploymentSpec {
+    /// The server that takes the place of Sconce's, where one does.
+    pub fn custom(&self) -> Option<&CustomServer> {
+        self.server.as_ref()?.custom.as_ref()
+    }
+
     /// How the operator itself scales, where it does.
     pub fn managed(&self) -> Option<&Autoscaling> {
         let managed = |autoscaling: &&Autoscaling| autoscaling.mode == AutoscalingMode::Managed;
@@ -124,18 +153,23 @@ impl ModelDeploymentSpec {
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     ("has(self.trainingRef) != has(self.uri)", "model has exactly one of: trainingRef, uri"),
     ("!has(self.digest) || has(self.uri)", "model.digest goes with model.uri: a trainingRef brings its own"),
+    ("!has(self.credentialsRef) || (has(self.uri) && (self.uri.startsWith('http://') || self.uri.startsWith('https://')))", "model.credentialsRef goes with a model.uri of http(s)://: claims of the namespace need none"),
 ])))]
 pub struct ServedModel {
     /// What a ModelTraining of the same namespace leaves behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_ref: Option<TrainingRef>,
-    /// An artifact's folder: `pvc://CLAIM/PATH` or `http(s)://HOST/PATH`.
+    /// An artifact's folder: `pvc://CLAIM/PATH` or `http(s)://HOST/PATH`; with `server.custom` also a URI of s3, gs,
+    /// az, hdfs, hf or oci that the server itself reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
-        regex(pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|https?://.+)$")
+        regex(pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|(https?|s3|gs|az|hdfs|hf|oci)://.+)$")
     )]
     pub uri: Option<String>,
+    /// With a `uri` of http(s)://: what the web server is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<CredentialsRef>,
     /// With `uri`: the digest that the artifact must have, `sha256:HEX`. Absent: whatever is there, if whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]

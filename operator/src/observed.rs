@@ -146,8 +146,9 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
         .map_or(detail, |(_, error)| error);
     let message = if *what == IMAGE {
         format!(
-            "the image {} cannot be pulled: {detail}; check spec.accelerator's profile (images) and the operator's own image settings",
-            status.image
+            "the image {} cannot be pulled: {detail}; check {}",
+            status.image,
+            who_names_the_image(pod)
         )
     } else if let Some((field, kind, name)) = missing(pod, detail) {
         return Some(Hindrance {
@@ -163,6 +164,20 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
         reason: (*reason).to_owned(),
         message,
     })
+}
+
+/// A container whose root is writable runs an image of the user's own.
+fn who_names_the_image(pod: &Pod) -> &'static str {
+    let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+    let security = container.and_then(|container| container.security_context.as_ref());
+    if security.and_then(|security| security.read_only_root_filesystem) != Some(false) {
+        return "spec.accelerator's profile (images) and the operator's own image settings";
+    }
+    if pod.labels().contains_key(crate::labels::TRAINING) {
+        "spec.model.custom.image, and spec.podOverrides.imagePullSecrets where it needs one"
+    } else {
+        "spec.server.custom.image, and spec.podOverrides.imagePullSecrets where it needs one"
+    }
 }
 
 /// The Secret or ConfigMap without which the container cannot be started, and the field that names it. The operator

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvFromSource, EnvVar,
-    EnvVarSource, PodResourceClaim, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceClaim,
-    ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext, Volume,
-    VolumeMount,
+    EnvVarSource, Lifecycle, LifecycleHandler, PodResourceClaim, PodSecurityContext, PodSpec,
+    PodTemplateSpec, Probe, ResourceClaim, ResourceFieldSelector, ResourceRequirements, SeccompProfile,
+    SecretEnvSource, SecurityContext, SleepAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -61,6 +61,9 @@ pub struct Shape<'a> {
     pub termination_grace_period_seconds: i64,
     /// `Never` in a Job, `Always` in a Deployment.
     pub restart_policy: &'static str,
+    /// Seconds between the end of a pod and the signal that tells its container, in which requests still arrive; for
+    /// programs that do not wait by themselves.
+    pub drain_delay: Option<i64>,
     /// What the spec adds.
     pub overrides: Option<&'a PodOverrides>,
 }
@@ -124,6 +127,13 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
         readiness_probe: shape.readiness_probe,
         liveness_probe: shape.liveness_probe,
         volume_mounts: Some(volume_mounts),
+        lifecycle: shape.drain_delay.map(|seconds| Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction { seconds }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
         ..container(shape.program)
     };
     let accelerator = shape.accelerator;

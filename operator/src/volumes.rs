@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, PersistentVolumeClaimVolumeSource, Volume, VolumeMount,
+    ConfigMap, ConfigMapVolumeSource, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Volume,
+    VolumeMount,
 };
+use kube::{Api, Client};
 use sconce_contract::{Mount, digest::short_hash};
+
+use crate::apply::Child;
+use crate::error::{Doing, Error};
 
 /// Folder below which volumes are mounted.
 const ROOT: &str = "/mnt/sconce";
@@ -40,6 +45,17 @@ impl Source {
         }
     }
 
+    /// Whether the object is there.
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn exists(&self, client: &Client, namespace: &str) -> Result<bool, Error> {
+        match self {
+            Source::Claim(name) => exists::<PersistentVolumeClaim>(client, namespace, name).await,
+            Source::ConfigMap(name) => exists::<ConfigMap>(client, namespace, name).await,
+        }
+    }
+
     fn path(&self) -> PathBuf {
         let (kind, name) = match self {
             Source::Claim(name) => ("pvc", name),
@@ -47,6 +63,13 @@ impl Source {
         };
         PathBuf::from(ROOT).join(kind).join(name)
     }
+}
+
+async fn exists<K: Child>(client: &Client, namespace: &str, name: &str) -> Result<bool, Error> {
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let read = api.get_metadata_opt(name).await;
+    let read = read.doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?;
+    Ok(read.is_some())
 }
 
 /// Volumes of a pod; each source is mounted once, writable if any of its uses writes.

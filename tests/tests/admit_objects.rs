@@ -307,6 +307,30 @@ async fn wrong_types_values_and_amounts_are_refused_with_the_fields_name() -> Ou
             "spec.model.trainingRef.promotion",
         ),
         (serve(json!({"warmup": {"rows": []}})), "spec.warmup.rows"),
+        (
+            serve(json!({"server": {"custom": {"image": "a"}}})),
+            "spec.server.custom.readinessPath",
+        ),
+        (
+            serve(json!({"server": {"custom": {"image": "a", "readinessPath": "healthz"}}})),
+            "spec.server.custom.readinessPath",
+        ),
+        (
+            serve(json!({"server": {"custom": {"image": "a", "readinessPath": "/", "port": 0}}})),
+            "spec.server.custom.port",
+        ),
+        (
+            serve(json!({"server": {"custom": {"image": "a", "readinessPath": "/", "port": 65536}}})),
+            "spec.server.custom.port",
+        ),
+        (
+            serve(json!({"server": {"custom": {"readinessPath": "/"}}})),
+            "spec.server.custom.image",
+        ),
+        (
+            serve(json!({"podOverrides": {"tolerations": "all"}})),
+            "spec.podOverrides.tolerations",
+        ),
         (accel(json!({"device": "GPU"})), "spec.device"),
         (accel(json!({"device": null})), "spec.device"),
         (

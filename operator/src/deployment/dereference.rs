@@ -1,5 +1,6 @@
 //! Step 1: everything that a deployment names, as it is found. What is missing is data, not an error.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -7,7 +8,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
-use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
+use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelDeploymentSpec, ModelTraining};
 
 use super::resolve::{Resolution, resolve};
 use super::revision::Served;
@@ -16,9 +17,8 @@ use crate::context::Context;
 use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
-use crate::labels;
-use crate::priority;
 use crate::volumes::Source;
+use crate::{labels, overrides, priority};
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -30,6 +30,10 @@ pub struct Found {
     /// The artifact's claim, where it does not exist. Looked for while no Deployment of the revision is there;
     /// after that the pods themselves tell.
     pub missing: Option<Source>,
+    /// Whether only one pod may mount that claim (ReadWriteOncePod); looked for at the same time.
+    pub one_pod_only: bool,
+    /// Claims and ConfigMaps that `podOverrides.volumes` names and that do not exist; looked for at the same time.
+    pub missing_volumes: BTreeSet<Source>,
     /// Whether the profile's RuntimeClass is missing; looked for at the same time.
     pub runtime_class_missing: bool,
     /// Whether the profile's DeviceClass is there; looked for at the same time.
@@ -71,6 +75,8 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         profile: profile.and_then(|asked| stores.profiles.get(&ObjectRef::new(&asked.profile))),
         resolution: Resolution::Unknown(crate::problem::Problem::new("Unresolved", "spec.model", "")),
         missing: None,
+        one_pod_only: false,
+        missing_volumes: BTreeSet::new(),
         runtime_class_missing: false,
         device_class: DeviceClass::Found,
         priority_class_missing: false,
@@ -95,7 +101,7 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         need: need(training.as_deref(), &found.resolution),
     };
     if !is_live(deployment, &found) {
-        look_up(context, &namespace, &mut found).await?;
+        look_up(&deployment.spec, context, &namespace, &mut found).await?;
         let class = deployment.spec.scheduling.priority_class_name.as_deref();
         found.priority_class_missing = priority::is_missing(&context.client, class).await?;
     }
@@ -150,16 +156,28 @@ fn is_live(deployment: &ModelDeployment, found: &Found) -> bool {
 }
 
 /// What a pod of the revision would need, and no watch covers.
-async fn look_up(context: &Context, namespace: &str, found: &mut Found) -> Result<(), Error> {
+async fn look_up(
+    spec: &ModelDeploymentSpec,
+    context: &Context,
+    namespace: &str,
+    found: &mut Found,
+) -> Result<(), Error> {
     if let Resolution::Known { model, .. } = &found.resolution
         && let Some(Source::Claim(claim)) = Source::of(&model.uri)
     {
         let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), namespace);
-        let read = api.get_metadata_opt(&claim).await;
-        let exists = read
-            .doing(|| format!("get PersistentVolumeClaim {namespace}/{claim}"))?
-            .is_some();
-        found.missing = (!exists).then_some(Source::Claim(claim));
+        let read = api.get_opt(&claim).await;
+        let read = read.doing(|| format!("get PersistentVolumeClaim {namespace}/{claim}"))?;
+        found.missing = read.is_none().then_some(Source::Claim(claim));
+        let modes = read
+            .and_then(|claim| claim.spec?.access_modes)
+            .unwrap_or_default();
+        found.one_pod_only = !modes.is_empty() && modes.iter().all(|mode| mode == "ReadWriteOncePod");
+    }
+    for source in overrides::sources(spec.pod_overrides.as_ref()) {
+        if !source.exists(&context.client, namespace).await? {
+            found.missing_volumes.insert(source);
+        }
     }
     if let Some(class) = found
         .profile

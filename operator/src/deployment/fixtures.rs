@@ -159,6 +159,8 @@ pub fn found(
         profile: None,
         resolution: resolve(deployment, training, served.as_ref()),
         missing: None,
+        one_pod_only: false,
+        missing_volumes: std::collections::BTreeSet::new(),
         runtime_class_missing: false,
         device_class: crate::devices::DeviceClass::Found,
         priority_class_missing: false,

@@ -1,7 +1,8 @@
 //! What the pods are given, as one name; and how a live Deployment tells what it was given.
 //!
 //! ```text
-//!   revision = artifact (URI, digest), resources, accelerator (name, count), warm-up, scheduling
+//!   revision = artifact (URI, digest), resources, accelerator (name, count), warm-up, custom server, credentials, pod
+//!              overrides, scheduling
 //! ```
 //!
 //! Only what the user's spec says is in it. The number of replicas, the operator's images and what a profile
@@ -14,10 +15,17 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
+use sconce_contract::Warmup;
+use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::digest::short_hash;
 use sconce_crds::ModelDeploymentSpec;
+use sconce_crds::custom::CustomServer;
 use sconce_crds::deployment::{Revision, TrainingSource};
 use sconce_crds::scheduling::ServingScheduling;
+
+use sconce_crds::overrides::PodOverrides;
+use sconce_crds::resources::{Accelerator, ServingResources};
+use serde::Serialize;
 
 use crate::labels;
 
@@ -67,12 +75,15 @@ pub struct Served {
 impl Served {
     /// The model in the shape that a spec gives it.
     pub fn of(model: Model, spec: &ModelDeploymentSpec) -> Self {
-        let given = (
+        let given = Given(
             &model.uri,
-            &model.digest,
+            model.digest.as_deref(),
             &spec.resources,
-            &spec.accelerator,
-            &spec.warmup,
+            spec.accelerator.as_ref(),
+            spec.warmup.as_ref(),
+            spec.custom(),
+            spec.model.credentials_ref.as_ref(),
+            spec.pod_overrides.as_ref().filter(|added| !added.is_empty()),
         );
         let revision = if spec.scheduling == ServingScheduling::default() {
             short_hash(&given)
@@ -141,6 +152,19 @@ impl From<&Revision> for Served {
     }
 }
 
+/// What the pods are given. What a later version adds comes last and is left out while it says nothing.
+#[derive(Serialize)]
+struct Given<'a>(
+    &'a str,
+    Option<&'a str>,
+    &'a ServingResources,
+    Option<&'a Accelerator>,
+    Option<&'a Warmup>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CustomServer>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CredentialsRef>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<&'a PodOverrides>,
+);
+
 /// Name of the ConfigMap that holds the plan of a revision.
 pub fn plan_name(deployment: &str, revision: &str) -> String {
     format!("{deployment}-{revision}")
@@ -183,6 +207,9 @@ mod tests {
             json!({"accelerator": {"profile": "l4"}}),
             json!({"warmup": {"rows": [[1, 2]]}}),
             json!({"scheduling": {"priorityClassName": "serving"}}),
+            json!({"server": {"custom": {"image": "a", "readinessPath": "/"}}}),
+            json!({"podOverrides": {"labels": {"team": "a"}}}),
+            json!({"model": {"uri": "https://a/b", "credentialsRef": {"name": "a"}}}),
         ] {
             assert_ne!(revision(&change), base, "{change}");
         }
@@ -210,6 +237,7 @@ mod tests {
         for change in [
             json!({"replicas": 7}),
             json!({"scheduling": {}}),
+            json!({"server": {}, "podOverrides": {"labels": {}}}),
             json!({"resources": {"cpu": "500m", "memory": "256Mi"}}),
             json!({"model": {"trainingRef": {"name": "x"}}}),
         ] {

@@ -16,6 +16,7 @@ use super::resolve::Resolution;
 use super::revision::{Model, Served};
 use crate::accelerator::{self, Resolved};
 use crate::devices;
+use crate::overrides;
 use crate::priority;
 use crate::problem::Problem;
 use crate::training::validate::absent;
@@ -115,7 +116,14 @@ pub fn validate<'a>(deployment: &'a ModelDeployment, found: &Found) -> Result<Se
 fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) -> Result<Pods, Problem> {
     let profile = found.profile.as_deref();
     let accelerator = accelerator::resolve(spec.accelerator.as_ref(), profile)?;
-    accelerator::image_computes_on(&accelerator, profile, "server")?;
+    if spec.custom().is_none() {
+        accelerator::image_computes_on(&accelerator, profile, "server")?;
+    }
+    if let (Some(given), Some(asked)) = (&spec.pod_overrides, &spec.accelerator) {
+        overrides::fit(given, &accelerator, &asked.profile)?;
+    }
+    overrides::exist(spec.pod_overrides.as_ref(), &found.missing_volumes)?;
+    one_pod_only(spec, wanted, found)?;
     if found.runtime_class_missing {
         return Err(Problem::new(
             "RuntimeClassNotFound",
@@ -144,6 +152,29 @@ fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) 
         plan,
         volumes,
     })
+}
+
+/// A claim that only one pod of the whole cluster may mount.
+fn one_pod_only(spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) -> Result<(), Problem> {
+    let most = spec
+        .managed()
+        .map_or(spec.replicas, |autoscaling| autoscaling.max_replicas.unwrap_or(1));
+    if !found.one_pod_only || most <= 1 {
+        return Ok(());
+    }
+    let field = match spec.managed() {
+        Some(_) => "spec.autoscaling.maxReplicas",
+        None => "spec.replicas",
+    };
+    Err(Problem::new(
+        "ClaimAccessMode",
+        field,
+        format!(
+            "{most} pods cannot mount the claim of {}, which is ReadWriteOncePod: ask for 1, or put the model on a claim \
+             that is ReadOnlyMany or ReadWriteMany",
+            wanted.model.uri
+        ),
+    ))
 }
 
 fn gone(model: &Model) -> Problem {
@@ -177,6 +208,7 @@ pub fn plan(
         revision: wanted.revision.clone(),
         model: wanted.model.uri.clone(),
         digest: wanted.model.digest.clone(),
+        credentials_ref: spec.model.credentials_ref.clone(),
         warmup: spec.warmup.clone(),
         device,
         mounts: volumes.mounts(),

@@ -42,6 +42,10 @@ pub async fn serve(
     port: u16,
 ) -> Result<Server, RehearsalError> {
     let name = deployment.name_any();
+    if deployment.spec.custom().is_some() {
+        let message = "spec.server.custom: a rehearsal starts no container; run the image's program by hand (docs/custom.md)";
+        return Err(failed(&name, message.to_owned()));
+    }
     let plan = ServingPlan {
         name: name.clone(),
         revision: artifact
@@ -52,6 +56,7 @@ pub async fn serve(
             .collect(),
         model: artifact.uri.clone(),
         digest: Some(artifact.digest.clone()),
+        credentials_ref: deployment.spec.model.credentials_ref.clone(),
         warmup: deployment.spec.warmup.clone(),
         device: Device::Cpu,
         mounts: folders.mounts(&[&artifact.uri])?,

@@ -121,6 +121,7 @@ fn job(run: &Run<'_>, images: &Images) -> Job {
         liveness_probe: None,
         termination_grace_period_seconds: GRACE_PERIOD,
         restart_policy: "Never",
+        drain_delay: None,
         overrides: run.spec.pod_overrides.as_ref(),
     });
     let mut metadata = metadata(run, &run.identity.job);

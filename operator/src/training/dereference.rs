@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
@@ -156,10 +156,7 @@ async fn look_up(
     let mut named = overrides::sources(spec.pod_overrides.as_ref());
     named.extend(uris.into_iter().flatten().filter_map(|uri| Source::of(uri)));
     for source in named {
-        let exists = match &source {
-            Source::Claim(claim) => exists::<PersistentVolumeClaim>(context, namespace, claim).await?,
-            Source::ConfigMap(map) => exists::<ConfigMap>(context, namespace, map).await?,
-        };
+        let exists = source.exists(&context.client, namespace).await?;
         if !exists {
             found.missing.insert(source);
         }
@@ -187,16 +184,4 @@ async fn look_up(
     }
     found.device_class = devices::look_up(context, found.profile.as_deref()).await?;
     Ok(())
-}
-
-async fn exists<K: crate::apply::Child>(
-    context: &Context,
-    namespace: &str,
-    name: &str,
-) -> Result<bool, Error> {
-    let api: Api<K> = Api::namespaced(context.client.clone(), namespace);
-    let read = api.get_metadata_opt(name).await;
-    Ok(read
-        .doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?
-        .is_some())
 }

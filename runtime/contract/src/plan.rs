@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::credentials::CredentialsRef;
 use crate::{CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network};
 
 /// Where a pod finds its plan.
@@ -59,6 +60,9 @@ pub struct ServingPlan {
     /// Digest that the artifact must have, `sha256:HEX`. Absent: whatever is there, if it is whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// What the web server that holds the artifact is shown; the pod finds it in its environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<CredentialsRef>,
     /// The inference that must succeed before the pod is ready. Absent: one row of the features' means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Warmup>,

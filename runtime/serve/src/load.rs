@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use sconce_contract::credentials::MODEL_CREDENTIALS;
 use sconce_contract::{Device, Failure, FailureClass, ServingPlan};
 use sconce_model::{Model, ModelError};
-use sconce_store::Store;
+use sconce_store::{Credentials, NoCredentials, Store, StoreError};
 
 use crate::served::{Names, Served};
 
@@ -44,10 +45,19 @@ pub fn plan(path: &Path) -> Result<ServingPlan, Failure> {
 
 /// Loads the model and warms it up. Blocks.
 pub fn load(plan: &ServingPlan) -> Result<Served, Failure> {
-    let store = Store::new(plan.mounts.clone());
+    let mut store = Store::new(plan.mounts.clone());
+    if plan.credentials_ref.is_some() {
+        let read = Credentials::from_variables(MODEL_CREDENTIALS, |name| std::env::var(name).ok());
+        let missing = |error: NoCredentials| Failure::bad_input("model.credentialsRef", error.to_string());
+        store = store.with_credentials(read.map_err(missing)?);
+    }
     let model = Model::load(&store, &plan.model, plan.digest.as_deref()).map_err(|error| {
         let field = match error {
             ModelError::Digest { .. } => "model.digest",
+            // Whoever showed credentials in vain has to look at them first.
+            ModelError::Store(StoreError::Forbidden { .. }) if plan.credentials_ref.is_some() => {
+                "model.credentialsRef"
+            }
             _ => "model.uri",
         };
         Failure {

@@ -1,9 +1,10 @@
 //! The pods.
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::{HTTPGetAction, PodTemplateSpec, Probe};
+use k8s_openapi::api::core::v1::{EnvVar, HTTPGetAction, PodTemplateSpec, Probe};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use sconce_contract::credentials::MODEL_CREDENTIALS;
 use sconce_contract::progress::{HTTP_PORT, OBSERVABILITY_PORT};
 use serde_json::{Value, json};
 
@@ -12,11 +13,13 @@ use crate::context::Images;
 use crate::deployment::revision::plan_name;
 use crate::deployment::validate::{Pods, Serving};
 use crate::labels;
-use crate::pod::{self, Program, Shape};
+use crate::pod::{self, Program, Shape, variable};
 
 /// Seconds from SIGTERM to SIGKILL: the server waits 5 s for the endpoints to forget it, lets requests finish
 /// for 20 s more, and must be gone 5 s before it would be killed.
 const GRACE_PERIOD: i64 = 40;
+/// Seconds for which a server that does not wait by itself is not told to stop, until the endpoints have forgotten it.
+const DRAIN_DELAY: i64 = 5;
 /// Seconds without a further ready pod after which a rollout counts as stuck.
 const PROGRESS_DEADLINE: i32 = 600;
 /// Seconds between two looks at a pod that starts: a replica is late by at most one.
@@ -59,49 +62,99 @@ pub(super) fn deployment(serving: &Serving<'_>, pods: &Pods, images: &Images) ->
 }
 
 fn template(serving: &Serving<'_>, pods: &Pods, images: &Images) -> PodTemplateSpec {
+    let custom = serving.spec.custom();
     let mut labels = child_labels(serving);
     labels.insert(labels::REVISION.to_owned(), serving.wanted.revision.clone());
     let mut template = pod::template(Shape {
         labels,
-        program: Program::Ours {
-            image: pods
-                .accelerator
-                .server_image
-                .as_ref()
-                .unwrap_or(&images.server)
-                .clone(),
-            pull_policy: &images.pull_policy,
-        },
-        env: Vec::new(),
-        credentials: None,
+        program: program(serving, pods, images),
+        env: environment(serving, pods),
+        credentials: credentials(serving),
         plan: &plan_name(&serving.name, &serving.wanted.revision),
         volumes: &pods.volumes,
         cpu: &serving.spec.resources.cpu,
         memory: &serving.spec.resources.memory,
         accelerator: &pods.accelerator,
         priority_class_name: serving.spec.scheduling.priority_class_name.clone(),
-        ports: vec![("http", HTTP_PORT), ("observe", OBSERVABILITY_PORT)],
-        startup_probe: Some(probe("/livez", STARTUP_LIMIT / PROBE_PERIOD)),
-        // Ready means that the model is loaded and an inference has been answered.
-        readiness_probe: Some(probe("/readyz", 2)),
-        liveness_probe: Some(Probe {
+        ports: match custom {
+            Some(custom) => vec![("http", custom.port)],
+            None => vec![("http", HTTP_PORT), ("observe", OBSERVABILITY_PORT)],
+        },
+        startup_probe: custom
+            .is_none()
+            .then(|| probe("observe", "/livez", STARTUP_LIMIT / PROBE_PERIOD)),
+        // Ready means that the model is loaded and an inference has been answered; of a server that is not ours, what
+        // its own path means.
+        readiness_probe: Some(match custom {
+            Some(custom) => probe("http", &custom.readiness_path, 2),
+            None => probe("observe", "/readyz", 2),
+        }),
+        liveness_probe: custom.is_none().then(|| Probe {
             period_seconds: Some(10),
-            ..probe("/livez", 3)
+            ..probe("observe", "/livez", 3)
         }),
         termination_grace_period_seconds: GRACE_PERIOD,
         restart_policy: "Always",
-        overrides: None,
+        drain_delay: custom.map(|_| DRAIN_DELAY),
+        overrides: serving.spec.pod_overrides.as_ref(),
     });
-    let metadata = template.metadata.get_or_insert_default();
-    metadata.annotations = Some([(labels::DEPLOYMENT_UID.to_owned(), serving.uid.clone())].into());
+    let annotations = template
+        .metadata
+        .get_or_insert_default()
+        .annotations
+        .get_or_insert_default();
+    annotations.insert(labels::DEPLOYMENT_UID.to_owned(), serving.uid.clone());
     template
 }
 
-fn probe(path: &str, failures: i32) -> Probe {
+fn program<'a>(serving: &'a Serving<'_>, pods: &Pods, images: &'a Images) -> Program<'a> {
+    if let Some(custom) = serving.spec.custom() {
+        return Program::Custom {
+            image: &custom.image,
+            command: &custom.command,
+            args: &custom.args,
+        };
+    }
+    let image = pods.accelerator.server_image.as_ref();
+    Program::Ours {
+        image: image.unwrap_or(&images.server).clone(),
+        pull_policy: &images.pull_policy,
+    }
+}
+
+fn credentials<'a>(serving: &'a Serving<'_>) -> Option<(&'static str, &'a str)> {
+    let secret = serving.spec.model.credentials_ref.as_ref()?;
+    Some((MODEL_CREDENTIALS, &secret.name))
+}
+
+/// How a server that knows nothing of Sconce is told what to serve: by variables that its arguments may name.
+/// Documented in docs/custom.md.
+fn environment(serving: &Serving<'_>, pods: &Pods) -> Vec<EnvVar> {
+    let Some(custom) = serving.spec.custom() else {
+        return Vec::new();
+    };
+    let plan = &pods.plan;
+    let mut all = vec![
+        variable("SCONCE_NAME", &plan.name),
+        variable("SCONCE_REVISION", &plan.revision),
+        variable("SCONCE_PORT", custom.port.to_string()),
+        variable("SCONCE_MODEL_URI", &plan.model),
+    ];
+    let path = pods.volumes.path(&plan.model);
+    all.extend(path.map(|path| variable("SCONCE_MODEL_PATH", path.to_string_lossy())));
+    all.extend(
+        plan.digest
+            .iter()
+            .map(|digest| variable("SCONCE_MODEL_DIGEST", digest)),
+    );
+    all
+}
+
+fn probe(port: &str, path: &str, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),
-            port: IntOrString::String("observe".to_owned()),
+            port: IntOrString::String(port.to_owned()),
             ..HTTPGetAction::default()
         }),
         period_seconds: Some(PROBE_PERIOD),
