@@ -25,7 +25,7 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
 /// Removes from a schema what Rust's types say and an API server does not want to hear:
 /// - `nullable`: a null where an optional value may be absent would pass `has()` in a rule and then fail in it;
 ///   without the mark the API server refuses the null, or replaces it by the default;
-/// - the formats `uint32` and `uint64`, of which it warns that it does not know them.
+/// - the formats `uint16`, `uint32` and `uint64`, of which it warns that it does not know them.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -33,7 +33,7 @@ fn tidy(value: &mut Value) {
                 fields.remove("nullable");
             }
             match fields.get("format").and_then(Value::as_str) {
-                Some("uint32") => fields.insert("format".to_owned(), "int32".into()),
+                Some("uint16" | "uint32") => fields.insert("format".to_owned(), "int32".into()),
                 Some("uint64") => fields.insert("format".to_owned(), "int64".into()),
                 _ => None,
             };
