@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use sconce_contract::Warmup;
@@ -14,6 +15,7 @@ use crate::condition::Condition;
 use crate::custom::CustomServer;
 use crate::overrides::PodOverrides;
 use crate::resources::{Accelerator, ServingResources};
+use crate::rollout::Rollout;
 use crate::scheduling::ServingScheduling;
 
 /// Annotation by which a person promotes an artifact where `promotion` is Manual: its digest.
@@ -87,6 +89,9 @@ pub struct ModelDeploymentSpec {
     /// What is added to the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_overrides: Option<PodOverrides>,
+    /// How a new revision replaces an earlier one.
+    #[serde(default)]
+    pub rollout: Rollout,
 }
 
 /// What answers.
@@ -227,7 +232,7 @@ pub struct ModelDeploymentStatus {
     /// Label selector of the pods, for `/scale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// What is served now, and what is on its way; the current revision first.
+    /// The revision that is asked for first; then those that are served, and those that are kept to go back to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub revisions: Vec<Revision>,
@@ -265,6 +270,9 @@ pub struct Revision {
     pub digest: Option<String>,
     /// Pods of this revision that answered an inference.
     pub ready_replicas: i32,
+    /// When its rollout was complete: every replica answered, and no pod of another revision was left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<Time>,
     /// The training that the artifact came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingSource>,

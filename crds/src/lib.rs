@@ -30,6 +30,7 @@ pub mod offline;
 pub mod overrides;
 pub mod quantity;
 pub mod resources;
+pub mod rollout;
 pub mod scheduling;
 pub mod training;
 

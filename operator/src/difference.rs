@@ -36,7 +36,7 @@ fn same_amount(one: &str, other: &str) -> bool {
 
 /// A Kubernetes quantity in thousandths. Exact for every amount with at most three decimals below 2^96, which
 /// covers cores and bytes; others are compared as text.
-fn amount(text: &str) -> Option<i128> {
+pub(crate) fn amount(text: &str) -> Option<i128> {
     let at = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());

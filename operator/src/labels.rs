@@ -27,6 +27,12 @@ pub const MODEL_URI: &str = "sconce.dev/model-uri";
 pub const MODEL_DIGEST: &str = "sconce.dev/model-digest";
 /// Annotation on a Deployment: UID of the training that the artifact came from; its name is under [`TRAINING`].
 pub const TRAINING_UID: &str = "sconce.dev/training-uid";
+/// Annotation on a Deployment: since when its revision is asked for. The latest is the current one.
+pub const WANTED_SINCE: &str = "sconce.dev/wanted-since";
+/// Annotation on a Deployment: its revision did not come up in time; when that was found, and why it is, as JSON.
+pub const ROLLED_BACK: &str = "sconce.dev/rolled-back";
+/// Annotation on a Deployment: the value of the ModelDeployment's annotation for which it was last tried again.
+pub const RETRIED: &str = "sconce.dev/retried";
 /// Annotation on a server's pod: UID of the ModelDeployment. Pods of a deleted one of the same name linger.
 pub const DEPLOYMENT_UID: &str = "sconce.dev/deployment-uid";
 

@@ -1,5 +1,6 @@
 //! What a pod tells by its status: where it is stuck, how it ended, and in which words of its own.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
 use kube::ResourceExt;
 use sconce_contract::credentials::{DATASET_CREDENTIALS, MODEL_CREDENTIALS};
@@ -82,6 +83,18 @@ pub fn is_ready(pod: &Pod) -> bool {
             .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
+/// Since when a condition of the pod is as it is.
+pub fn since(pod: &Pod, kind: &str) -> Option<Timestamp> {
+    Some(condition(pod, kind)?.last_transition_time.as_ref()?.0)
+}
+
+/// Since when no node can take the pod, and what the scheduler says of it.
+pub fn unschedulable(pod: &Pod) -> Option<(Timestamp, &str)> {
+    let condition = condition(pod, "PodScheduled").filter(|condition| condition.status == "False")?;
+    let since = condition.last_transition_time.as_ref()?.0;
+    Some((since, condition.message.as_deref().unwrap_or_default()))
+}
+
 /// Address of the pod, once it has one.
 pub fn address(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.pod_ip.as_deref()
@@ -89,9 +102,7 @@ pub fn address(pod: &Pod) -> Option<&str> {
 
 /// Why the pod does not run, if something stands in its way that waiting alone may not mend.
 pub fn hindrance(pod: &Pod) -> Option<Hindrance> {
-    unschedulable(pod)
-        .or_else(|| stuck(pod))
-        .or_else(|| crashing(pod))
+    homeless(pod).or_else(|| stuck(pod)).or_else(|| crashing(pod))
 }
 
 /// The condition of a type.
@@ -114,7 +125,7 @@ pub fn no_node(pod: &Pod) -> Option<&str> {
     Some(said.trim_end_matches([' ', ',', '.']))
 }
 
-fn unschedulable(pod: &Pod) -> Option<Hindrance> {
+fn homeless(pod: &Pod) -> Option<Hindrance> {
     let said = no_node(pod)?;
     // The words of the scheduler's plugin VolumeBinding; it asks no other plugin before the claim has its volume.
     let remedy = if said.contains("unbound immediate PersistentVolumeClaims") {

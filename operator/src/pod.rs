@@ -198,17 +198,7 @@ fn resources(
     memory: &sconce_crds::Quantity,
     accelerator: &Resolved,
 ) -> ResourceRequirements {
-    let mut all: BTreeMap<String, Quantity> = [
-        ("cpu".to_owned(), cpu.into()),
-        ("memory".to_owned(), memory.into()),
-    ]
-    .into();
-    all.extend(
-        accelerator
-            .resources
-            .iter()
-            .map(|(name, amount)| (name.clone(), Quantity(amount.clone()))),
-    );
+    let all = amounts(cpu, memory, &accelerator.resources);
     ResourceRequirements {
         limits: Some(all.clone()),
         requests: Some(all),
@@ -219,6 +209,22 @@ fn resources(
             }]
         }),
     }
+}
+
+/// What a pod asks for.
+pub fn amounts(
+    cpu: &sconce_crds::Quantity,
+    memory: &sconce_crds::Quantity,
+    extended: &BTreeMap<String, String>,
+) -> BTreeMap<String, Quantity> {
+    let extended = extended.iter();
+    [
+        ("cpu".to_owned(), cpu.into()),
+        ("memory".to_owned(), memory.into()),
+    ]
+    .into_iter()
+    .chain(extended.map(|(name, amount)| (name.clone(), Quantity(amount.clone()))))
+    .collect()
 }
 
 /// Thread pools size themselves by the machine; the downward API rounds the container's share up to whole cores.

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -290,6 +291,15 @@ impl Room {
             )
             .await?;
         Ok(fresh(&seen).unwrap_or_default())
+    }
+
+    /// The Deployment of the revision that a ModelDeployment wants.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn workload(&self, deployment: &str) -> Result<Deployment> {
+        let revision = self.revision(deployment, None).await?;
+        self.get(&format!("{deployment}-{revision}")).await
     }
 
     /// Fails when the object changes within the time: whoever writes without need wears out the API server.

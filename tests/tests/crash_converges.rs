@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -59,13 +58,10 @@ async fn what_happens_while_there_is_none_is_seen_by_the_next() -> Outcome {
     let revision = room.revision("iris", None).await?;
     room.world.crash_operator();
     room.answer("iris", &revision, 1).await?;
-    let generation = room.get::<Deployment>("iris").await?.metadata.generation;
+    let generation = room.workload("iris").await?.metadata.generation;
     room.world.restart_operator(&room.world.options())?;
     room.deployment_says("iris", "Serving").await?;
-    assert_eq!(
-        room.get::<Deployment>("iris").await?.metadata.generation,
-        generation
-    );
+    assert_eq!(room.workload("iris").await?.metadata.generation, generation);
     Ok(room.close()?)
 }
 

@@ -68,11 +68,25 @@ async fn it_rolls_forward_and_the_old_answers_until_the_new_does() -> Outcome {
     let seen = room.deployment_says("iris", "Serving").await?;
     let status = seen.status.clone().unwrap_or_default();
     assert_eq!(status.model.as_deref(), Some("iris @ sha256:bbbbbbbbbbbb"));
-    assert_eq!(status.revisions.len(), 1);
-    assert_eq!(status.revisions[0].digest, Some(digest('b')));
+    let answering: Vec<_> = status
+        .revisions
+        .iter()
+        .map(|revision| (revision.digest.clone(), revision.ready_replicas))
+        .collect();
+    assert_eq!(answering, [(Some(digest('b')), 1), (Some(digest('a')), 0)]);
+    assert!(
+        status
+            .revisions
+            .iter()
+            .all(|revision| revision.completed.is_some())
+    );
     assert!(told(served(&seen), "RolloutComplete").starts_with("True"));
-    room.gone::<ConfigMap>(&format!("iris-{old}")).await?;
-    room.get::<ConfigMap>(&format!("iris-{new}")).await?;
+    for (revision, replicas) in [(&old, 0), (&new, 1)] {
+        let name = format!("iris-{revision}");
+        room.get::<ConfigMap>(&name).await?;
+        let workload: Deployment = room.get(&name).await?;
+        assert_eq!(workload.spec.and_then(|spec| spec.replicas), Some(replicas));
+    }
     Ok(room.close()?)
 }
 
@@ -80,7 +94,7 @@ async fn it_rolls_forward_and_the_old_answers_until_the_new_does() -> Outcome {
 async fn a_rejected_model_changes_nothing_and_says_why() -> Outcome {
     let room = Room::open().await?;
     let revision = served_model(&room).await?;
-    let before: Deployment = room.get("iris").await?;
+    let before = room.workload("iris").await?;
     retrain(&room, 3).await?;
     room.run_to("iris", &trained("iris-artifacts", 'b', 0.5)).await?;
     room.phase("iris", Phase::Rejected).await?;
@@ -100,7 +114,7 @@ async fn a_rejected_model_changes_nothing_and_says_why() -> Outcome {
     assert!(told(served(&seen), "Ready").starts_with("True"));
     assert_eq!(room.revision("iris", None).await?, revision);
     assert_eq!(
-        room.get::<Deployment>("iris").await?.metadata.generation,
+        room.workload("iris").await?.metadata.generation,
         before.metadata.generation
     );
 

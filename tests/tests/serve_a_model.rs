@@ -152,7 +152,7 @@ async fn ready_means_every_replica_answers() -> Outcome {
 async fn scaling_changes_the_number_and_restarts_nothing() -> Outcome {
     let room = Room::open().await?;
     serving(&room, deployment_of_uri("iris", ELSEWHERE), 1).await?;
-    let before: Deployment = room.get("iris").await?;
+    let before = room.workload("iris").await?;
     let first = room.kubelet.active("sconce.dev/deployment=iris", 1).await?[0].name_any();
 
     let three = Patch::Merge(json!({"spec": {"replicas": 3}}));
@@ -164,7 +164,7 @@ async fn scaling_changes_the_number_and_restarts_nothing() -> Outcome {
     let revision = room.revision("iris", None).await?;
     room.answer("iris", &revision, 3).await?;
     let seen = room.deployment_says("iris", "Serving").await?;
-    let after: Deployment = room.get("iris").await?;
+    let after = room.workload("iris").await?;
     let template = |deployment: &Deployment| deployment.spec.as_ref().map(|spec| spec.template.clone());
     assert_eq!(template(&after), template(&before));
     room.get::<Pod>(&first).await?;
@@ -190,25 +190,28 @@ async fn scaling_changes_the_number_and_restarts_nothing() -> Outcome {
 async fn an_object_of_somebody_else_is_left_alone_and_told() -> Outcome {
     let room = Room::open().await?;
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "one"}, "spec": {"ports": [{"port": 5432}]}});
+    room.apply(service).await?;
+    // The name of a revision's Deployment is known once it was there.
+    room.apply(deployment_of_uri("two", ELSEWHERE)).await?;
+    let taken = room.workload("two").await?.name_any();
+    room.delete::<ModelDeployment>("two").await?;
+    room.gone::<Deployment>(&taken).await?;
     let pod =
         json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}});
     let workload = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "two"},
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": taken},
         "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": pod},
     });
-    room.apply(service).await?;
     room.apply(workload).await?;
-    let (foreign_service, foreign_workload) = (
-        room.get::<Service>("one").await?,
-        room.get::<Deployment>("two").await?,
-    );
-    for (name, kind) in [("one", "Service"), ("two", "Deployment")] {
+    let foreign_service = room.get::<Service>("one").await?;
+    let foreign_workload = room.get::<Deployment>(&taken).await?;
+    for (name, kind, taken) in [("one", "Service", "one"), ("two", "Deployment", &taken)] {
         room.apply(deployment_of_uri(name, ELSEWHERE)).await?;
         let seen = room.deployment_says(name, "NameTaken").await?;
         let ready = told(served(&seen), "Ready");
         assert!(
             ready.contains(&format!(
-                "metadata.name: a {kind} named \"{name}\" is already there and belongs to somebody else"
+                "metadata.name: a {kind} named \"{taken}\" is already there and belongs to somebody else"
             )),
             "{ready}"
         );
@@ -217,7 +220,7 @@ async fn an_object_of_somebody_else_is_left_alone_and_told() -> Outcome {
     assert_eq!(room.get::<Service>("one").await?.spec, foreign_service.spec);
     assert!(room.get::<Service>("one").await?.owner_references().is_empty());
     assert_eq!(
-        room.get::<Deployment>("two").await?.metadata.generation,
+        room.get::<Deployment>(&taken).await?.metadata.generation,
         foreign_workload.metadata.generation
     );
     // It goes on by itself once the name is free.
@@ -233,10 +236,7 @@ async fn an_upgrade_of_the_operator_and_the_edit_of_a_profile_restart_no_pod() -
     serving(&room, deployment_of_uri("plain", ELSEWHERE), 1).await?;
     let accelerated = json!({"spec": {"accelerator": {"profile": "serve-l4"}}});
     serving(&room, with(deployment_of_uri("fast", ELSEWHERE), &accelerated), 1).await?;
-    let (plain, fast) = (
-        room.get::<Deployment>("plain").await?,
-        room.get::<Deployment>("fast").await?,
-    );
+    let (plain, fast) = (room.workload("plain").await?, room.workload("fast").await?);
     assert_eq!(image(&plain), Some(SERVER_IMAGE.to_owned()));
     assert_eq!(image(&fast).as_deref(), Some("registry.example/server:cuda"));
 
@@ -254,8 +254,8 @@ async fn an_upgrade_of_the_operator_and_the_edit_of_a_profile_restart_no_pod() -
         room.deployment_says(name, "Serving").await?;
     }
     let template = |deployment: Deployment| deployment.spec.map(|spec| spec.template);
-    assert_eq!(template(room.get("plain").await?), template(plain));
-    assert_eq!(template(room.get("fast").await?), template(fast));
+    assert_eq!(template(room.workload("plain").await?), template(plain));
+    assert_eq!(template(room.workload("fast").await?), template(fast));
     room.world.restart_operator(&room.world.options())?;
     Ok(room.close()?)
 }

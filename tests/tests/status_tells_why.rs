@@ -352,6 +352,7 @@ async fn nothing_is_written_while_nothing_happens() -> Outcome {
     room.deployment_says("served", "Serving").await?;
     room.apply(deployment("held", "nobody")).await?;
     room.deployment_says("held", "TrainingNotFound").await?;
+    let workload = format!("served-{revision}");
     // Longer than the 10 s after which what is missing is looked for again.
     let time = Duration::from_secs(12);
     tokio::try_join!(
@@ -360,7 +361,7 @@ async fn nothing_is_written_while_nothing_happens() -> Outcome {
         room.still::<ModelTraining>("waiting", time),
         room.still::<ModelDeployment>("served", time),
         room.still::<ModelDeployment>("held", time),
-        room.still::<k8s_openapi::api::apps::v1::Deployment>("served", time),
+        room.still::<k8s_openapi::api::apps::v1::Deployment>(&workload, time),
     )?;
     Ok(room.close()?)
 }

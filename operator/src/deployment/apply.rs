@@ -1,57 +1,87 @@
 //! Step 4: the objects that serve a model, written where they differ.
 //!
-//! A Deployment is written last: it is what makes pods, and they mount the plan. A crash after any write leaves
-//! what the next reconcile completes.
+//! A Deployment is written after its plan: it is what makes pods, and they mount the plan. A crash after any write
+//! leaves what the next reconcile completes.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
 use serde_json::json;
 
 use super::build::{Children, Workload};
 use super::dereference::Found;
 use super::revision::plan_name;
-use super::validate::Serving;
+use super::rollout::Rollout;
+use super::rollout::history::Obsolete;
+use super::validate::{Change, Serving};
 use crate::apply::{Applied, Refusal, Writer};
 use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
 
-/// Makes the cluster hold the objects of the deployment.
+/// Makes the cluster hold the objects of the deployment. Where the revision was given up, the one to go back to comes
+/// first.
 pub async fn apply(
     writer: &Writer,
     serving: &Serving<'_>,
     children: Children,
+    rollout: &Rollout,
     found: &Found,
 ) -> Result<Applied<Deployment>, Refusal> {
     if let Some(plan) = children.plan {
-        match (&children.workload, found.live.as_deref()) {
+        match (&children.workload, &serving.change) {
             // Of this revision, and well: its pods have mounted the plan.
-            (Workload::Patch(_), Some(live)) if is_well(live) => {}
+            (Workload::Patch(_), Change::Keep { live, .. }) if is_well(live) => {}
             // A plan that somebody deleted keeps pods from starting. One that is there stays: it fits the template.
             (Workload::Patch(_), _) => writer.provide(&serving.uid, plan).await?,
-            (Workload::Whole(_), _) => writer.replace(&serving.uid, plan).await?,
+            (Workload::Whole(_) | Workload::Anew(_), _) => writer.replace(&serving.uid, plan).await?,
         }
     }
     if let Some(devices) = children.devices {
-        match (&children.workload, found.live.as_deref()) {
-            (Workload::Patch(_), Some(live)) if is_well(live) => {}
+        match (&children.workload, &serving.change) {
+            (Workload::Patch(_), Change::Keep { live, .. }) if is_well(live) => {}
             (Workload::Patch(_), _) => writer.provide(&serving.uid, devices).await?,
-            (Workload::Whole(_), _) => writer.replace(&serving.uid, devices).await?,
+            (Workload::Whole(_) | Workload::Anew(_), _) => writer.replace(&serving.uid, devices).await?,
         }
     }
     writer
         .ensure(&serving.uid, children.service, found.service.as_deref())
         .await?;
-    match (children.workload, &found.live) {
-        (Workload::Patch(patch), Some(live)) => writer.merge(live.as_ref(), &patch).await,
-        (Workload::Whole(deployment), live) => writer.ensure(&serving.uid, deployment, live.as_deref()).await,
-        (Workload::Patch(_), None) => Err(Error::Incomplete(
-            format!("Deployment {}/{}", serving.namespace, serving.name),
-            "object to patch",
-        )
-        .into()),
+    if rollout.back.is_some() {
+        scale(writer, &rollout.others).await?;
     }
+    let applied = match (children.workload, &serving.change) {
+        (Workload::Patch(patch), Change::Keep { live, .. }) => writer.merge(live.as_ref(), &patch).await?,
+        (Workload::Anew(deployment), Change::Anew { live, .. }) => {
+            let name = live.name_any();
+            writer
+                .delete::<Deployment>(&serving.namespace, &name, &serving.uid)
+                .await?;
+            writer.ensure(&serving.uid, deployment, None).await?
+        }
+        (Workload::Whole(deployment) | Workload::Anew(deployment), _) => {
+            writer.ensure(&serving.uid, deployment, None).await?
+        }
+        (Workload::Patch(_), _) => {
+            let what = format!("Deployment {}/{}", serving.namespace, serving.name);
+            return Err(Error::Incomplete(what, "object to patch").into());
+        }
+    };
+    if rollout.back.is_none() {
+        scale(writer, &rollout.others).await?;
+    }
+    Ok(applied)
+}
+
+/// Gives Deployments their number of pods.
+async fn scale(writer: &Writer, counts: &[(Arc<Deployment>, i32)]) -> Result<(), Refusal> {
+    for (live, replicas) in counts {
+        writer
+            .merge(live.as_ref(), &json!({"spec": {"replicas": replicas}}))
+            .await?;
+    }
+    Ok(())
 }
 
 fn is_well(live: &Deployment) -> bool {
@@ -63,25 +93,25 @@ fn is_well(live: &Deployment) -> bool {
 
 /// Where nothing new can be served, what is served can still be scaled. A refusal tells nothing that the first
 /// problem does not outweigh.
-pub async fn scale(writer: &Writer, live: &Arc<Deployment>, replicas: i32) -> Result<(), Error> {
-    match writer
-        .merge(live.as_ref(), &json!({"spec": {"replicas": replicas}}))
-        .await
-    {
-        Ok(_) | Err(Refusal::Problem(_)) => Ok(()),
+pub async fn hold(writer: &Writer, counts: &[(Arc<Deployment>, i32)]) -> Result<(), Error> {
+    match scale(writer, counts).await {
+        Ok(()) | Err(Refusal::Problem(_)) => Ok(()),
         Err(Refusal::Error(error)) => Err(error),
     }
 }
 
-/// Deletes the plans of revisions that nothing serves any more.
+/// Deletes what is left of revisions that nothing serves any more: the Deployments, and then their plans.
 pub async fn discard(
     writer: &Writer,
     namespace: &str,
     name: &str,
     uid: &str,
-    revisions: &[String],
+    obsolete: &[Obsolete],
 ) -> Result<(), Error> {
-    for revision in revisions {
+    for Obsolete { revision, workload } in obsolete {
+        if let Some(workload) = workload {
+            writer.delete::<Deployment>(namespace, workload, uid).await?;
+        }
         let name = plan_name(name, revision);
         writer.delete::<ConfigMap>(namespace, &name, uid).await?;
         writer

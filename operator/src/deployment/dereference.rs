@@ -6,19 +6,24 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelDeploymentSpec, ModelTraining};
 
 use super::resolve::{Resolution, resolve};
 use super::revision::Served;
+use super::rollout;
+use super::situation::Counts;
+use super::workload::{self, Workload};
 use crate::apply::is_owned_by;
 use crate::context::Context;
 use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
+use crate::labels::{self, SELECTOR};
 use crate::volumes::Source;
-use crate::{labels, overrides, priority};
+use crate::{overrides, priority};
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -42,18 +47,38 @@ pub struct Found {
     pub priority_class_missing: bool,
     /// What a pod needs of its accelerator's memory, and what that has.
     pub fit: Question,
-    /// The Deployment, if it was created.
-    pub live: Option<Arc<Deployment>>,
+    /// Deployments of all revisions, the one that was asked for last first.
+    pub workloads: Vec<Workload>,
     /// The Service, if it was created.
     pub service: Option<Arc<Service>>,
     /// Pods of every revision that are not on their way out, oldest first.
     pub pods: Vec<Arc<Pod>>,
+    /// Pods on their way out that still hold what they were given.
+    pub leaving: Vec<Arc<Pod>>,
 }
 
 impl Found {
-    /// What the live Deployment was made for.
-    pub fn served(&self) -> Option<Served> {
-        self.live.as_deref().and_then(Served::read)
+    /// What was asked for last.
+    pub fn current(&self) -> Option<&Served> {
+        self.workloads.first().map(|workload| &workload.served)
+    }
+
+    /// The Deployment of a revision.
+    pub fn of(&self, revision: &str) -> Option<&Workload> {
+        self.workloads
+            .iter()
+            .find(|workload| workload.revision() == revision)
+    }
+
+    /// Pods, that revision's apart from all others'.
+    pub fn counts(&self, revision: &str) -> Counts {
+        Counts::of(&self.pods, Some(revision))
+    }
+
+    /// Units of the accelerator that nobody holds, where they are counted.
+    pub fn spare(&self) -> Option<i64> {
+        let units = self.profile.as_ref()?.status.as_ref()?.units?;
+        Some(units.capacity - units.allocated)
     }
 }
 
@@ -67,10 +92,11 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
     let training = training(deployment, context, &namespace);
     let profile = deployment.spec.accelerator.as_ref();
     let service = stores.services.get(&ObjectRef::new(&name).within(&namespace));
-    let live = stores
-        .workloads
-        .get(&ObjectRef::new(&name).within(&namespace))
-        .filter(|live| is_owned_by(&**live, &uid));
+    let live = stores.workloads.state_filter(|live| {
+        live.namespace().as_deref() == Some(&namespace)
+            && live.labels().get(labels::DEPLOYMENT) == Some(&name)
+    });
+    let (pods, leaving) = pods(context, &namespace, &name, &uid);
     let mut found = Found {
         profile: profile.and_then(|asked| stores.profiles.get(&ObjectRef::new(&asked.profile))),
         resolution: Resolution::Unknown(crate::problem::Problem::new("Unresolved", "spec.model", "")),
@@ -82,19 +108,15 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         priority_class_missing: false,
         fit: Question::default(),
         service: service.filter(|service| is_owned_by(&**service, &uid)),
-        pods: pods(context, &namespace, &name, &uid),
-        live,
+        pods,
+        leaving,
+        workloads: workloads(deployment, live),
     };
-    found.resolution = resolve(deployment, training.as_deref(), found.served().as_ref());
+    found.resolution = resolve(deployment, training.as_deref(), found.current());
     if !is_live(deployment, &found) {
         // A watch may lag, and what follows writes a pod template: the API server itself is asked.
-        let api: Api<Deployment> = Api::namespaced(context.client.clone(), &namespace);
-        let read = api
-            .get_opt(&name)
-            .await
-            .doing(|| format!("get Deployment {namespace}/{name}"))?;
-        found.live = read.filter(|live| is_owned_by(live, &uid)).map(Arc::new);
-        found.resolution = resolve(deployment, training.as_deref(), found.served().as_ref());
+        refresh(deployment, &mut found, context).await?;
+        found.resolution = resolve(deployment, training.as_deref(), found.current());
     }
     found.fit = Question {
         room: context.room(profile),
@@ -121,6 +143,33 @@ fn need(training: Option<&ModelTraining>, resolution: &Resolution) -> Option<Nee
     Some(Need::of_serving(artifact.size_bytes))
 }
 
+/// Asks the API server itself for the Deployments.
+pub async fn refresh(
+    deployment: &ModelDeployment,
+    found: &mut Found,
+    context: &Context,
+) -> Result<(), Error> {
+    let (namespace, name) = (deployment.namespace().unwrap_or_default(), deployment.name_any());
+    let api: Api<Deployment> = Api::namespaced(context.client.clone(), &namespace);
+    let ours = ListParams::default().labels(&format!("{SELECTOR},{}={name}", labels::DEPLOYMENT));
+    let read = api.list(&ours).await;
+    let read = read.doing(|| format!("list Deployments of {namespace}/{name}"))?;
+    found.workloads = workloads(deployment, read.items.into_iter().map(Arc::new));
+    Ok(())
+}
+
+/// The Deployments that the object owns, of each revision one.
+fn workloads(deployment: &ModelDeployment, live: impl IntoIterator<Item = Arc<Deployment>>) -> Vec<Workload> {
+    let uid = deployment.uid().unwrap_or_default();
+    let mut all: Vec<Workload> = live
+        .into_iter()
+        .filter(|live| is_owned_by(&**live, &uid) && live.metadata.deletion_timestamp.is_none())
+        .filter_map(|live| Workload::read(live, deployment.status.as_ref()))
+        .collect();
+    workload::sort(&mut all);
+    all
+}
+
 fn training(deployment: &ModelDeployment, context: &Context, namespace: &str) -> Option<Arc<ModelTraining>> {
     let reference = deployment.spec.model.training_ref.as_ref()?;
     context
@@ -129,30 +178,30 @@ fn training(deployment: &ModelDeployment, context: &Context, namespace: &str) ->
         .get(&ObjectRef::new(&reference.name).within(namespace))
 }
 
-/// Pods of a deleted object of the same name may linger; they are told apart by the UID.
-fn pods(context: &Context, namespace: &str, name: &str, uid: &str) -> Vec<Arc<Pod>> {
+/// Pods that are there to stay, and those on their way out. Pods of a deleted object of the same name
+/// may linger; they are told apart by the UID.
+fn pods(context: &Context, namespace: &str, name: &str, uid: &str) -> (Vec<Arc<Pod>>, Vec<Arc<Pod>>) {
     let mut pods = context.stores.pods_of(namespace, labels::DEPLOYMENT, name);
     pods.retain(|pod| {
-        pod.metadata.deletion_timestamp.is_none()
-            && !crate::observed::is_finished(pod)
-            && pod
-                .annotations()
-                .get(labels::DEPLOYMENT_UID)
-                .is_some_and(|found| found == uid)
+        let owner = pod.annotations().get(labels::DEPLOYMENT_UID);
+        !crate::observed::is_finished(pod) && owner.is_some_and(|found| found == uid)
     });
-    pods.sort_by_cached_key(|pod| (pod.creation_timestamp(), pod.name_any()));
-    pods
+    let (mut stay, leaving): (Vec<_>, Vec<_>) = pods
+        .into_iter()
+        .partition(|pod| pod.metadata.deletion_timestamp.is_none());
+    stay.sort_by_cached_key(|pod| (pod.creation_timestamp(), pod.name_any()));
+    (stay, leaving)
 }
 
-/// Whether the live Deployment is of the wanted revision, or no revision is wanted.
+/// Whether what was asked for last is still asked for, or nothing is, and nobody asks for another try.
 fn is_live(deployment: &ModelDeployment, found: &Found) -> bool {
     let Resolution::Known { model, .. } = &found.resolution else {
         return true;
     };
     let wanted = Served::of(model.clone(), &deployment.spec);
-    found
-        .served()
-        .is_some_and(|served| served.revision == wanted.revision)
+    found.workloads.first().is_some_and(|current| {
+        current.revision() == wanted.revision && !rollout::is_asked_again(deployment, current)
+    })
 }
 
 /// What a pod of the revision would need, and no watch covers.

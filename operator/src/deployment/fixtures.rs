@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use super::dereference::Found;
 use super::resolve::resolve;
 use super::revision::{Model, Served};
+use super::rollout::Rollout;
+use super::rollout::decide::Manner;
+use super::workload::{self, Workload};
 use crate::labels;
 
 /// `sha256:` and one byte repeated.
@@ -151,13 +154,22 @@ pub fn crashed(name: &str, revision: &str, state: &Value, report: &str) -> Arc<P
 pub fn found(
     deployment: &ModelDeployment,
     training: Option<&ModelTraining>,
-    live: Option<Deployment>,
+    live: impl IntoIterator<Item = Deployment>,
     pods: Vec<Arc<Pod>>,
 ) -> Found {
-    let served = live.as_ref().and_then(Served::read);
+    let status = deployment.status.as_ref();
+    let mut workloads: Vec<Workload> = live
+        .into_iter()
+        .filter_map(|live| Workload::read(Arc::new(live), status))
+        .collect();
+    workload::sort(&mut workloads);
     Found {
         profile: None,
-        resolution: resolve(deployment, training, served.as_ref()),
+        resolution: resolve(
+            deployment,
+            training,
+            workloads.first().map(|workload| &workload.served),
+        ),
         missing: None,
         one_pod_only: false,
         missing_volumes: std::collections::BTreeSet::new(),
@@ -165,8 +177,22 @@ pub fn found(
         device_class: crate::devices::DeviceClass::Found,
         priority_class_missing: false,
         fit: crate::fit::Question::default(),
-        live: live.map(Arc::new),
+        workloads,
         service: None,
         pods,
+        leaving: Vec::new(),
+    }
+}
+
+/// What a rollout decides with nothing else in its way.
+pub fn rollout(replicas: i32) -> Rollout {
+    Rollout {
+        wanted: replicas,
+        others: Vec::new(),
+        begins: None,
+        back: None,
+        overdue: false,
+        manner: Manner::SurgeWithoutUnits,
+        again: None,
     }
 }

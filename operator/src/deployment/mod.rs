@@ -1,9 +1,8 @@
 //! ModelDeployment: fetch what it names, find out what is to be served, build the objects that serve it, apply
 //! them, tell what became of them.
 //!
-//! A live Deployment carries in its annotations what it was made for. While that is what is wanted, its pod
-//! template is left alone; only then is anything about the pods decided anew. Read [`resolve`] and [`revision`]
-//! first.
+//! Each revision has a Deployment of its own, which carries in its annotations what it was made for, and whose pod
+//! template is never rewritten. [`rollout`] decides how many pods each has. Read [`resolve`] and [`revision`] first.
 
 pub mod apply;
 pub mod build;
@@ -13,10 +12,12 @@ pub mod protection;
 pub mod replicas;
 pub mod resolve;
 pub mod revision;
+pub mod rollout;
 pub mod situation;
 pub mod status;
 pub mod validate;
 pub mod verdicts;
+pub mod workload;
 
 #[cfg(test)]
 mod fixtures;
@@ -196,21 +197,25 @@ async fn serve(
     found: &Found,
     context: &Context,
 ) -> Result<Outlook, Error> {
-    let children = build::build(serving, &context.images);
-    match apply::apply(&context.writer, serving, children, found).await {
+    let now = Timestamp::now();
+    let mut rollout = rollout::plan(deployment, serving, found, now);
+    let mut seen = found.clone();
+    if rollout.back.as_ref().is_some_and(|back| back.new) {
+        // A watch may lag, and why a revision is given up is told once: the API server itself is asked.
+        dereference::refresh(deployment, &mut seen, context).await?;
+        rollout = rollout::plan(deployment, serving, &seen, now);
+    }
+    let children = build::build(serving, &rollout, &context.images);
+    match apply::apply(&context.writer, serving, children, &rollout, &seen).await {
         Ok(live) => Ok(status::serving(
             deployment,
-            found,
+            &seen,
             &serving.wanted,
+            &rollout,
             &live,
-            Timestamp::now(),
+            now,
         )),
-        Err(Refusal::Problem(problem)) => Ok(status::held(
-            deployment,
-            found,
-            &Hold::Refused(problem),
-            Timestamp::now(),
-        )),
+        Err(Refusal::Problem(problem)) => hold_on(deployment, &seen, &Hold::Refused(problem), context).await,
         Err(Refusal::Error(error)) => Err(error),
     }
 }
@@ -222,8 +227,7 @@ async fn hold_on(
     hold: &Hold,
     context: &Context,
 ) -> Result<Outlook, Error> {
-    if let Some(live) = &found.live {
-        apply::scale(&context.writer, live, replicas::wanted(deployment)).await?;
-    }
-    Ok(status::held(deployment, found, hold, Timestamp::now()))
+    let now = Timestamp::now();
+    apply::hold(&context.writer, &rollout::hold(deployment, found, now)).await?;
+    Ok(status::held(deployment, found, hold, now))
 }

@@ -241,7 +241,7 @@ fn what_a_person_promoted_stays_promoted_when_the_training_has_moved_on() {
         .status
         .get_or_insert_default()
         .revisions
-        .push(served("aa").told(0));
+        .push(served("aa").told(0, None));
     assert_eq!(
         outcome(&resolve(&remembered, Some(&later), None)).1,
         Some("sha256:aa")

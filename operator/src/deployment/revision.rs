@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use sconce_contract::Warmup;
 use sconce_contract::credentials::CredentialsRef;
@@ -127,12 +128,13 @@ impl Served {
     }
 
     /// The same, as the status tells it.
-    pub fn told(&self, ready_replicas: i32) -> Revision {
+    pub fn told(&self, ready_replicas: i32, completed: Option<Time>) -> Revision {
         Revision {
             name: self.revision.clone(),
             uri: self.model.uri.clone(),
             digest: self.model.digest.clone(),
             ready_replicas,
+            completed,
             training: self.model.training.clone(),
         }
     }
@@ -165,7 +167,7 @@ struct Given<'a>(
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a PodOverrides>,
 );
 
-/// Name of the ConfigMap that holds the plan of a revision.
+/// Name of the ConfigMap that holds the plan of a revision, and of its Deployment.
 pub fn plan_name(deployment: &str, revision: &str) -> String {
     format!("{deployment}-{revision}")
 }
@@ -275,7 +277,7 @@ mod tests {
                     .filter_map(|(key, value)| Some((key.to_owned(), value?))),
             );
             assert_eq!(Served::read(&live), Some(served.clone()));
-            assert_eq!(Served::from(&served.told(3)), served);
+            assert_eq!(Served::from(&served.told(3, None)), served);
         }
         assert_eq!(Served::read(&Deployment::default()), None);
     }

@@ -9,6 +9,9 @@ use kube::ResourceExt;
 use sconce_contract::Report;
 
 use super::revision::Served;
+use super::rollout::decide::Manner;
+use super::rollout::{Back, Rollout};
+use super::workload::Failed;
 use crate::labels;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
@@ -22,6 +25,15 @@ pub enum Situation {
     Refused(Problem),
     /// Something stands in the way of the wanted revision's pods.
     Hindered(Hindrance),
+    /// The wanted revision did not come up in time, and an earlier one is served again.
+    RolledBack {
+        /// CamelCase: why it did not come up.
+        because: String,
+        /// One sentence.
+        message: String,
+        /// Whether the earlier one's pods are all there.
+        settled: bool,
+    },
     /// Pods come or go.
     Moving {
         /// CamelCase.
@@ -84,16 +96,61 @@ pub fn revision(pod: &Pod) -> Option<&str> {
     pod.labels().get(labels::REVISION).map(String::as_str)
 }
 
-/// What is going on with a Deployment that is as it should be.
-pub fn situation(live: &Deployment, wanted: &Served, replicas: i32, pods: &[Arc<Pod>]) -> Situation {
-    let counts = Counts::of(pods, Some(&wanted.revision));
-    let title = wanted.model.title();
-    let settled =
-        is_seen(live) && counts.others == 0 && counts.current == replicas && counts.ready == replicas;
-    if settled && replicas == 0 {
+/// The wanted revision as it is applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// Its Deployment.
+    pub live: &'a Deployment,
+    /// What it serves.
+    pub wanted: &'a Served,
+    /// Pods that are wanted in all.
+    pub replicas: i32,
+    /// What the rollout decided.
+    pub rollout: &'a Rollout,
+    /// Whether it was complete before.
+    pub was_complete: bool,
+    /// Pods of every revision.
+    pub pods: &'a [Arc<Pod>],
+}
+
+impl Sight<'_> {
+    fn counts(&self) -> Counts {
+        Counts::of(self.pods, Some(&self.wanted.revision))
+    }
+
+    /// Whether its pods are all there, and no others are or will be.
+    fn is_alone(&self) -> bool {
+        let counts = self.counts();
+        is_seen(self.live)
+            && counts.others == 0
+            && counts.current == self.replicas
+            && self.rollout.others.iter().all(|(live, count)| {
+                *count == 0 && live.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
+            })
+    }
+
+    /// Whether every replica is of the wanted revision and answers.
+    pub fn is_settled(&self) -> bool {
+        self.is_alone() && self.counts().ready == self.replicas
+    }
+
+    /// Whether no pod of an earlier revision is left, and those of the wanted one have all answered once.
+    pub fn is_rolled_out(&self) -> bool {
+        self.is_settled() || (self.is_alone() && self.was_complete)
+    }
+}
+
+/// What is going on with a revision that is applied.
+pub fn situation(sight: &Sight<'_>) -> Situation {
+    let (counts, replicas, rollout) = (sight.counts(), sight.replicas, sight.rollout);
+    let title = sight.wanted.model.title();
+    if let Some(back) = &rollout.back {
+        return rolled_back(sight, back);
+    }
+    if sight.is_settled() && replicas == 0 {
         return Situation::ScaledToZero;
     }
-    if settled {
+    if sight.is_settled() {
         let noun = if replicas == 1 {
             "replica answers"
         } else {
@@ -103,19 +160,32 @@ pub fn situation(live: &Deployment, wanted: &Served, replicas: i32, pods: &[Arc<
             message: format!("{replicas} {noun} with {title}"),
         };
     }
-    if let Some(hindrance) = hindrance(live, &wanted.revision, pods) {
-        return Situation::Hindered(hindrance);
+    if let Some(hindrance) = hindrance(sight.live, &sight.wanted.revision, sight.pods) {
+        return Situation::Hindered(with_manner(hindrance, sight));
     }
     let message = format!("{} of {replicas} replicas answer with {title}", counts.ready);
-    if counts.others > 0 || !was_rolled_out(live) {
+    if rollout.overdue {
+        return Situation::Hindered(Hindrance {
+            reason: "ProgressDeadlineExceeded".to_owned(),
+            message: format!(
+                "{message}, and no further one did in spec.rollout.progressDeadline; `kubectl describe pod` tells what it does; {RETRY}"
+            ),
+        });
+    }
+    if counts.others > 0 || !sight.was_complete {
         let earlier = if counts.others_ready > 0 {
             "; an earlier revision answers until they do"
         } else {
             ""
         };
+        let manner = if counts.others > 0 {
+            format!("; {}", rollout.manner)
+        } else {
+            String::new()
+        };
         return Situation::Moving {
             reason: "RollingOut",
-            message: message + earlier,
+            message: message + earlier + &manner,
         };
     }
     if counts.current > replicas {
@@ -131,11 +201,36 @@ pub fn situation(live: &Deployment, wanted: &Served, replicas: i32, pods: &[Arc<
     }
 }
 
-/// Whether no pod of an earlier revision is left, and those of the wanted one have all answered once.
-pub fn is_rolled_out(live: &Deployment, wanted: &Served, replicas: i32, pods: &[Arc<Pod>]) -> bool {
-    let counts = Counts::of(pods, Some(&wanted.revision));
-    let all_there = is_seen(live) && counts.others == 0 && counts.current == replicas;
-    all_there && (counts.ready == replicas || was_rolled_out(live))
+const RETRY: &str = "a new value of the annotation sconce.dev/retry has it tried again";
+
+fn rolled_back(sight: &Sight<'_>, back: &Back) -> Situation {
+    let counts = Counts::of(sight.pods, Some(&back.to.revision));
+    let Failed { reason, message, .. } = &back.failed;
+    Situation::RolledBack {
+        because: reason.clone(),
+        message: format!(
+            "{} did not come up in spec.rollout.progressDeadline and was rolled back: {message}; {} of {} replicas answer \
+             with {}, which was complete before; change the spec, train again, or mend what is wrong: then {RETRY}",
+            sight.wanted.model.title(),
+            counts.ready,
+            sight.replicas,
+            back.to.model.title(),
+        ),
+        settled: counts.others == 0 && counts.ready == sight.replicas,
+    }
+}
+
+/// Why a pod that finds no room is not given an earlier one's.
+fn with_manner(mut hindrance: Hindrance, sight: &Sight<'_>) -> Hindrance {
+    let why = match sight.rollout.manner {
+        _ if sight.counts().others == 0 || hindrance.reason != "Unschedulable" => return hindrance,
+        Manner::SurgeAsked => {
+            "spec.rollout.strategy is Surge, which needs room for one more pod: with Auto or DrainFirst an earlier one goes first".to_owned()
+        }
+        manner => manner.to_string(),
+    };
+    hindrance.message = format!("{}; {why}", hindrance.message);
+    hindrance
 }
 
 /// Whether the Deployment's status speaks of its present spec.
@@ -144,12 +239,10 @@ fn is_seen(live: &Deployment) -> bool {
     seen.is_some() && seen >= live.metadata.generation
 }
 
-/// The Deployment's own memory that its rollout was completed (Kubernetes, `pkg/controller/deployment/util`):
-/// it stays when a pod fails later.
-fn was_rolled_out(live: &Deployment) -> bool {
-    is_seen(live)
-        && condition(live, "Progressing")
-            .is_some_and(|found| found.reason.as_deref() == Some("NewReplicaSetAvailable"))
+/// Why the API server makes no pod of the Deployment, as where a quota is used up.
+pub fn refusal(live: &Deployment) -> Option<&str> {
+    let found = condition(live, "ReplicaFailure").filter(|found| is_seen(live) && found.status == "True")?;
+    Some(found.message.as_deref().unwrap_or("no reason was given"))
 }
 
 fn condition<'a>(live: &'a Deployment, kind: &str) -> Option<&'a DeploymentCondition> {
@@ -162,7 +255,7 @@ fn condition<'a>(live: &'a Deployment, kind: &str) -> Option<&'a DeploymentCondi
 }
 
 /// What stands in the way of the wanted revision: its pods know best, then the Deployment.
-fn hindrance(live: &Deployment, revision: &str, pods: &[Arc<Pod>]) -> Option<Hindrance> {
+pub fn hindrance(live: &Deployment, revision: &str, pods: &[Arc<Pod>]) -> Option<Hindrance> {
     let waiting = |pod: &&Arc<Pod>| self::revision(pod) == Some(revision) && !observed::is_ready(pod);
     pods.iter()
         .filter(waiting)
@@ -201,31 +294,13 @@ fn has_answered_since(pod: &Pod) -> bool {
     matches!((running, changed), (Some(running), Some(changed)) if changed.0.duration_since(running.0) > LATE)
 }
 
-/// Pods that the API server refused, and a rollout that has come to a halt.
+/// Pods that the API server refused.
 fn refused(live: &Deployment) -> Option<Hindrance> {
-    if !is_seen(live) {
-        return None;
-    }
-    let told = |found: &DeploymentCondition| {
-        found
-            .message
-            .clone()
-            .unwrap_or_else(|| "no reason was given".to_owned())
-    };
-    if let Some(found) = condition(live, "ReplicaFailure").filter(|found| found.status == "True") {
-        return Some(Hindrance {
-            reason: found
-                .reason
-                .clone()
-                .unwrap_or_else(|| "ReplicaFailure".to_owned()),
-            message: format!("a pod cannot be created: {}", told(found)),
-        });
-    }
-    let halted = condition(live, "Progressing")
-        .filter(|found| found.reason.as_deref() == Some("ProgressDeadlineExceeded"))?;
+    let told = refusal(live)?;
+    let reason = condition(live, "ReplicaFailure").and_then(|found| found.reason.clone());
     Some(Hindrance {
-        reason: "ProgressDeadlineExceeded".to_owned(),
-        message: format!("no further replica became ready in time: {}", told(halted)),
+        reason: reason.unwrap_or_else(|| "ReplicaFailure".to_owned()),
+        message: format!("a pod cannot be created: {told}"),
     })
 }
 

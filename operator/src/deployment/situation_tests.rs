@@ -1,7 +1,9 @@
 //! What is going on, told from the Deployment and its pods.
 
 use super::*;
-use crate::deployment::fixtures::{crashed, live, loading, model, of_training, pod, ready, unschedulable};
+use crate::deployment::fixtures::{
+    crashed, live, loading, model, of_training, pod, ready, rollout, unschedulable,
+};
 use serde_json::json;
 
 fn wanted() -> Served {
@@ -9,13 +11,28 @@ fn wanted() -> Served {
 }
 
 fn told(live: &Deployment, replicas: i32, pods: &[Arc<Pod>]) -> Situation {
-    situation(live, &wanted(), replicas, pods)
+    look(live, replicas, false, pods).0
+}
+
+/// What is told, and whether the rollout is.
+fn look(live: &Deployment, replicas: i32, was_complete: bool, pods: &[Arc<Pod>]) -> (Situation, bool) {
+    let (wanted, rollout) = (wanted(), rollout(replicas));
+    let sight = Sight {
+        live,
+        wanted: &wanted,
+        replicas,
+        rollout: &rollout,
+        was_complete,
+        pods,
+    };
+    (situation(&sight), sight.is_rolled_out())
 }
 
 fn reason(situation: &Situation) -> &str {
     match situation {
         Situation::Awaited(problem) | Situation::Refused(problem) => problem.reason,
         Situation::Hindered(hindrance) => &hindrance.reason,
+        Situation::RolledBack { .. } => "RolledBack",
         Situation::Moving { reason, .. } => reason,
         Situation::ScaledToZero => "ScaledToZero",
         Situation::Ready { .. } => "Ready",
@@ -63,32 +80,22 @@ fn a_deployment_that_has_not_been_seen_yet_is_not_ready() {
     let mut written = live(&wanted());
     written.metadata.generation = Some(3);
     assert_eq!(reason(&told(&written, 1, &pods)), "RollingOut");
-    assert!(!is_rolled_out(&written, &wanted(), 1, &pods));
+    assert!(!look(&written, 1, true, &pods).1);
     written.status = None;
     assert_eq!(reason(&told(&written, 1, &pods)), "RollingOut");
 }
 
 #[test]
 fn a_pod_that_fails_later_does_not_undo_the_rollout() {
-    let done = with_condition("Progressing", "True", "NewReplicaSetAvailable", "done");
-    let pods = [loading("a", &wanted().revision)];
-    assert!(is_rolled_out(&done, &wanted(), 1, &pods));
-    assert_eq!(reason(&told(&done, 1, &pods)), "ReplicasStarting");
-    assert!(!is_rolled_out(&live(&wanted()), &wanted(), 1, &pods));
-    assert!(!is_rolled_out(
-        &done,
-        &wanted(),
-        1,
-        &[ready("b", "0000000000"), ready("a", &wanted().revision)]
-    ));
-    assert_eq!(
-        reason(&told(
-            &done,
-            1,
-            &[ready("a", &wanted().revision), ready("b", &wanted().revision)]
-        )),
-        "ScalingDown"
-    );
+    let new = wanted().revision;
+    let done = live(&wanted());
+    let pods = [loading("a", &new)];
+    let (situation, complete) = look(&done, 1, true, &pods);
+    assert_eq!((reason(&situation), complete), ("ReplicasStarting", true));
+    assert!(!look(&done, 1, false, &pods).1);
+    assert!(!look(&done, 1, true, &[ready("b", "0000000000"), ready("a", &new)]).1);
+    let (situation, _) = look(&done, 1, true, &[ready("a", &new), ready("b", &new)]);
+    assert_eq!(reason(&situation), "ScalingDown");
 }
 
 #[test]
@@ -171,16 +178,35 @@ fn what_the_deployment_itself_suffers_is_told() {
         hindrance.message
     );
 
-    let halted = with_condition(
-        "Progressing",
-        "False",
-        "ProgressDeadlineExceeded",
-        "timed out progressing",
-    );
-    let pods = [loading("a", &wanted().revision)];
-    assert_eq!(reason(&told(&halted, 1, &pods)), "ProgressDeadlineExceeded");
     // Of an earlier spec.
-    let mut stale = halted;
+    let mut stale = quota;
     stale.metadata.generation = Some(9);
-    assert_eq!(reason(&told(&stale, 1, &pods)), "RollingOut");
+    assert_eq!(reason(&told(&stale, 1, &[])), "RollingOut");
+}
+
+#[test]
+fn a_pod_that_finds_no_room_says_why_no_earlier_one_makes_room() {
+    let (live, wanted) = (live(&wanted()), wanted());
+    let pods = [ready("a", "0000000000"), unschedulable("b", &wanted.revision)];
+    for (manner, words) in [
+        (Manner::SurgeAsked, "spec.rollout.strategy is Surge"),
+        (
+            Manner::SurgeTooLarge,
+            "asks for more than an earlier one gives back",
+        ),
+    ] {
+        let rollout = Rollout { manner, ..rollout(1) };
+        let sight = Sight {
+            live: &live,
+            wanted: &wanted,
+            replicas: 1,
+            rollout: &rollout,
+            was_complete: false,
+            pods: &pods,
+        };
+        let Situation::Hindered(hindrance) = situation(&sight) else {
+            panic!()
+        };
+        assert!(hindrance.message.contains(words), "{}", hindrance.message);
+    }
 }

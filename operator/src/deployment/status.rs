@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 use sconce_crds::deployment::Revision;
 use sconce_crds::{ModelDeployment, ModelDeploymentStatus};
@@ -11,9 +12,12 @@ use sconce_crds::{ModelDeployment, ModelDeploymentStatus};
 use super::dereference::Found;
 use super::replicas;
 use super::revision::Served;
-use super::situation::{self, Counts, Situation, is_rolled_out};
+use super::rollout::history::{self, Obsolete};
+use super::rollout::{self, Rollout};
+use super::situation::{self, Counts, Sight, Situation};
 use super::validate::Hold;
 use super::verdicts;
+use super::workload::Workload;
 use crate::apply::Applied;
 use crate::{conditions, labels};
 
@@ -23,7 +27,7 @@ pub struct Outlook {
     /// What to store.
     pub status: ModelDeploymentStatus,
     /// Revisions that nothing serves any more.
-    pub obsolete: Vec<String>,
+    pub obsolete: Vec<Obsolete>,
     /// When to look again.
     pub again: Duration,
 }
@@ -41,7 +45,17 @@ pub fn held(deployment: &ModelDeployment, found: &Found, hold: &Hold, now: Times
         Hold::Awaited(problem) => (Situation::Awaited(problem.clone()), RESYNC),
         Hold::Refused(problem) => (Situation::Refused(problem.clone()), LOOK_AGAIN),
     };
-    let status = compose(deployment, found, &situation, found.served().as_ref(), false, now);
+    let current = found.workloads.first().map(|workload| Current {
+        served: &workload.served,
+        completed: workload.completed,
+        shown: match &workload.failed {
+            Some(_) => {
+                rollout::last_good(found, workload.revision()).map_or(&workload.served, |to| &to.served)
+            }
+            None => &workload.served,
+        },
+    });
+    let status = compose(deployment, found, &situation, current.as_ref(), false, &[], now);
     Outlook {
         status,
         obsolete: Vec::new(),
@@ -54,47 +68,76 @@ pub fn serving(
     deployment: &ModelDeployment,
     found: &Found,
     wanted: &Served,
+    rollout: &Rollout,
     live: &Applied<Deployment>,
     now: Timestamp,
 ) -> Outlook {
-    of_live(deployment, found, wanted, live.get(), now)
+    of_live(deployment, found, wanted, rollout, live.get(), now)
 }
 
 fn of_live(
     deployment: &ModelDeployment,
     found: &Found,
     wanted: &Served,
+    rollout: &Rollout,
     live: &Deployment,
     now: Timestamp,
 ) -> Outlook {
-    let replicas = replicas::wanted(deployment);
-    let situation = situation::situation(live, wanted, replicas, &found.pods);
-    let rolled_out = is_rolled_out(live, wanted, replicas, &found.pods);
-    let status = compose(deployment, found, &situation, Some(wanted), rolled_out, now);
-    let kept = |name: &String| status.revisions.iter().any(|revision| revision.name == *name);
-    // A watch may lag; that the rollout is complete is what the Deployment's own status says.
-    let obsolete = if rolled_out {
-        earlier(deployment, found)
-            .into_iter()
-            .map(|served| served.revision)
-            .filter(|name| !kept(name))
-            .collect()
-    } else {
-        Vec::new()
+    let before = found.of(&wanted.revision).filter(|_| rollout.begins.is_none());
+    let sight = Sight {
+        live,
+        wanted,
+        replicas: replicas::wanted(deployment),
+        rollout,
+        was_complete: before.is_some_and(Workload::is_complete),
+        pods: &found.pods,
     };
+    let rolled_out = sight.is_rolled_out();
+    let answers = sight.replicas > 0 && sight.is_settled();
+    let known = found.of(&wanted.revision).and_then(|workload| workload.completed);
+    let completed = if answers && !sight.was_complete {
+        Some(now)
+    } else {
+        known
+    };
+    // A watch may lag; that the rollout is complete is what the Deployment's own status says.
+    let obsolete = history::obsolete(deployment, found, &wanted.revision, rolled_out);
+    let current = Current {
+        served: wanted,
+        completed,
+        shown: rollout.back.as_ref().map_or(wanted, |back| &back.to),
+    };
+    let situation = situation::situation(&sight);
     Outlook {
-        status,
+        status: compose(
+            deployment,
+            found,
+            &situation,
+            Some(&current),
+            rolled_out,
+            &obsolete,
+            now,
+        ),
         obsolete,
-        again: RESYNC,
+        again: rollout.again.map_or(RESYNC, |again| again.min(RESYNC)),
     }
+}
+
+/// The revision that is asked for, or that stays.
+struct Current<'a> {
+    served: &'a Served,
+    completed: Option<Timestamp>,
+    /// What people are shown as the model that is served.
+    shown: &'a Served,
 }
 
 fn compose(
     deployment: &ModelDeployment,
     found: &Found,
     situation: &Situation,
-    current: Option<&Served>,
+    current: Option<&Current<'_>>,
     rolled_out: bool,
+    obsolete: &[Obsolete],
     now: Timestamp,
 ) -> ModelDeploymentStatus {
     let generation = deployment.meta().generation.unwrap_or_default();
@@ -104,8 +147,11 @@ fn compose(
         .map(|status| status.conditions.as_slice())
         .unwrap_or_default();
     let name = deployment.name_any();
-    let counts = Counts::of(&found.pods, current.map(|served| served.revision.as_str()));
-    let title = current.map(|served| served.model.title());
+    let counts = Counts::of(
+        &found.pods,
+        current.map(|current| current.served.revision.as_str()),
+    );
+    let title = current.map(|current| current.shown.model.title());
     let verdicts = verdicts::of(
         situation,
         &found.resolution,
@@ -124,41 +170,35 @@ fn compose(
         updated_replicas: counts.current,
         ready_replicas: counts.ready,
         selector: Some(format!("{}={name}", labels::DEPLOYMENT)),
-        revisions: revisions(deployment, found, current, rolled_out),
+        revisions: revisions(deployment, found, current, obsolete),
         ..ModelDeploymentStatus::default()
     }
 }
 
-/// The current revision first. Earlier ones stay until the rollout is complete, with or without pods: a pod that
-/// is replaced meanwhile needs the plan of its revision.
+/// The current revision first, and then the others, the one that was asked for last before the rest. One without a
+/// Deployment of its own, from the version before, stays while a pod of it may need its plan.
 fn revisions(
     deployment: &ModelDeployment,
     found: &Found,
-    current: Option<&Served>,
-    rolled_out: bool,
+    current: Option<&Current<'_>>,
+    obsolete: &[Obsolete],
 ) -> Vec<Revision> {
-    let counts = |name: &str| Counts::of(&found.pods, Some(name));
-    let others = earlier(deployment, found)
-        .into_iter()
-        .filter(|served| current.is_none_or(|current| current.revision != served.revision))
-        .filter(|served| !rolled_out || counts(&served.revision).current > 0);
-    let all = current.cloned().into_iter().chain(others);
-    all.take(MOST_REVISIONS)
-        .map(|served| served.told(counts(&served.revision).ready))
-        .collect()
-}
-
-/// What was served before this reconcile, each once: by the live Deployment, and by what the status knew.
-fn earlier(deployment: &ModelDeployment, found: &Found) -> Vec<Served> {
-    let told = deployment
-        .status
+    let told = deployment.status.iter().flat_map(|status| &status.revisions);
+    let first = current.map(|current| (current.served.clone(), current.completed));
+    let live = found
+        .workloads
         .iter()
-        .flat_map(|status| &status.revisions)
-        .map(Served::from);
-    let mut all: Vec<Served> = Vec::new();
-    for served in found.served().into_iter().chain(told) {
-        if all.iter().all(|known| known.revision != served.revision) {
-            all.push(served);
+        .map(|workload| (workload.served.clone(), workload.completed));
+    let past = told.map(|told| (Served::from(told), told.completed.as_ref().map(|time| time.0)));
+    let mut all: Vec<Revision> = Vec::new();
+    for (served, completed) in first.into_iter().chain(live).chain(past) {
+        let is_known = all.iter().any(|known| known.name == served.revision);
+        let is_obsolete = obsolete
+            .iter()
+            .any(|obsolete| obsolete.revision == served.revision);
+        if !is_known && !is_obsolete && all.len() < MOST_REVISIONS {
+            let ready = found.counts(&served.revision).ready;
+            all.push(served.told(ready, completed.map(Time)));
         }
     }
     all

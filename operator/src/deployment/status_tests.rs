@@ -37,7 +37,8 @@ fn outlook(deployment: &ModelDeployment, found: &Found) -> Outlook {
     match validate(deployment, found) {
         Ok(serving) => {
             let live = live(&serving.wanted);
-            of_live(deployment, found, &serving.wanted, &live, now())
+            let rollout = rollout::plan(deployment, &serving, found, now());
+            of_live(deployment, found, &serving.wanted, &rollout, &live, now())
         }
         Err(hold) => held(deployment, found, &hold, now()),
     }
@@ -85,7 +86,7 @@ fn all_replicas_answer() {
             .iter()
             .all(|condition| condition.observed_generation == Some(3))
     );
-    assert_eq!(status.revisions, [served("aa").told(2)]);
+    assert_eq!(status.revisions, [served("aa").told(2, Some(Time(now())))]);
     assert_eq!(
         ready_words(&status),
         ("Serving", "2 replicas answer with iris @ sha256:aaaaaaaaaaaa")
@@ -106,61 +107,45 @@ fn a_new_artifact_rolls_out_while_the_earlier_answers() {
         (status.replicas, status.updated_replicas, status.ready_replicas),
         (2, 1, 0)
     );
-    assert_eq!(status.revisions, [served("bb").told(0), served("aa").told(1)]);
+    assert_eq!(
+        status.revisions,
+        [served("bb").told(0, None), served("aa").told(1, None)]
+    );
     assert_eq!(ready_words(&status).0, "RollingOut");
     assert!(outlook.obsolete.is_empty());
 }
 
 #[test]
-fn an_earlier_revision_is_obsolete_once_its_last_pod_is_gone() {
+fn what_is_left_of_the_version_before_goes_when_its_last_pod_has() {
+    // One Deployment for all revisions in turn: the status alone knows the earlier one.
     let mut asked = of_training();
-    asked.status.get_or_insert_default().revisions = vec![served("bb").told(0), served("aa").told(1)];
-    let one = vec![ready("a", &name("aa")), ready("b", &name("bb"))];
-    let between = outlook(
-        &asked,
-        &found(&asked, Some(&trained("bb")), Some(live(&served("bb"))), one),
-    );
+    asked.status.get_or_insert_default().revisions =
+        vec![served("bb").told(0, None), served("aa").told(1, None)];
+    let look = |asked: &ModelDeployment, pods| {
+        outlook(
+            asked,
+            &found(asked, Some(&trained("bb")), Some(live(&served("bb"))), pods),
+        )
+    };
+    let between = look(&asked, vec![ready("a", &name("aa")), ready("b", &name("bb"))]);
     assert_eq!((between.obsolete.len(), between.status.revisions.len()), (0, 2));
-    let done = outlook(
-        &asked,
-        &found(
-            &asked,
-            Some(&trained("bb")),
-            Some(live(&served("bb"))),
-            vec![ready("b", &name("bb"))],
-        ),
+    let starting = look(&asked, vec![loading("b", &name("bb"))]);
+    assert_eq!(
+        (starting.obsolete.len(), starting.status.revisions.len()),
+        (0, 2),
+        "a pod that is replaced needs its plan"
     );
-    assert_eq!(done.obsolete, [name("aa")]);
-    assert_eq!(done.status.revisions, [served("bb").told(1)]);
+    let done = look(&asked, vec![ready("b", &name("bb"))]);
+    let gone = Obsolete {
+        revision: name("aa"),
+        workload: None,
+    };
+    assert_eq!(done.obsolete, [gone]);
+    assert_eq!(done.status.revisions, [served("bb").told(1, Some(Time(now())))]);
     // And then there is nothing left to delete.
     asked.status = Some(done.status);
-    let after = outlook(
-        &asked,
-        &found(
-            &asked,
-            Some(&trained("bb")),
-            Some(live(&served("bb"))),
-            vec![ready("b", &name("bb"))],
-        ),
-    );
+    let after = look(&asked, vec![ready("b", &name("bb"))]);
     assert!(after.obsolete.is_empty());
-}
-
-#[test]
-fn a_revision_whose_pods_are_replaced_during_a_rollout_keeps_its_plan() {
-    let mut asked = of_training();
-    asked.status.get_or_insert_default().revisions = vec![served("aa").told(1)];
-    let outlook = outlook(
-        &asked,
-        &found(
-            &asked,
-            Some(&trained("bb")),
-            Some(live(&served("bb"))),
-            vec![loading("b", &name("bb"))],
-        ),
-    );
-    assert!(outlook.obsolete.is_empty());
-    assert_eq!(outlook.status.revisions.len(), 2);
 }
 
 #[test]
@@ -269,7 +254,7 @@ fn a_deleted_training_leaves_its_model_answering_but_not_ready() {
     )
     .status;
     assert_eq!(tells(&status), [false, true, false, false, false, true]);
-    assert_eq!(status.revisions, [served("aa").told(1)]);
+    assert_eq!(status.revisions, [served("aa").told(1, None)]);
     assert_eq!(status.model.as_deref(), Some("iris @ sha256:aaaaaaaaaaaa"));
 }
 
@@ -300,6 +285,7 @@ fn the_same_inputs_give_the_same_status_and_no_time_moves() {
         &asked,
         &seen,
         &served("bb"),
+        &rollout::plan(&asked, &validate(&asked, &seen).unwrap(), &seen, now()),
         &live(&served("bb")),
         Timestamp::from_second(1_900_000_000).unwrap(),
     )
@@ -321,7 +307,7 @@ fn a_thousand_revisions_do_not_fill_the_object() {
         .collect();
     let status = outlook(&asked, &found(&asked, Some(&trained("aa")), None, vec![])).status;
     assert_eq!(status.revisions.len(), MOST_REVISIONS);
-    assert_eq!(status.revisions[0], served("aa").told(0));
+    assert_eq!(status.revisions[0], served("aa").told(0, None));
 }
 
 fn any_pod() -> impl Strategy<Value = Arc<Pod>> {
@@ -358,7 +344,8 @@ proptest! {
             Ok(serving) if !problem => {
                 let mut written = live(&serving.wanted);
                 written.metadata.generation = Some(if seen { 2 } else { 3 });
-                (of_live(&asked, &found, &serving.wanted, &written, now()), Some(serving.wanted.revision))
+                let rollout = rollout::plan(&asked, &serving, &found, now());
+                (of_live(&asked, &found, &serving.wanted, &rollout, &written, now()), Some(serving.wanted.revision))
             }
             Ok(_) => {
                 let hold = Hold::Refused(Problem::new("ChildRefused", "spec", "quota"));
@@ -387,8 +374,9 @@ proptest! {
             prop_assert_eq!(revision.ready_replicas, answering(&revision.name));
         }
         for obsolete in &told.obsolete {
-            prop_assert!(rolled_out && found.pods.iter().all(|pod| situation::revision(pod) != Some(obsolete)));
-            prop_assert!(Some(obsolete) != wanted.as_ref());
+            let name = &obsolete.revision;
+            prop_assert!(found.pods.iter().all(|pod| situation::revision(pod) != Some(name)));
+            prop_assert!(Some(name) != wanted.as_ref());
         }
         if let Some(revision) = status.revisions.first() {
             prop_assert!(revision.digest == Some(digest("aa")) || revision.digest == Some(digest("bb")));

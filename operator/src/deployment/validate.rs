@@ -11,12 +11,13 @@ use sconce_contract::{Device, ServingPlan};
 use sconce_crds::{ModelDeployment, ModelDeploymentSpec};
 
 use super::dereference::Found;
-use super::replicas;
 use super::resolve::Resolution;
 use super::revision::{Model, Served};
+use super::rollout::{self, needs::Needs};
 use crate::accelerator::{self, Resolved};
 use crate::devices;
 use crate::overrides;
+use crate::pod;
 use crate::priority;
 use crate::problem::Problem;
 use crate::training::validate::absent;
@@ -33,26 +34,54 @@ pub struct Serving<'a> {
     pub uid: String,
     /// The spec.
     pub spec: &'a ModelDeploymentSpec,
-    /// How many pods are wanted in all.
-    pub replicas: i32,
+    /// The value of the annotation by which a person has it tried again.
+    pub retry: Option<String>,
     /// What is to be served.
     pub wanted: Served,
     /// What has to be done for it.
     pub change: Change,
 }
 
+impl Serving<'_> {
+    /// What a node must have for a pod.
+    pub fn needs(&self, pods: &Pods) -> Needs {
+        let resources = &self.spec.resources;
+        let given = &pods.accelerator;
+        Needs {
+            requests: pod::amounts(&resources.cpu, &resources.memory, &given.resources),
+            node_selector: given.node_selector.clone(),
+        }
+    }
+}
+
 /// What has to be done so that the wanted revision is served.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// The live Deployment is of the wanted revision: its pods stay as they are.
+    /// There is a Deployment of the wanted revision: its pods stay as they are.
     Keep {
-        /// The live Deployment.
+        /// The Deployment.
         live: Arc<Deployment>,
         /// What a pod of the revision would be made of now; nothing where a profile was deleted since.
         pods: Option<Pods>,
+        /// Whether a person has it tried again.
+        again: bool,
     },
-    /// There is no Deployment, or it is of another revision.
+    /// There is no Deployment of the wanted revision.
     Roll(Pods),
+    /// A person has the revision tried again, and no pod of it answers: it is made anew, of what is right now.
+    Anew {
+        /// The Deployment that failed.
+        live: Arc<Deployment>,
+        /// What pods are made of.
+        pods: Pods,
+    },
+}
+
+impl Change {
+    /// Whether a rollout of the revision begins, even if it was the last to be asked for.
+    pub fn begins(&self) -> bool {
+        !matches!(self, Change::Keep { again: false, .. })
+    }
 }
 
 /// What pods are made of.
@@ -89,25 +118,27 @@ pub fn validate<'a>(deployment: &'a ModelDeployment, found: &Found) -> Result<Se
     };
     let wanted = Served::of(model.clone(), spec);
     let pods = pods(&name, spec, &wanted, found);
-    let live = found.live.as_ref().filter(|_| {
-        found
-            .served()
-            .is_some_and(|served| served.revision == wanted.revision)
-    });
-    let change = match live {
-        // The pods have what they need since they were made: a profile that is gone takes nothing from them.
-        Some(live) => Change::Keep {
-            live: Arc::clone(live),
-            pods: pods.ok(),
-        },
+    let change = match found.of(&wanted.revision) {
         None => Change::Roll(pods.map_err(Hold::Refused)?),
+        Some(ours) => {
+            let live = Arc::clone(&ours.live);
+            let again = rollout::is_asked_again(deployment, ours);
+            if again && found.counts(&wanted.revision).ready == 0 {
+                let pods = pods.map_err(Hold::Refused)?;
+                Change::Anew { live, pods }
+            } else {
+                // The pods have what they need since they were made: a profile that is gone takes nothing from them.
+                let pods = pods.ok();
+                Change::Keep { live, pods, again }
+            }
+        }
     };
     Ok(Serving {
         namespace: deployment.namespace().unwrap_or_default(),
         uid: deployment.uid().unwrap_or_default(),
         name,
         spec,
-        replicas: replicas::wanted(deployment),
+        retry: rollout::retry(deployment).map(str::to_owned),
         wanted,
         change,
     })

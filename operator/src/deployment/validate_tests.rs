@@ -102,7 +102,14 @@ fn a_live_revision_keeps_its_pods_even_where_its_profile_is_gone() {
     let found = found(&asked, None, Some(live(&served)), vec![]);
     let serving = validate(&asked, &found).unwrap();
     assert!(
-        matches!(serving.change, Change::Keep { pods: None, .. }),
+        matches!(
+            serving.change,
+            Change::Keep {
+                pods: None,
+                again: false,
+                ..
+            }
+        ),
         "{:?}",
         serving.change
     );

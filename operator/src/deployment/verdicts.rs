@@ -37,7 +37,9 @@ pub fn of(
 pub fn phase(situation: &Situation) -> DeploymentPhase {
     match situation {
         Situation::Awaited(_) | Situation::ScaledToZero => DeploymentPhase::Pending,
-        Situation::Refused(_) | Situation::Hindered(_) => DeploymentPhase::Degraded,
+        Situation::Refused(_) | Situation::Hindered(_) | Situation::RolledBack { .. } => {
+            DeploymentPhase::Degraded
+        }
         Situation::Moving { .. } => DeploymentPhase::Progressing,
         Situation::Ready { .. } => DeploymentPhase::Ready,
     }
@@ -74,6 +76,7 @@ fn words(situation: &Situation, goes_on: Option<&str>) -> (String, String) {
             (problem.reason.to_owned(), problem.sentence() + &stays)
         }
         Situation::Hindered(hindrance) => (hindrance.reason.clone(), hindrance.message.clone()),
+        Situation::RolledBack { message, .. } => ("RolledBack".to_owned(), message.clone()),
         Situation::Moving { reason, message } => ((*reason).to_owned(), message.clone()),
         Situation::ScaledToZero => (
             "ScaledToZero".to_owned(),
@@ -93,6 +96,7 @@ fn summary(situation: &Situation, reason: &str, message: &str) -> [Verdict; 4] {
         Situation::Refused(_) => (false, false, true),
         // A hindrance may go by itself (a node that is added), so the work counts as going on as well.
         Situation::Hindered(_) => (false, true, true),
+        Situation::RolledBack { settled, .. } => (false, !settled, true),
         Situation::ScaledToZero => (false, false, false),
         Situation::Ready { .. } => (true, false, false),
     };

@@ -16,6 +16,7 @@ use self::plan::plan;
 use self::service::service;
 use self::workload::{deployment, patch};
 use super::revision::plan_name;
+use super::rollout::Rollout;
 use super::validate::{Change, Serving};
 use crate::context::Images;
 use crate::devices::ResourceClaimTemplate;
@@ -41,24 +42,30 @@ pub struct Children {
 pub enum Workload {
     /// The whole of it, with a new pod template.
     Whole(Deployment),
+    /// The same, in the place of one that failed.
+    Anew(Deployment),
     /// A JSON merge patch of the live one that leaves its pod template as it is.
     Patch(Value),
 }
 
-/// The objects that serve the wanted revision.
-pub fn build(serving: &Serving<'_>, images: &Images) -> Children {
+/// The objects that serve the wanted revision, as far as the rollout is.
+pub fn build(serving: &Serving<'_>, rollout: &Rollout, images: &Images) -> Children {
     let (plan, workload) = match &serving.change {
         Change::Roll(pods) => (
             Some(plan(serving, pods)),
-            Workload::Whole(deployment(serving, pods, images)),
+            Workload::Whole(deployment(serving, rollout, pods, images)),
+        ),
+        Change::Anew { pods, .. } => (
+            Some(plan(serving, pods)),
+            Workload::Anew(deployment(serving, rollout, pods, images)),
         ),
         Change::Keep { pods, .. } => (
             pods.as_ref().map(|pods| plan(serving, pods)),
-            Workload::Patch(patch(serving)),
+            Workload::Patch(patch(serving, rollout)),
         ),
     };
     let pods = match &serving.change {
-        Change::Roll(pods) => Some(pods),
+        Change::Roll(pods) | Change::Anew { pods, .. } => Some(pods),
         Change::Keep { pods, .. } => pods.as_ref(),
     };
     let name = plan_name(&serving.name, &serving.wanted.revision);
@@ -87,8 +94,7 @@ fn child_labels(serving: &Serving<'_>) -> BTreeMap<String, String> {
     labels::child(labels::DEPLOYMENT, &serving.name, labels::SERVER)
 }
 
-/// Labels by which the Deployment and the Service find their pods: of every revision, and never changed, because
-/// a Deployment's selector cannot be.
+/// Labels by which the Service finds its pods: of every revision, so that whichever answers gets requests.
 fn selector(serving: &Serving<'_>) -> BTreeMap<String, String> {
     [(labels::DEPLOYMENT.to_owned(), serving.name.clone())].into()
 }

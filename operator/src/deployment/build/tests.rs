@@ -1,11 +1,17 @@
 //! The objects as they are written.
 
 use super::*;
-use crate::deployment::fixtures::{artifact, found, live, model, of_training, training, with_replicas};
+use crate::deployment::fixtures::{
+    artifact, found, live, model, of_training, rollout, training, with_replicas,
+};
 use crate::deployment::revision::Served;
 use crate::deployment::revision::plan_name;
+use crate::deployment::rollout::Back;
 use crate::deployment::validate::validate;
+use crate::deployment::workload::Failed;
+use kube::ResourceExt;
 use serde_json::json;
+use std::sync::Arc;
 
 fn images() -> Images {
     Images {
@@ -18,7 +24,11 @@ fn images() -> Images {
 fn built(deployment: &ModelDeployment, live: Option<Deployment>, images: &Images) -> Children {
     let trained = training(&json!({"artifact": artifact("aa")}));
     let found = found(deployment, Some(&trained), live, vec![]);
-    build(&validate(deployment, &found).unwrap(), images)
+    build(
+        &validate(deployment, &found).unwrap(),
+        &rollout(deployment.spec.replicas),
+        images,
+    )
 }
 
 #[test]
@@ -49,22 +59,63 @@ fn the_same_revision_changes_nothing_about_pods() {
 }
 
 #[test]
-fn no_selector_knows_the_revision() {
+fn requests_go_to_every_revision_and_a_deployment_knows_its_own_pods() {
     let children = built(&of_training(), None, &images());
     let Workload::Whole(deployment) = children.workload else {
         panic!()
     };
     let spec = deployment.spec.unwrap();
-    let selector = spec.selector.match_labels.unwrap();
-    assert_eq!(selector, children.service.spec.unwrap().selector.unwrap());
-    assert!(!selector.contains_key(labels::REVISION));
-    let pod = spec.template.metadata.unwrap();
-    assert!(
-        selector
-            .iter()
-            .all(|(key, value)| pod.labels.as_ref().unwrap().get(key) == Some(value))
-    );
-    assert!(pod.labels.unwrap().contains_key(labels::REVISION));
+    let own = spec.selector.match_labels.unwrap();
+    let service = children.service.spec.unwrap().selector.unwrap();
+    assert!(own.contains_key(labels::REVISION) && !service.contains_key(labels::REVISION));
+    let pod = spec.template.metadata.unwrap().labels.unwrap();
+    for (key, value) in own.iter().chain(&service) {
+        assert_eq!(pod.get(key), Some(value));
+    }
+}
+
+#[test]
+fn what_becomes_of_a_rollout_is_kept_on_its_deployment() {
+    let served = Served::of(model("aa"), &of_training().spec);
+    let trained = training(&json!({"artifact": artifact("aa")}));
+    let found = found(&of_training(), Some(&trained), Some(live(&served)), vec![]);
+    let asked = of_training();
+    let serving = validate(&asked, &found).unwrap();
+    let annotations = |rollout: &Rollout| {
+        let Workload::Patch(patch) = build(&serving, rollout, &images()).workload else {
+            panic!()
+        };
+        patch["metadata"]["annotations"].clone()
+    };
+    assert_eq!(annotations(&rollout(1))[labels::WANTED_SINCE], json!(null));
+    assert!(annotations(&rollout(1)).get(labels::ROLLED_BACK).is_none());
+    let begins = Rollout {
+        begins: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+        ..rollout(1)
+    };
+    assert_eq!(annotations(&begins)[labels::WANTED_SINCE], "2026-01-01T00:00:00Z");
+    assert_eq!(annotations(&begins).get(labels::ROLLED_BACK), Some(&json!(null)));
+    let failed = Failed {
+        time: "2026-01-01T00:00:00Z".parse().unwrap(),
+        reason: "BadInput".to_owned(),
+        message: "damaged".to_owned(),
+    };
+    let back = Rollout {
+        back: Some(Back {
+            failed: failed.clone(),
+            new: true,
+            to: served.clone(),
+        }),
+        ..rollout(0)
+    };
+    let kept = annotations(&back);
+    let mut marked = live(&served);
+    let text = kept[labels::ROLLED_BACK].as_str().unwrap().to_owned();
+    marked
+        .annotations_mut()
+        .insert(labels::ROLLED_BACK.to_owned(), text);
+    let read = crate::deployment::workload::Workload::read(Arc::new(marked), None).unwrap();
+    assert_eq!(read.failed, Some(failed));
 }
 
 #[test]

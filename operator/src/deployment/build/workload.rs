@@ -1,5 +1,7 @@
 //! The pods.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{EnvVar, HTTPGetAction, PodTemplateSpec, Probe};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 use super::{child_labels, metadata, selector};
 use crate::context::Images;
 use crate::deployment::revision::plan_name;
+use crate::deployment::rollout::Rollout;
 use crate::deployment::validate::{Pods, Serving};
 use crate::labels;
 use crate::pod::{self, Program, Shape, variable};
@@ -20,31 +23,36 @@ use crate::pod::{self, Program, Shape, variable};
 const GRACE_PERIOD: i64 = 40;
 /// Seconds for which a server that does not wait by itself is not told to stop, until the endpoints have forgotten it.
 const DRAIN_DELAY: i64 = 5;
-/// Seconds without a further ready pod after which a rollout counts as stuck.
-const PROGRESS_DEADLINE: i32 = 600;
 /// Seconds between two looks at a pod that starts: a replica is late by at most one.
 const PROBE_PERIOD: i32 = 1;
 /// Seconds that a process may take until it listens. It listens before it has loaded the model, however long
 /// that takes: only the readiness probe waits for the model.
 const STARTUP_LIMIT: i32 = 600;
 
-/// The Deployment of the wanted revision.
-pub(super) fn deployment(serving: &Serving<'_>, pods: &Pods, images: &Images) -> Deployment {
-    let mut metadata = metadata(serving, serving.name.clone());
-    let told = serving.wanted.annotations().into_iter();
+/// The Deployment of the wanted revision. Its pod template is written once: another one is another revision's.
+pub(super) fn deployment(
+    serving: &Serving<'_>,
+    rollout: &Rollout,
+    pods: &Pods,
+    images: &Images,
+) -> Deployment {
+    let mut metadata = metadata(serving, plan_name(&serving.name, &serving.wanted.revision));
+    let told = annotations(serving, rollout).into_iter();
     metadata.annotations = Some(
         told.filter_map(|(key, value)| Some((key.to_owned(), value?)))
             .collect(),
     );
+    let mut match_labels = selector(serving);
+    match_labels.insert(labels::REVISION.to_owned(), serving.wanted.revision.clone());
     Deployment {
         metadata,
         spec: Some(DeploymentSpec {
-            replicas: Some(serving.replicas),
+            replicas: Some(rollout.wanted),
             selector: LabelSelector {
-                match_labels: Some(selector(serving)),
+                match_labels: Some(match_labels),
                 match_expressions: None,
             },
-            // A new pod first: the old one answers until the new one has.
+            // For a person's `kubectl rollout restart`: a new pod first, the old one answers until the new one has.
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDeployment {
@@ -52,13 +60,27 @@ pub(super) fn deployment(serving: &Serving<'_>, pods: &Pods, images: &Images) ->
                     max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
-            progress_deadline_seconds: Some(PROGRESS_DEADLINE),
-            revision_history_limit: Some(2),
+            revision_history_limit: Some(0),
             template: template(serving, pods, images),
             ..DeploymentSpec::default()
         }),
         status: None,
     }
+}
+
+/// What the Deployment remembers. A key without a value is one that it must not carry.
+fn annotations(serving: &Serving<'_>, rollout: &Rollout) -> BTreeMap<&'static str, Option<String>> {
+    let mut all = serving.wanted.annotations();
+    if let Some(begins) = rollout.begins {
+        all.insert(labels::WANTED_SINCE, Some(begins.to_string()));
+        all.insert(labels::RETRIED, serving.retry.clone());
+        all.insert(labels::ROLLED_BACK, None);
+    }
+    if let Some(back) = rollout.back.as_ref().filter(|back| back.new) {
+        // It is strings and a time, which always serialise.
+        all.insert(labels::ROLLED_BACK, serde_json::to_string(&back.failed).ok());
+    }
+    all
 }
 
 fn template(serving: &Serving<'_>, pods: &Pods, images: &Images) -> PodTemplateSpec {
@@ -164,10 +186,11 @@ fn probe(port: &str, path: &str, failures: i32) -> Probe {
     }
 }
 
-/// What may change while the revision stays: how many, and which training the same bits came from.
-pub(super) fn patch(serving: &Serving<'_>) -> Value {
+/// What may change while the revision stays: how many, which training the same bits came from, and what became of
+/// its rollout.
+pub(super) fn patch(serving: &Serving<'_>, rollout: &Rollout) -> Value {
     json!({
-        "metadata": {"annotations": serving.wanted.annotations()},
-        "spec": {"replicas": serving.replicas},
+        "metadata": {"annotations": annotations(serving, rollout)},
+        "spec": {"replicas": rollout.wanted},
     })
 }

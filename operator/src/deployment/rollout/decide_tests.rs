@@ -1,0 +1,312 @@
+//! A cluster of a few lines, in which decisions are carried out until nothing changes.
+
+use super::*;
+use proptest::prelude::{Just, ProptestConfig, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
+fn well(replicas: i32) -> Pods {
+    Pods {
+        replicas,
+        there: replicas,
+        ready: replicas,
+        broken: 0,
+    }
+}
+
+const FREE: Place = Place {
+    spare: None,
+    units: 0,
+    fits_in_exchange: true,
+    blocked: false,
+};
+
+fn view(strategy: Strategy, wanted: i32, target: Pods, others: &[Pods]) -> View {
+    View {
+        strategy,
+        wanted,
+        target,
+        others: others.to_vec(),
+        leaving: 0,
+        place: FREE,
+    }
+}
+
+fn numbers(view: &View) -> (i32, Vec<i32>) {
+    let decision = decide(view);
+    (decision.target, decision.others)
+}
+
+#[test]
+fn the_first_revision_comes_at_once() {
+    for strategy in [Strategy::Auto, Strategy::Surge, Strategy::DrainFirst] {
+        assert_eq!(numbers(&view(strategy, 3, Pods::default(), &[])), (3, vec![]));
+        assert_eq!(
+            numbers(&view(strategy, 3, Pods::default(), &[well(0)])),
+            (3, vec![0])
+        );
+        assert_eq!(numbers(&view(strategy, 0, well(3), &[well(1)])), (0, vec![0]));
+    }
+}
+
+#[test]
+fn a_surge_brings_one_and_takes_one_when_it_answers() {
+    let surge = |target, others| numbers(&view(Strategy::Surge, 2, target, &[others]));
+    let starting = |replicas| Pods {
+        replicas,
+        there: replicas,
+        ..Pods::default()
+    };
+    assert_eq!(surge(Pods::default(), well(2)), (1, vec![2]));
+    assert_eq!(surge(starting(1), well(2)), (1, vec![2]));
+    assert_eq!(surge(well(1), well(2)), (1, vec![1]));
+    assert_eq!(surge(well(1), well(1)), (2, vec![1]));
+    // One is told to go and answers still.
+    let going = Pods {
+        replicas: 1,
+        there: 2,
+        ready: 2,
+        broken: 0,
+    };
+    assert_eq!(surge(well(1), going), (2, vec![1]));
+    assert_eq!(surge(well(2), well(1)), (2, vec![0]));
+}
+
+#[test]
+fn draining_takes_one_and_brings_one_when_its_place_is_free() {
+    let drain = |target, others, leaving| {
+        numbers(&View {
+            leaving,
+            ..view(Strategy::DrainFirst, 2, target, &[others])
+        })
+    };
+    assert_eq!(drain(Pods::default(), well(2), 0), (0, vec![1]));
+    let going = Pods {
+        replicas: 1,
+        there: 2,
+        ready: 2,
+        broken: 0,
+    };
+    assert_eq!(drain(Pods::default(), going, 0), (0, vec![1]));
+    assert_eq!(drain(Pods::default(), well(1), 1), (0, vec![1]));
+    assert_eq!(drain(Pods::default(), well(1), 0), (1, vec![1]));
+    let starting = Pods {
+        replicas: 1,
+        there: 1,
+        ..Pods::default()
+    };
+    assert_eq!(drain(starting, well(1), 0), (1, vec![1]));
+    assert_eq!(drain(well(1), well(1), 0), (1, vec![0]));
+    // The last place is not taken before it is free, either.
+    assert_eq!(drain(well(1), Pods::default(), 1), (1, vec![0]));
+    assert_eq!(drain(well(1), Pods::default(), 0), (2, vec![0]));
+}
+
+#[test]
+fn auto_drains_where_no_unit_is_spare_and_an_exchange_would_do() {
+    let place = |spare, fits_in_exchange, blocked| Place {
+        spare,
+        units: 2,
+        fits_in_exchange,
+        blocked,
+    };
+    let starting = Pods {
+        replicas: 1,
+        there: 1,
+        ..Pods::default()
+    };
+    for (place, target, manner) in [
+        (FREE, Pods::default(), Manner::SurgeWithoutUnits),
+        (
+            place(Some(2), true, false),
+            Pods::default(),
+            Manner::SurgeIntoSpare,
+        ),
+        (place(Some(1), true, false), Pods::default(), Manner::DrainForUnit),
+        (
+            place(Some(1), false, false),
+            Pods::default(),
+            Manner::SurgeTooLarge,
+        ),
+        (place(None, true, false), Pods::default(), Manner::SurgeIntoSpare),
+        // The pod that came has taken the spare unit, or none was spare after all.
+        (place(Some(0), true, false), starting, Manner::SurgeIntoSpare),
+        (place(Some(2), true, true), starting, Manner::DrainBlocked),
+        (place(None, true, true), starting, Manner::DrainBlocked),
+        // What would not fit anyway costs no pod that answers.
+        (place(None, false, true), starting, Manner::SurgeTooLarge),
+    ] {
+        let view = View {
+            place,
+            ..view(Strategy::Auto, 1, target, &[well(1)])
+        };
+        assert_eq!(decide(&view).manner, manner, "{view:?}");
+    }
+    let blocked = View {
+        place: place(None, true, true),
+        ..view(Strategy::Auto, 1, starting, &[well(1)])
+    };
+    assert_eq!(numbers(&blocked), (1, vec![0]));
+}
+
+#[test]
+fn what_is_no_loss_goes_at_once_and_what_was_good_is_kept_longest() {
+    let failing = Pods {
+        replicas: 1,
+        there: 1,
+        ready: 0,
+        broken: 1,
+    };
+    assert_eq!(
+        numbers(&view(Strategy::Surge, 1, Pods::default(), &[failing, well(1)])),
+        (0, vec![0, 1])
+    );
+    // Pods that answer are kept before those that do not, of whichever revision.
+    let silent = Pods {
+        replicas: 2,
+        there: 2,
+        ..Pods::default()
+    };
+    assert_eq!(
+        numbers(&view(Strategy::Surge, 2, Pods::default(), &[well(1), silent])),
+        (0, vec![1, 1])
+    );
+    // Everything is broken: nothing is lost.
+    let broken = Pods {
+        replicas: 2,
+        there: 2,
+        ready: 0,
+        broken: 2,
+    };
+    assert_eq!(
+        numbers(&view(Strategy::Surge, 2, Pods::default(), &[broken])).1,
+        vec![0]
+    );
+}
+
+/// Pods of two revisions on so many places.
+#[derive(Clone, Copy, Debug)]
+struct Cluster {
+    places: i32,
+    wanted: i32,
+    asked: [i32; 2],
+    starting: [i32; 2],
+    ready: [i32; 2],
+    leaving: i32,
+    waits: i32,
+}
+
+impl Cluster {
+    fn of(places: i32, wanted: i32) -> Self {
+        Cluster {
+            places,
+            wanted,
+            asked: [0, wanted],
+            starting: [0, 0],
+            ready: [0, wanted],
+            leaving: 0,
+            waits: 0,
+        }
+    }
+
+    fn used(&self) -> i32 {
+        self.ready.iter().sum::<i32>() + self.starting.iter().sum::<i32>() + self.leaving
+    }
+
+    fn view(&self, strategy: Strategy, counted: bool) -> View {
+        let pods = |of: usize| Pods {
+            replicas: self.asked[of],
+            there: self.asked[of].max(self.ready[of] + self.starting[of]),
+            ready: self.ready[of],
+            broken: 0,
+        };
+        let spare = counted.then(|| i64::from(self.places - self.used()));
+        View {
+            leaving: self.leaving,
+            place: Place {
+                units: 1,
+                spare,
+                fits_in_exchange: true,
+                blocked: self.waits > if spare >= Some(1) { 10 } else { 2 },
+            },
+            ..view(strategy, self.wanted, pods(0), &[pods(1)])
+        }
+    }
+
+    /// One of the things that go on in a cluster.
+    fn happen(&mut self, what: u8) {
+        match what % 4 {
+            0 => {
+                for of in 0..2 {
+                    let surplus = self.ready[of] + self.starting[of] - self.asked[of];
+                    if surplus > 0 {
+                        let unready = surplus.min(self.starting[of]);
+                        self.starting[of] -= unready;
+                        self.ready[of] -= surplus - unready;
+                        self.leaving += surplus;
+                    }
+                }
+            }
+            1 => self.leaving = 0,
+            2 => {
+                for of in 0..2 {
+                    self.ready[of] += self.starting[of];
+                    self.starting[of] = 0;
+                }
+            }
+            _ => {
+                // A pod is gone within its grace period, which is shorter than the patience where a unit is spare.
+                if self.waits >= 8 {
+                    self.leaving = 0;
+                }
+                let mut missing = 0;
+                for of in 0..2 {
+                    let lacking = (self.asked[of] - self.ready[of] - self.starting[of]).max(0);
+                    let placed = lacking.min((self.places - self.used()).max(0));
+                    self.starting[of] += placed;
+                    missing += if of == 0 { lacking - placed } else { 0 };
+                }
+                self.waits = if missing > 0 { self.waits + 1 } else { 0 };
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4000) })]
+
+    /// Whatever happens in whichever order, a rollout ends, keeps its floor, and takes no more places than it may.
+    #[test]
+    fn a_rollout_ends_and_keeps_its_floor(
+        wanted in 1..6i32,
+        spare in 0..3i32,
+        strategy in prop_oneof![Just(Strategy::Auto), Just(Strategy::Surge), Just(Strategy::DrainFirst)],
+        counted in any::<bool>(),
+        events in proptest::collection::vec(0..4u8, 0..60),
+    ) {
+        let mut cluster = Cluster::of(wanted + spare, wanted);
+        let rest = (0..40).flat_map(|_| 0..4u8);
+        for what in events.into_iter().chain(rest) {
+            let view = cluster.view(strategy, counted);
+            let decision = decide(&view);
+            cluster.asked = [decision.target, decision.others[0]];
+            let again = decide(&cluster.view(strategy, counted));
+            prop_assert!(again.others[0] <= decision.others[0] || again.manner != decision.manner);
+            cluster.happen(what);
+            let floor = match strategy {
+                Strategy::Surge => wanted,
+                Strategy::DrainFirst => wanted - 1,
+                Strategy::Auto if spare > 0 && counted => wanted,
+                Strategy::Auto => wanted - 1,
+            };
+            prop_assert!(cluster.ready.iter().sum::<i32>() >= floor, "{:?}", cluster);
+            prop_assert!(cluster.asked.iter().sum::<i32>() <= wanted + 1, "{:?}", cluster);
+            if strategy == Strategy::DrainFirst {
+                prop_assert!(cluster.asked.iter().sum::<i32>() <= wanted, "{:?}", cluster);
+            }
+        }
+        if strategy != Strategy::Surge || spare > 0 {
+            prop_assert_eq!((cluster.asked, cluster.ready), ([wanted, 0], [wanted, 0]), "{:?}", cluster);
+        } else {
+            prop_assert_eq!(cluster.ready, [0, wanted], "a surge needs room and takes nothing away without");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A revision's Deployment, and what its annotations remember.
+//!
+//! The Deployments themselves say in which order their revisions were asked for, and which of them failed: an operator
+//! that starts anew, or has lost a status, goes on where the last one was.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
+use sconce_crds::ModelDeploymentStatus;
+use sconce_crds::condition::{ROLLOUT_COMPLETE, find};
+use serde::{Deserialize, Serialize};
+
+use super::revision::Served;
+use crate::labels;
+
+/// A revision that did not come up in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// When it was given up.
+    pub time: Timestamp,
+    /// CamelCase.
+    pub reason: String,
+    /// What kept its pods from answering.
+    pub message: String,
+}
+
+/// A revision's Deployment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workload {
+    /// The Deployment.
+    pub live: Arc<Deployment>,
+    /// What it was made for.
+    pub served: Served,
+    /// Since when its revision is asked for; of an earlier one, since when it was.
+    pub since: Timestamp,
+    /// When its rollout was complete, the last time.
+    pub completed: Option<Timestamp>,
+    /// That it was rolled back, and why.
+    pub failed: Option<Failed>,
+    /// The value of the annotation by which a person had it tried again.
+    pub retry: Option<String>,
+}
+
+impl Workload {
+    /// Reads a Deployment of ours. `status` is what the ModelDeployment's status said before.
+    pub fn read(live: Arc<Deployment>, status: Option<&ModelDeploymentStatus>) -> Option<Self> {
+        let served = Served::read(&live)?;
+        let annotation = |key: &str| live.annotations().get(key);
+        let created = live.creation_timestamp().map(|time| time.0);
+        let since = annotation(labels::WANTED_SINCE).and_then(|time| time.parse().ok());
+        Some(Workload {
+            since: since.or(created).unwrap_or(Timestamp::UNIX_EPOCH),
+            completed: status.and_then(|status| completed(status, &served.revision)),
+            failed: annotation(labels::ROLLED_BACK).and_then(|failed| serde_json::from_str(failed).ok()),
+            retry: annotation(labels::RETRIED).cloned(),
+            served,
+            live,
+        })
+    }
+
+    /// Its revision.
+    pub fn revision(&self) -> &str {
+        &self.served.revision
+    }
+
+    /// Pods that it asks for.
+    pub fn replicas(&self) -> i32 {
+        self.live
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.replicas)
+            .unwrap_or(1)
+    }
+
+    /// Whether its rollout was complete since it was last asked for.
+    pub fn is_complete(&self) -> bool {
+        self.completed.is_some_and(|completed| completed >= self.since)
+    }
+}
+
+/// Before each revision remembered it, the condition did for the current one.
+fn completed(status: &ModelDeploymentStatus, revision: &str) -> Option<Timestamp> {
+    let (at, told) = status
+        .revisions
+        .iter()
+        .enumerate()
+        .find(|(_, told)| told.name == revision)?;
+    let whole =
+        || find(&status.conditions, ROLLOUT_COMPLETE).filter(|found| at == 0 && found.status == "True");
+    let since = told
+        .completed
+        .clone()
+        .or_else(|| whole().map(|found| found.last_transition_time.clone()));
+    since.map(|time| time.0)
+}
+
+/// The one that was asked for last comes first.
+pub fn sort(workloads: &mut [Workload]) {
+    workloads.sort_by(|one, other| {
+        let latest = other.since.cmp(&one.since);
+        latest.then_with(|| one.live.name_any().cmp(&other.live.name_any()))
+    });
+}
