@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::events::v1::Event;
@@ -297,16 +296,13 @@ async fn scale_survives_a_restart_and_writes_nothing_while_the_load_is_steady() 
         (fleet.servers[0].1.asked() > asked + 2).then_some(())
     })
     .await?;
-    let workload: Deployment = room.get("iris").await?;
+    let workload = room.workload("iris").await?;
     let generation = workload.metadata.generation;
     room.still::<ModelDeployment>("iris", Duration::from_secs(4))
         .await?;
     let seen = desired(&room, 3).await?;
     assert_eq!(decisions(&seen), ["1-3 Queueing"]);
-    assert_eq!(
-        room.get::<Deployment>("iris").await?.metadata.generation,
-        generation
-    );
+    assert_eq!(room.workload("iris").await?.metadata.generation, generation);
     Ok(room.close()?)
 }
 
