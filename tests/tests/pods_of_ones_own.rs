@@ -173,10 +173,11 @@ async fn pod_overrides_that_contradict_the_profile_or_name_what_is_missing_are_t
     }
     room.apply(of("account", json!({"serviceAccountName": "nobody"})))
         .await?;
-    let seen = room.training_says("account", "NoPod").await?;
+    let seen = room.training_says("account", "PodRefused").await?;
     let says = told(conditions(&seen), "Ready");
     assert!(
-        says.contains("there is no ServiceAccount \"nobody\" (spec.podOverrides.serviceAccountName)"),
+        says.contains("serviceaccount \"nobody\" not found")
+            && says.contains("spec.podOverrides.serviceAccountName"),
         "{says}"
     );
     Ok(room.close()?)

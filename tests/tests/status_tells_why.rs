@@ -258,12 +258,12 @@ async fn a_quota_that_refuses_the_pods() -> Outcome {
         .await?;
     assert!(told(served(&seen), "Degraded").starts_with("True"));
     room.apply(training("iris")).await?;
-    let ready = complaint(&room, "iris", "NoPod", true).await?;
+    let ready = complaint(&room, "iris", "PodRefused", true).await?;
     assert!(
-        ready.contains("a quota or an admission policy may refuse it")
-            && ready.contains("kubectl describe job iris-"),
+        ready.contains("the pod is forbidden: exceeded quota: none"),
         "{ready}"
     );
+    assert!(ready.contains("ask for less"), "{ready}");
     Ok(room.close()?)
 }
 

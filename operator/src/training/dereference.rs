@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::node::v1::RuntimeClass;
@@ -12,7 +13,7 @@ use sconce_contract::Progress;
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingSpec};
 
 use super::identity::{Identity, Stage, stage};
-use super::queue;
+use super::{queue, refusal};
 use crate::apply::is_owned_by;
 use crate::context::Context;
 use crate::devices::{self, DeviceClass};
@@ -42,6 +43,8 @@ pub struct Found {
     pub queue: Option<Sight>,
     /// What the pod needs of its accelerator's memory, and what that has.
     pub fit: Question,
+    /// In which words the API server refuses the Job's pod, where it does.
+    pub refusal: Option<String>,
     /// The Job of the run, if it was created.
     pub job: Option<Arc<Job>>,
     /// Jobs of earlier runs of this training.
@@ -120,6 +123,13 @@ pub async fn dereference(
     {
         let uid = job.uid().unwrap_or_default();
         found.queue = Some(context.kueue.look(&context.client, &namespace, &uid).await?);
+    }
+    if let Some(job) = found
+        .job
+        .as_deref()
+        .filter(|job| refusal::is_likely(job, &found.pods, Timestamp::now()))
+    {
+        found.refusal = refusal::look(&context.client, &namespace, job).await?;
     }
     let running = found.pods.iter().rev().find(|pod| observed::is_running(pod));
     if let Some(address) = running.and_then(|pod| observed::address(pod)) {

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod last_words;
 pub mod progress;
 pub mod queue;
+pub mod refusal;
 pub mod retries;
 pub mod situation;
 pub mod status;
@@ -185,6 +186,7 @@ async fn work(
     }
     let turn = Turn {
         queue: found.queue.clone(),
+        refusal: found.refusal.clone(),
         taker: found
             .preempted()
             .and_then(|victim| queue::taker(victim, &context.stores.pods.state())),

@@ -35,7 +35,7 @@ pub struct Wait {
     pub stopping: bool,
 }
 
-/// What is known of those who come before it.
+/// What is known of those who come before it, or keep it out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Turn {
     /// What Kueue says, where the run is in a queue of its and has not been let in.
@@ -44,6 +44,8 @@ pub struct Turn {
     pub yielding: Option<Yielding>,
     /// Who took the place of its pod, where that is known.
     pub taker: Option<String>,
+    /// In which words the API server refuses its pod, where it does.
+    pub refusal: Option<String>,
     /// When to look again though nothing is seen to change.
     pub again: Option<Duration>,
 }

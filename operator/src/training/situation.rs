@@ -15,6 +15,7 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use super::gates::{self, Judgement};
 use super::identity::Identity;
 use super::queue::{self, Turn, Wait};
+use super::refusal;
 use super::retries;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
@@ -134,8 +135,6 @@ const REPORT_LOST_AFTER: SignedDuration = SignedDuration::from_secs(60);
 const ASK_SOON: Duration = Duration::from_secs(1);
 const ASK_LATER: Duration = Duration::from_secs(5);
 const YOUNG: SignedDuration = SignedDuration::from_secs(60);
-/// A Job without a pod after this long is one whose pod the API server refuses; only the Job's events say why.
-const NO_POD_AFTER: Duration = Duration::from_secs(10);
 
 /// Tells what is going on. `pods` are the Job's, oldest first.
 pub fn situation(
@@ -174,10 +173,11 @@ pub fn situation(
         if pods.iter().any(|pod| is_last(pod)) {
             return just(Situation::Ending, None);
         }
-        let hindrance = no_pod(job, pods, now);
+        let refused = refusal::is_likely(job, pods, now);
+        let hindrance = refused.then(|| no_pod(job, turn.refusal.as_deref()));
         return just(
             Situation::Pending { hindrance, after },
-            pods.is_empty().then_some(NO_POD_AFTER),
+            pods.is_empty().then_some(refusal::AFTER.unsigned_abs()),
         );
     };
     if observed::is_running(pod) {
@@ -217,29 +217,29 @@ fn is_last(pod: &Pod) -> bool {
     succeeded || observed::last_ending(pod).is_some_and(gave_up)
 }
 
-fn no_pod(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Option<Hindrance> {
-    // A Job that was suspended starts anew when it is resumed, once its controller has seen that.
-    let started = job.status.as_ref().and_then(|status| status.start_time.clone());
-    let age = now.duration_since(started.or_else(|| job.creation_timestamp())?.0);
-    let old = age >= SignedDuration::try_from(NO_POD_AFTER).unwrap_or(SignedDuration::ZERO);
-    (pods.is_empty() && old && condition(job, "Suspended").is_none()).then(|| Hindrance {
-        reason: "NoPod".to_owned(),
-        message: format!(
-            "the Job has no pod: a quota or an admission policy may refuse it{}; `kubectl describe job {}` says why",
-            service_account(job)
-                .map(|name| format!(", or there is no ServiceAccount {name:?} (spec.podOverrides.serviceAccountName)"))
-                .unwrap_or_default(),
-            job.name_any()
-        ),
-    })
+fn no_pod(job: &Job, refusal: Option<&str>) -> Hindrance {
+    let Some(refusal) = refusal else {
+        return Hindrance {
+            reason: "NoPod".to_owned(),
+            message: format!(
+                "the Job has no pod, and no event says why; `kubectl describe job {}` may do so later",
+                job.name_any()
+            ),
+        };
+    };
+    let remedy = if refusal.contains("service account") {
+        "create it, or name another one in spec.podOverrides.serviceAccountName"
+    } else {
+        "ask for less, or have the quota or policy changed"
+    };
+    Hindrance {
+        reason: "PodRefused".to_owned(),
+        message: format!("the API server refuses the pod: {refusal}; {remedy}"),
+    }
 }
 
-fn service_account(job: &Job) -> Option<&str> {
-    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
-    pod.service_account_name.as_deref()
-}
-
-fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
+/// The Job's condition of that type, where it holds.
+pub(super) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
     job.status
         .as_ref()?
         .conditions
