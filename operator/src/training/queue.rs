@@ -176,7 +176,7 @@ pub fn look_again(training: &ModelTraining, job: Option<&Job>, now: Timestamp) -
     if spec.is_some_and(|spec| spec.suspend != Some(true)) {
         return None;
     }
-    let created = job.and_then(|job| job.creation_timestamp());
+    let created = job.and_then(ResourceExt::creation_timestamp);
     let young = created.is_none_or(|created| now.duration_since(created.0) < YOUNG);
     Some(if young { SOON } else { LATER })
 }
