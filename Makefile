@@ -68,7 +68,7 @@ test-unit: ## Logic only: no cluster, seconds when warm
 
 test-cluster: harness ## Controllers, admission and chart on control planes on loopback: no root, no Docker
 	$(cluster) prepare
-	$(CARGO) build $(dev) --bin sconce-operator
+	$(CARGO) build $(dev) --bins
 	$(CARGO) test $(dev) $(loopback_tests) --no-fail-fast
 
 # Compiled first: where the cluster is, there may be no way out to a registry. The tests mostly wait for pods, so more

@@ -30,6 +30,8 @@ pub mod names;
 pub mod observed;
 pub mod overrides;
 pub mod owner;
+#[cfg(feature = "plugin")]
+pub mod plugin;
 pub mod pod;
 pub mod priority;
 pub mod probes;

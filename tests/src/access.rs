@@ -89,6 +89,21 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
     Client::try_from(config).map_err(Error::api("accept a client"))
 }
 
+/// A kubeconfig beside the administrator's, as `user`, whose context is in `namespace`: what a person has.
+///
+/// # Errors
+/// When the administrator's cannot be read or the file cannot be written.
+pub fn kubeconfig_as(administrator: &Path, user: &str, namespace: &str) -> Result<PathBuf> {
+    let text = fs::read_to_string(administrator).map_err(Error::file("read", administrator))?;
+    let mut config: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|error| Error::Unmet(format!("{} is none of ours: {error}", administrator.display())))?;
+    config["users"][0]["user"]["as"] = user.into();
+    config["contexts"][0]["context"]["namespace"] = namespace.into();
+    let file = administrator.with_file_name(format!("{user}-{namespace}.kubeconfig"));
+    write_private(&file, &config.to_string()).map_err(Error::file("write", &file))?;
+    Ok(file)
+}
+
 /// Writes a file that only its owner may read: it holds a token.
 fn write_private(file: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

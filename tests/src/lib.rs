@@ -27,6 +27,7 @@
 //! [`workload`]s, [`traffic`] and tables on the [`web`].
 
 pub mod access;
+pub mod binaries;
 pub mod cache;
 pub mod choice;
 pub mod component;
@@ -35,6 +36,7 @@ pub mod daemon;
 pub mod docker;
 pub mod error;
 pub mod images;
+pub mod judges;
 pub mod kind;
 pub mod kubeconfig;
 pub mod kubelet;
@@ -47,6 +49,7 @@ pub mod node_image;
 pub mod objects;
 pub mod operator;
 pub mod packages;
+pub mod person;
 pub mod ports;
 pub mod process;
 mod proxy;

@@ -4,15 +4,14 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Error, Result, ports, process};
+use crate::{Error, Result, binaries, ports};
 
 /// Image of the trainer in the pods of the operator under test; nothing pulls it.
 pub const TRAINER_IMAGE: &str = "registry.example/sconce-trainer:test";
@@ -48,7 +47,7 @@ impl Operator {
     /// # Errors
     /// When it cannot be built or started.
     pub fn start(options: &Options) -> Result<Self> {
-        let binary = binary()?;
+        let binary = binaries::path("sconce-operator")?;
         let port = ports::free()?;
         let log = File::options()
             .create(true)
@@ -165,65 +164,4 @@ fn started(command: &mut Command) -> Result<Child> {
         command: format!("{command:?}"),
         source,
     })
-}
-
-/// What the operator is compiled from. An operator that is older must not be what is tested.
-const SOURCES: [&str; 4] = ["Cargo.lock", "operator", "crds/src", "runtime/contract/src"];
-
-/// The operator of this checkout, beside the tests; compiled where it is not there or is older than its sources.
-fn binary() -> Result<PathBuf> {
-    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    BUILT
-        .get_or_init(|| build().map_err(|error| error.to_string()))
-        .clone()
-        .map_err(|error| Error::Unmet(format!("the operator under test cannot be built: {error}")))
-}
-
-fn build() -> Result<PathBuf> {
-    let test = std::env::current_exe().map_err(Error::file("find", Path::new("this executable")))?;
-    // TARGET/PROFILE/deps/TEST
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .ok_or_else(|| Error::Unmet(format!("{} is in no target directory", test.display())))?;
-    let binary = folder.join("sconce-operator");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let newest = SOURCES
-        .iter()
-        .filter_map(|source| newest(&root.join(source)))
-        .max();
-    if modified(&binary).is_some_and(|built| newest.is_some_and(|changed| changed < built)) {
-        return Ok(binary);
-    }
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args([
-            "build",
-            "--quiet",
-            "--workspace",
-            "--all-features",
-            "--bin",
-            "sconce-operator",
-        ])
-        .current_dir(&root);
-    if let Some(target) = folder.parent() {
-        cargo.arg("--target-dir").arg(target);
-    }
-    if folder.ends_with("release") {
-        cargo.arg("--release");
-    }
-    process::output(&mut cargo)?;
-    Ok(binary)
-}
-
-/// When a file, or the youngest file below a folder, was last changed.
-fn newest(path: &Path) -> Option<SystemTime> {
-    let Ok(entries) = std::fs::read_dir(path) else {
-        return modified(path);
-    };
-    entries.flatten().filter_map(|entry| newest(&entry.path())).max()
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).ok()?.modified().ok()
 }

@@ -84,7 +84,7 @@ impl FakeServer {
                 let body = serde_json::to_string(&snapshot).unwrap_or_default();
                 let path = if silent { "/nothing" } else { LOAD_PATH };
                 // A client that goes away is no concern of ours.
-                let _ = answer(stream, path, &body).await;
+                let _ = answer(stream, &[(path, &body)]).await;
             }
         });
         Ok(Self {

@@ -3,20 +3,24 @@
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sconce_contract::Progress;
+use sconce_contract::history::HISTORY_PATH;
 use sconce_contract::progress::{OBSERVABILITY_PORT, PROGRESS_PATH};
+use sconce_contract::{History, Progress};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::wait::until;
 use crate::{Error, Result};
 
 /// Answers on an address of its own in 127.0.0.0/8 until it is dropped.
 pub struct FakeTrainer {
     address: String,
-    says: Arc<Mutex<Progress>>,
+    says: Says,
     server: JoinHandle<()>,
 }
+
+type Says = Arc<Mutex<(Progress, History)>>;
 
 impl FakeTrainer {
     /// Starts to answer with `progress`.
@@ -25,13 +29,48 @@ impl FakeTrainer {
     /// When no address is free.
     pub async fn start(progress: Progress) -> Result<Self> {
         let (address, listener) = listen().await?;
-        let says = Arc::new(Mutex::new(progress));
+        Ok(Self::on(listener, address, progress))
+    }
+
+    /// Starts to answer where the API server's proxy goes too: it forwards to no address of the loopback. One at a
+    /// time on a machine; others wait for their turn.
+    ///
+    /// # Errors
+    /// When the machine has no other address, or the port stays taken.
+    pub async fn start_beyond_loopback(progress: Progress) -> Result<Self> {
+        // Nothing is sent: the kernel only chooses the address from which it would be.
+        let found = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+            socket.connect("192.0.2.1:9")?;
+            socket.local_addr()
+        });
+        let address = match found {
+            Ok(found) if !found.ip().is_loopback() => found.ip().to_string(),
+            _ => {
+                return Err(Error::Unmet(
+                    "this machine has no address but loopback's".to_owned(),
+                ));
+            }
+        };
+        let listener = until(
+            &format!("port {OBSERVABILITY_PORT} of {address} is free"),
+            async || {
+                TcpListener::bind((address.as_str(), OBSERVABILITY_PORT))
+                    .await
+                    .ok()
+            },
+        )
+        .await?;
+        Ok(Self::on(listener, address, progress))
+    }
+
+    fn on(listener: TcpListener, address: String, progress: Progress) -> Self {
+        let says = Arc::new(Mutex::new((progress, History::default())));
         let server = tokio::spawn(serve(listener, Arc::clone(&says)));
-        Ok(Self {
+        Self {
             address,
             says,
             server,
-        })
+        }
     }
 
     /// What stands in the pod's status as its address.
@@ -42,7 +81,12 @@ impl FakeTrainer {
 
     /// What it answers from now on.
     pub fn says(&self, progress: Progress) {
-        *self.says.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+        *self.says.lock().unwrap_or_else(PoisonError::into_inner).0 = progress;
+    }
+
+    /// How its losses went, from now on.
+    pub fn gathered(&self, history: History) {
+        self.says.lock().unwrap_or_else(PoisonError::into_inner).1 = history;
     }
 }
 
@@ -71,21 +115,18 @@ pub(crate) async fn listen() -> Result<(String, TcpListener)> {
     )))
 }
 
-async fn serve(listener: TcpListener, says: Arc<Mutex<Progress>>) {
+async fn serve(listener: TcpListener, says: Says) {
     while let Ok((stream, _)) = listener.accept().await {
-        let progress = says.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (progress, history) = says.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let progress = serde_json::to_string(&progress).unwrap_or_default();
+        let history = serde_json::to_string(&history).unwrap_or_default();
         // A client that goes away is no concern of ours.
-        let _ = answer(
-            stream,
-            PROGRESS_PATH,
-            &serde_json::to_string(&progress).unwrap_or_default(),
-        )
-        .await;
+        let _ = answer(stream, &[(PROGRESS_PATH, &progress), (HISTORY_PATH, &history)]).await;
     }
 }
 
-/// Answers one request for `path` with `body`.
-pub(crate) async fn answer(stream: TcpStream, path: &str, body: &str) -> std::io::Result<()> {
+/// Answers one request by the body for its path.
+pub(crate) async fn answer(stream: TcpStream, pages: &[(&str, &str)]) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut request = String::new();
     stream.read_line(&mut request).await?;
@@ -93,8 +134,11 @@ pub(crate) async fn answer(stream: TcpStream, path: &str, body: &str) -> std::io
     while stream.read_line(&mut line).await? > 2 {
         line.clear();
     }
-    let known = request.starts_with(&format!("GET {path} "));
-    let status = if known { "200 OK" } else { "404 Not Found" };
+    let asked = request.split(' ').nth(1).unwrap_or_default();
+    let (status, body) = match pages.iter().find(|(path, _)| *path == asked) {
+        Some((_, body)) => ("200 OK", *body),
+        None => ("404 Not Found", ""),
+    };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()

@@ -1,0 +1,130 @@
+//! `kubectl sconce logs NAME`: what the pods of the current run or revision say.
+
+use std::io::Write;
+
+use futures::{AsyncBufReadExt, StreamExt, TryStreamExt, future, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use kube::api::{Api, LogParams};
+
+use super::PluginError;
+use super::cluster::{Asked, Cluster, Subject};
+use crate::observed;
+
+/// Which lines.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// NAME, mtrain/NAME or mdep/NAME.
+    pub object: Asked,
+    /// Go on until the pods end.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Lines of each pod, counted from the end. By default all.
+    #[arg(long)]
+    pub tail: Option<i64>,
+    /// Of the container before, where one was started again.
+    #[arg(short, long)]
+    pub previous: bool,
+}
+
+/// Prints the lines: pod by pod, the newest first, or as they come where they are followed.
+///
+/// # Errors
+/// When there are no pods, or no pod has a log.
+pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), PluginError> {
+    let subject = cluster.subject(&options.object).await?;
+    let pods = cluster.pods(&subject).await?;
+    if pods.is_empty() {
+        return Err(PluginError::Nothing(no_pods(&subject, &cluster.namespace)));
+    }
+    let api: Api<Pod> = cluster.api();
+    let parameters = LogParams {
+        follow: options.follow,
+        tail_lines: options.tail,
+        previous: options.previous,
+        ..LogParams::default()
+    };
+    let several = pods.len() > 1;
+    // A pod that has not started has no log, which is no reason to keep back the others'.
+    let opened = pods.iter().map(|pod| {
+        let (api, parameters, name) = (&api, &parameters, pod.name_any());
+        async move { (name.clone(), api.log_stream(&name, parameters).await) }
+    });
+    let mut streams = Vec::new();
+    let mut refused = Vec::new();
+    for (name, answer) in future::join_all(opened).await {
+        match answer {
+            Ok(stream) => {
+                let prefix = if several {
+                    format!("[{name}] ")
+                } else {
+                    String::new()
+                };
+                streams.push(Box::pin(
+                    stream.lines().map_ok(move |line| format!("{prefix}{line}")),
+                ));
+            }
+            Err(error) => refused.push((
+                name.clone(),
+                PluginError::api(format!("give the log of pod {name}"))(error),
+            )),
+        }
+    }
+    if streams.is_empty() {
+        let (name, error) = refused.remove(0);
+        let pod = pods.iter().find(|pod| pod.name_any() == name);
+        return Err(match pod.and_then(observed::hindrance) {
+            Some(hindrance) => PluginError::Nothing(format!(
+                "pod {name} has said nothing yet: {}: {}",
+                hindrance.reason, hindrance.message
+            )),
+            None => error,
+        });
+    }
+    for (_, error) in refused {
+        eprintln!("{error}");
+    }
+    if options.follow {
+        print(stream::select_all(streams)).await
+    } else {
+        for one in streams {
+            print(one).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn print(
+    mut lines: impl stream::Stream<Item = std::io::Result<String>> + Unpin,
+) -> Result<(), PluginError> {
+    let mut out = std::io::stdout();
+    while let Some(line) = lines.next().await {
+        let line = line.map_err(|error| PluginError::Api {
+            what: "give the whole log".to_owned(),
+            said: error.to_string(),
+        })?;
+        // Who reads may have seen enough, as `head` has.
+        if writeln!(out, "{line}").is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn no_pods(subject: &Subject, namespace: &str) -> String {
+    let (what, name) = match subject {
+        Subject::Training(training) => (
+            match training
+                .status
+                .as_ref()
+                .and_then(|status| status.completion_time.as_ref())
+            {
+                Some(_) => "its run has ended and its pods are gone, and their logs with them",
+                None => "it has no pod yet",
+            },
+            format!("mtrain/{}", subject.name()),
+        ),
+        Subject::Deployment(_) => ("it has no pod", format!("mdep/{}", subject.name())),
+    };
+    format!("{name} has no log: {what}; `kubectl sconce why {name} -n {namespace}` tells why")
+}

@@ -1,0 +1,220 @@
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::*;
+
+fn of<K: DeserializeOwned>(value: Value) -> K {
+    serde_json::from_value(value).unwrap()
+}
+
+fn now() -> Timestamp {
+    "2026-01-01T01:00:00Z".parse().unwrap()
+}
+
+fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({
+        "type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": 1,
+        "lastTransitionTime": "2026-01-01T00:50:00Z",
+    })
+}
+
+fn training(status: Value) -> ModelTraining {
+    of(json!({
+        "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining",
+        "metadata": {"name": "tumour", "namespace": "ml", "generation": 1},
+        "spec": {
+            "model": {"network": {"layers": [{"dense": {"units": 1}}]}},
+            "dataset": {"uri": "https://data.example/t.csv", "target": "y"},
+        },
+        "status": status,
+    }))
+}
+
+fn deployment(status: Value) -> ModelDeployment {
+    of(json!({
+        "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelDeployment",
+        "metadata": {"name": "tumour", "namespace": "ml", "generation": 1},
+        "spec": {"model": {"trainingRef": {"name": "tumour"}}},
+        "status": status,
+    }))
+}
+
+fn succeeded() -> ModelTraining {
+    training(json!({
+        "observedGeneration": 1, "phase": "Succeeded", "job": "tumour-1",
+        "progress": {"summary": "100% (10 epochs)", "epoch": 10, "step": 40, "totalSteps": 40, "percent": 100},
+        "conditions": [
+            condition("Accepted", "True", "Valid", "the spec can be carried out"),
+            condition("Ready", "True", "Succeeded", "accuracy 0.97 >= 0.95"),
+        ],
+    }))
+}
+
+fn pod(labels: Value, node: Option<&str>, status: Value) -> Pod {
+    of(json!({
+        "metadata": {"name": "tumour-pod", "namespace": "ml", "labels": labels, "creationTimestamp": "2026-01-01T00:55:00Z"},
+        "spec": {"nodeName": node, "containers": [{"name": "sconce", "resources": {"limits": {"memory": "1Gi"}}}]},
+        "status": status,
+    }))
+}
+
+fn container(state: Value, last: Value, restarts: i32) -> Value {
+    json!({
+        "name": "sconce", "image": "registry.example/sconce-server:1", "imageID": "", "ready": false,
+        "restartCount": restarts, "state": state, "lastState": last,
+    })
+}
+
+fn event(reason: &str, message: &str, count: i32) -> Event {
+    of(json!({
+        "metadata": {"name": "e", "namespace": "ml"}, "type": "Warning", "reason": reason, "message": message, "count": count,
+        "involvedObject": {"kind": "Pod", "name": "tumour-pod"}, "lastTimestamp": "2026-01-01T00:59:00Z",
+    }))
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_from_the_deployment_down_to_the_container() {
+    let sentence = "the image registry.example/sconce-server:1 cannot be pulled: no such host; check spec.accelerator's \
+                    profile (images) and the operator's own image settings";
+    let ready = [
+        condition("ModelResolved", "True", "GatesPassed", "it passed"),
+        condition("Available", "False", "NoPodAnswers", "no pod answers"),
+        condition("Ready", "False", "ImagePullFailed", sentence),
+        condition("Degraded", "True", "ImagePullFailed", sentence),
+    ];
+    let state = json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image: ErrImagePull: no such host"}});
+    let found = Gathered {
+        deployment: Some(deployment(json!({
+            "observedGeneration": 1, "phase": "Degraded", "conditions": ready, "model": "tumour @ sha256:c7a9404d5941",
+            "url": "http://tumour.ml.svc", "replicas": 1, "updatedReplicas": 1, "readyReplicas": 0,
+        }))),
+        training: Some(succeeded()),
+        deployments: vec![of(json!({
+            "metadata": {"name": "tumour", "namespace": "ml", "labels": {"sconce.dev/deployment": "tumour"}},
+            "spec": {"replicas": 1, "selector": {}, "template": {}}, "status": {"readyReplicas": 0},
+        }))],
+        pods: vec![pod(
+            json!({"sconce.dev/deployment": "tumour"}),
+            Some("worker"),
+            json!({"phase": "Pending", "containerStatuses": [container(state, json!({}), 0)]}),
+        )],
+        events: vec![event(
+            "Failed",
+            "Failed to pull image \"registry.example/sconce-server:1\": no such host",
+            12,
+        )],
+        ..Gathered::default()
+    };
+    insta::assert_snapshot!(screen(&found, now(), 100));
+}
+
+#[test]
+fn a_trainer_that_was_killed_for_its_memory_and_waits_to_be_tried_again() {
+    let sentence = "spec.resources.memory: the pod was killed when it used more memory than 1Gi; raise it";
+    let state = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
+    let found = Gathered {
+        training: Some(training(json!({
+            "observedGeneration": 1, "phase": "Pending", "job": "tumour-1",
+            "conditions": [condition("Ready", "False", "OutOfMemory", sentence)],
+        }))),
+        jobs: vec![of(json!({
+            "metadata": {"name": "tumour-1", "namespace": "ml", "labels": {"sconce.dev/training": "tumour"}},
+            "status": {"failed": 1},
+        }))],
+        pods: vec![pod(
+            json!({"sconce.dev/training": "tumour", "batch.kubernetes.io/job-name": "tumour-1"}),
+            Some("worker"),
+            json!({"phase": "Failed", "containerStatuses": [container(state, json!({}), 0)]}),
+        )],
+        unseen: vec!["you may not list events (forbidden)".to_owned()],
+        ..Gathered::default()
+    };
+    insta::assert_snapshot!(screen(&found, now(), 100));
+}
+
+#[test]
+fn a_deployment_that_waits_sends_people_to_its_training() {
+    let found = Gathered {
+        deployment: Some(deployment(json!({
+            "observedGeneration": 1, "phase": "Degraded",
+            "conditions": [condition("Ready", "False", "TrainingFailed", "the ModelTraining \"tumour\" failed")],
+        }))),
+        training: Some(training(json!({
+            "observedGeneration": 1, "phase": "Failed", "job": "tumour-1",
+            "conditions": [condition("Ready", "False", "BadInput", "spec.dataset.target: no such column: y")],
+        }))),
+        ..Gathered::default()
+    };
+    let text = screen(&found, now(), 100);
+    assert!(text.contains("└─ ModelTraining ml/tumour · Failed"), "{text}");
+    assert!(
+        text.contains("└─ Job tumour-1 · is gone, and its pods and logs with it"),
+        "{text}"
+    );
+    assert!(
+        text.contains("Next: correct the field that the sentence names"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_the_operator_has_not_seen_is_said_before_anything_else() {
+    let mut stale = succeeded();
+    stale.metadata.generation = Some(2);
+    let found = Gathered {
+        training: Some(stale),
+        ..Gathered::default()
+    };
+    let text = screen(&found, now(), 100);
+    assert!(
+        text.contains("has not seen this spec yet (generation 2, its status is of 1)"),
+        "{text}"
+    );
+    assert!(text.contains("Next: wait a moment and look again"), "{text}");
+}
+
+#[test]
+fn a_training_that_is_not_there_is_said_where_it_would_be() {
+    let missing = condition(
+        "Ready",
+        "False",
+        "TrainingNotFound",
+        "there is no ModelTraining named \"tumour\"",
+    );
+    let found = Gathered {
+        deployment: Some(deployment(
+            json!({"observedGeneration": 1, "phase": "Pending", "conditions": [missing]}),
+        )),
+        ..Gathered::default()
+    };
+    let text = screen(&found, now(), 100);
+    assert!(text.contains("└─ ModelTraining tumour · is not there"), "{text}");
+    assert!(text.contains("Next: create it in the namespace ml"), "{text}");
+}
+
+#[test]
+fn one_screen_is_enough_however_many_pods_there_are() {
+    let mut found = Gathered {
+        deployment: Some(deployment(
+            json!({"observedGeneration": 1, "phase": "Progressing", "conditions": [
+                condition("Ready", "False", "RollingOut", "0 of 50 replicas answer"),
+            ]}),
+        )),
+        deployments: vec![of(json!({"metadata": {"name": "tumour"}}))],
+        ..Gathered::default()
+    };
+    found.pods = (0..50)
+        .map(|_| {
+            pod(
+                json!({"sconce.dev/deployment": "tumour"}),
+                None,
+                json!({"phase": "Pending"}),
+            )
+        })
+        .collect();
+    let text = screen(&found, now(), 100);
+    assert!(
+        text.lines().count() < 40 && text.contains("47 earlier pods"),
+        "{text}"
+    );
+}
