@@ -160,6 +160,29 @@ pub fn kubernetes() -> Result<PathBuf> {
     })
 }
 
+/// The program of `tests/judges`: what Argo CD, kstatus and Prometheus make of what they are given.
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn judges() -> Result<PathBuf> {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("judges");
+    let folder = cache::entry(&Key::new("judges").folder(&module)?, |folder| {
+        let label =
+            "building Argo CD's Lua, kstatus and Prometheus' parser from source (once; about 1 minute)";
+        let mut build = go()?;
+        build.current_dir(&module).args([
+            "build",
+            "-trimpath",
+            "-mod=readonly",
+            "-buildvcs=false",
+            "-ldflags=-s -w",
+            "-o",
+        ]);
+        process::run(label, build.arg(folder).arg("."))
+    })?;
+    Ok(folder.join("judges"))
+}
+
 /// A kubectl: the one built from source where it has been, else the PATH's, as nobody should wait ten
 /// minutes for a client that they have.
 ///
@@ -198,6 +221,7 @@ pub fn prepare() -> Result<()> {
     for tool in [KIND, HELM, LOCAL_PATH_PROVISIONER] {
         tool.path()?;
     }
+    judges()?;
     say(&format!(
         "Kubernetes {KUBERNETES}, kind and helm are in {}",
         cache::root()?.display()

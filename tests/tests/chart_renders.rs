@@ -15,7 +15,8 @@ const ODD: &str = "replicas=3,concurrency=1,image.registry=registry.example.com:
     server.image.tag=other,imagePullSecrets={a,b},priorityClassName=system-cluster-critical,\
     nodeSelector.disk=ssd,tolerations[0].operator=Exists,podLabels.team=ml,podAnnotations.note=yes,\
     labels.cost=ml,serviceAccount.name=custom,serviceAccount.annotations.a=b,namespace.create=true,\
-    rbac.aggregateToDefaultRoles=false,metrics.serviceMonitor.enabled=true,profiles.nvidia-h100.enabled=false,\
+    rbac.aggregateToDefaultRoles=false,metrics.serviceMonitor.enabled=true,\
+    metrics.podMonitor.enabled=true,metrics.rules.enabled=true,metrics.dashboard.enabled=true,profiles.nvidia-h100.enabled=false,\
     profiles.mine.enabled=true,profiles.mine.spec.device=Other";
 
 #[test]
@@ -229,6 +230,19 @@ fn a_value_that_nobody_knows_is_refused() -> Outcome {
         assert!(refused.contains(word), "{value}: {refused}");
     }
     Ok(())
+}
+
+#[test]
+fn argocd_the_health_checks_are_in_the_config_map_that_people_patch() -> Outcome {
+    let mut yaml = "# The health of Sconce's kinds for Argo CD: kubectl patch configmap argocd-cm -n argocd --patch-file argocd-cm.yaml\n\
+                    # Generated from the files beside it by `make chart`; do not edit.\ndata:\n"
+        .to_owned();
+    for kind in ["ModelDeployment", "ModelTraining"] {
+        let script = fs::read_to_string(file(&format!("docs/argocd/health-{}.lua", kind.to_lowercase())))?;
+        yaml += &format!("  resource.customizations.health.sconce.dev_{kind}: |\n");
+        yaml.extend(script.lines().map(|line| format!("    {line}\n")));
+    }
+    same("docs/argocd/argocd-cm.yaml", &yaml)
 }
 
 /// Compares a generated file of the checkout with what it should be, or with UPDATE=1 writes it.
