@@ -41,6 +41,7 @@ pub mod kind;
 pub mod kubeconfig;
 pub mod kubelet;
 pub mod kueue;
+pub mod kubelet_logs;
 mod layout;
 mod leftovers;
 mod network;

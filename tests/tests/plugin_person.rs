@@ -5,7 +5,10 @@ use kube::ResourceExt;
 use sconce_contract::{FailureClass, Progress, TrainingPhase};
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelDeployment, ModelTraining};
-use sconce_tests::objects::{deployment, failed, gpu_profile, history, trained, training, with};
+use sconce_tests::kubelet_logs::KubeletLogs;
+use sconce_tests::objects::{
+    deployment, deployment_of_uri, failed, gpu_profile, history, trained, training, with,
+};
 use sconce_tests::person::{self, Person};
 use sconce_tests::room::{Room, served, told};
 use sconce_tests::trainer::FakeTrainer;
@@ -313,5 +316,63 @@ async fn plugin_logs_say_why_there_are_none() -> Outcome {
         "{}",
         waiting.err
     );
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plugin_logs_are_those_of_the_current_run_and_say_which_pod_where_there_are_several() -> Outcome {
+    let room = Room::open().await?;
+    let viewer = Person::with_role(&room, "view").await?;
+    let logs = KubeletLogs::start(&room).await?;
+    room.apply(training("iris")).await?;
+    let first = room.kubelet.trainer("iris").await?;
+    room.kubelet.takes(&first).await?;
+    room.kubelet.runs(&first, "10.244.0.9", true).await?;
+    logs.said(&first, "reading the table\nepoch finished\n");
+    let alone = viewer.sconce(&["logs", "iris"]).await?;
+    assert_eq!(
+        (alone.code, alone.out.as_str()),
+        (Some(0), "reading the table\nepoch finished\n"),
+        "{}",
+        alone.err
+    );
+    let tail = viewer
+        .sconce(&["logs", "mtrain/iris", "--tail", "1", "--follow"])
+        .await?;
+    assert_eq!(tail.out, "epoch finished\n", "{}", tail.err);
+
+    // A second run: the first one's pod is no longer asked.
+    room.kubelet.ends(&first, &trained("models", 'a', 0.9)).await?;
+    room.phase("iris", Phase::Succeeded).await?;
+    let again = json!({"metadata": {"annotations": {"sconce.dev/rerun": "2"}}});
+    room.change::<ModelTraining>("iris", again).await?;
+    let second = room.kubelet.trainer("iris").await?;
+    room.kubelet.takes(&second).await?;
+    room.kubelet.runs(&second, "10.244.0.9", true).await?;
+    room.phase("iris", Phase::Training).await?;
+    logs.said(&second, "once more\n");
+    let current = viewer.sconce(&["logs", "iris"]).await?;
+    assert_eq!(current.out, "once more\n", "{}", current.err);
+
+    let two = json!({"spec": {"replicas": 2}});
+    room.apply(with(
+        deployment_of_uri("served", "https://models.example/iris"),
+        &two,
+    ))
+    .await?;
+    let pods = room.kubelet.active("sconce.dev/deployment=served", 2).await?;
+    for pod in &pods {
+        room.kubelet.takes(&pod.name_any()).await?;
+        room.kubelet.runs(&pod.name_any(), "10.244.0.7", true).await?;
+    }
+    let silent = pods[0].name_any();
+    let speaks = pods[1].name_any();
+    logs.said(&speaks, "ready\n");
+    let several = viewer.sconce(&["logs", "served"]).await?;
+    assert_eq!(
+        (several.code, several.out),
+        (Some(0), format!("[{speaks}] ready\n"))
+    );
+    assert!(several.err.contains(&silent), "{}", several.err);
     Ok(room.close()?)
 }

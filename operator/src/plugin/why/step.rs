@@ -52,6 +52,10 @@ const STEPS: &[(&[&str], &str)] = &[
         "create it in the namespace {namespace}, or correct the name in the field; it is looked for again by itself",
     ),
     (
+        &["PriorityClassNotFound", "RuntimeClassNotFound"],
+        "choose one of `kubectl get priorityclasses,runtimeclasses`, or ask whoever runs the cluster for it",
+    ),
+    (
         &["ProfileNotFound"],
         "choose one of `kubectl get accel` for spec.accelerator.profile",
     ),
@@ -84,7 +88,16 @@ const STEPS: &[(&[&str], &str)] = &[
         "raise spec.resources.memory, or lower what is computed at once",
     ),
     (
-        &["Storage", "Internal", "DeadlineExceeded", "ReportLost", "Failed"],
+        &[
+            "Storage",
+            "Internal",
+            "DeadlineExceeded",
+            "ReportLost",
+            "NoReport",
+            "JobFailed",
+            "Interrupted",
+            "Failed",
+        ],
         "read `kubectl sconce logs {object} -n {namespace}`; then run it again: kubectl annotate {object} -n {namespace} --overwrite sconce.dev/rerun=$(date +%s)",
     ),
     (
