@@ -81,7 +81,7 @@ impl FakeTrainer {
 
     /// What it answers from now on.
     pub fn says(&self, progress: Progress) {
-        *self.says.lock().unwrap_or_else(PoisonError::into_inner).0 = progress;
+        self.says.lock().unwrap_or_else(PoisonError::into_inner).0 = progress;
     }
 
     /// How its losses went, from now on.
