@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::component::Component;
 use crate::kubeconfig::Identity;
 use crate::layout::Layout;
-use crate::{Error, Result, access, ports, tools};
+use crate::{Error, Result, access, audit, ports, tools};
 
 /// Far beyond the two seconds that a start takes: a machine may be busy with a build.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -44,6 +44,8 @@ pub enum Part {
 pub struct Builder {
     controller_manager: bool,
     scheduler: bool,
+    audited: bool,
+    unthrottled: bool,
 }
 
 /// A running control plane. Dropping it kills its processes and removes its files.
@@ -73,6 +75,21 @@ impl Builder {
         self
     }
 
+    /// Records each write of a service account, for [`crate::audit`].
+    #[must_use]
+    pub fn audited(mut self) -> Self {
+        self.audited = true;
+        self
+    }
+
+    /// Lifts the limits in requests per second and the small number of workers by which Kubernetes' own controllers
+    /// would hide how fast another one is.
+    #[must_use]
+    pub fn unthrottled(mut self) -> Self {
+        self.unthrottled = true;
+        self
+    }
+
     /// Starts everything and returns when the API server is ready.
     ///
     /// # Errors
@@ -89,7 +106,12 @@ impl Builder {
             etcd_client_port: ports::free()?,
             etcd_peer_port: ports::free()?,
             controller_manager: self.controller_manager,
+            audited: self.audited,
+            unthrottled: self.unthrottled,
         };
+        if self.audited {
+            audit::write_policy(&layout.audit_policy())?;
+        }
         let tokens = format!("{TOKEN},administrator,administrator,system:masters\n");
         std::fs::write(layout.tokens(), tokens).map_err(Error::file("write", folder.path()))?;
         let mut control_plane = ControlPlane {
@@ -187,6 +209,14 @@ impl ControlPlane {
     pub async fn openapi_ready(&mut self) -> Result<()> {
         let client = self.client();
         self.answers(&client, "/openapi/v2").await
+    }
+
+    /// The writes that were recorded so far, where the control plane is [`Builder::audited`].
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn writes(&self) -> Result<audit::Writes> {
+        audit::read(&self.layout.audit_log())
     }
 
     pub(crate) fn layout(&self) -> &Layout {

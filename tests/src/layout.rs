@@ -12,6 +12,10 @@ pub(crate) struct Layout {
     pub(crate) etcd_peer_port: u16,
     /// Whether somebody makes the namespaces' service accounts.
     pub(crate) controller_manager: bool,
+    /// Whether each write is recorded ([`crate::audit`]).
+    pub(crate) audited: bool,
+    /// Whether Kubernetes' own controllers work as fast as they can.
+    pub(crate) unthrottled: bool,
 }
 
 impl Layout {
@@ -31,6 +35,14 @@ impl Layout {
 
     pub(crate) fn tokens(&self) -> PathBuf {
         self.folder.join("tokens.csv")
+    }
+
+    pub(crate) fn audit_policy(&self) -> PathBuf {
+        self.folder.join("audit-policy.json")
+    }
+
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
@@ -70,7 +82,7 @@ impl Layout {
             // Nobody makes a namespace's service account, and without one no pod is admitted.
             disabled.push_str(",ServiceAccount");
         }
-        vec![
+        let mut flags = vec![
             format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_client_port),
             "--bind-address=127.0.0.1".to_owned(),
             "--advertise-address=127.0.0.1".to_owned(),
@@ -86,7 +98,16 @@ impl Layout {
             format!("--service-account-key-file={}", self.key().display()),
             "--allow-privileged=true".to_owned(),
             format!("--disable-admission-plugins={disabled}"),
-        ]
+        ];
+        if self.audited {
+            flags.extend([
+                format!("--audit-policy-file={}", self.audit_policy().display()),
+                format!("--audit-log-path={}", self.audit_log().display()),
+                // A file that is begun anew loses what it held.
+                "--audit-log-maxsize=100000".to_owned(),
+            ]);
+        }
+        flags
     }
 
     fn controller_manager(&self) -> Vec<String> {
@@ -98,16 +119,29 @@ impl Layout {
             // A node that is only an object has no heartbeat: it would be called dead after 50 s.
             "--controllers=*,-node-lifecycle-controller".to_owned(),
         ]);
+        if self.unthrottled {
+            // The default is five of each at a time.
+            let kinds = ["job", "deployment", "replicaset", "service-endpoint"];
+            flags.extend(kinds.map(|kind| format!("--concurrent-{kind}-syncs=20")));
+        }
         flags
     }
 
     /// A single instance needs no leader, and nobody asks it for its metrics.
     fn client_flags(&self) -> Vec<String> {
-        vec![
+        let mut flags = vec![
             format!("--kubeconfig={}", self.kubeconfig().display()),
             "--leader-elect=false".to_owned(),
             "--secure-port=0".to_owned(),
-        ]
+        ];
+        if self.unthrottled {
+            // The defaults are 20 requests a second of each controller and 50 of the scheduler.
+            flags.extend([
+                "--kube-api-qps=1000".to_owned(),
+                "--kube-api-burst=2000".to_owned(),
+            ]);
+        }
+        flags
     }
 }
 
@@ -123,6 +157,8 @@ mod tests {
             etcd_client_port: 2,
             etcd_peer_port: 3,
             controller_manager,
+            audited: false,
+            unthrottled: false,
         };
         let admits = |layout: &Layout| {
             let (_, flags) = layout.command_line(Part::ApiServer);

@@ -27,6 +27,7 @@
 //! [`workload`]s, [`traffic`] and tables on the [`web`].
 
 pub mod access;
+pub mod audit;
 pub mod binaries;
 pub mod cache;
 pub mod choice;
@@ -35,6 +36,7 @@ pub mod control_plane;
 pub mod daemon;
 pub mod docker;
 pub mod error;
+pub mod hollow;
 pub mod images;
 pub mod judges;
 pub mod kind;

@@ -31,14 +31,21 @@ pub struct Options {
     pub server_image: String,
     /// The one namespace to work in; all where it is absent.
     pub namespace: Option<String>,
+    /// The program; absent: this checkout's, compiled where that is needed.
+    pub program: Option<PathBuf>,
 }
 
 /// A running operator; killed and reaped when dropped.
 pub struct Operator {
-    child: Child,
-    /// Kills the operator when this process ends, however it ends: the kernel then closes its standard input.
-    watchdog: Child,
+    process: Guarded,
     port: u16,
+}
+
+/// A process that cannot outlive this one; killed and reaped when dropped.
+pub struct Guarded {
+    child: Child,
+    /// Kills the child when this process ends, however it ends: the kernel then closes its standard input.
+    watchdog: Child,
 }
 
 impl Operator {
@@ -47,14 +54,11 @@ impl Operator {
     /// # Errors
     /// When it cannot be built or started.
     pub fn start(options: &Options) -> Result<Self> {
-        let binary = binaries::path("sconce-operator")?;
+        let binary = match &options.program {
+            Some(program) => program.clone(),
+            None => binaries::path("sconce-operator")?,
+        };
         let port = ports::free()?;
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&options.log)
-            .map_err(Error::file("create", &options.log))?;
-        let errors = log.try_clone().map_err(Error::file("open", &options.log))?;
         let mut command = Command::new(binary);
         command
             .args(["run", "--trainer-image", TRAINER_IMAGE, "--server-image"])
@@ -72,29 +76,15 @@ impl Operator {
                     .iter()
                     .flat_map(|namespace| ["--watch-namespace", namespace]),
             )
-            .env("KUBECONFIG", &options.kubeconfig)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors);
-        let mut child = started(&mut command)?;
-        let mut guard = Command::new("sh");
-        guard
-            .args(["-c", "cat; kill -9 \"$0\"", &child.id().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        match started(&mut guard) {
-            Ok(watchdog) => Ok(Self {
-                child,
-                watchdog,
-                port,
-            }),
-            Err(error) => {
-                // It fails only when the child has ended already.
-                let _ = child.kill();
-                Err(error)
-            }
-        }
+            .env("KUBECONFIG", &options.kubeconfig);
+        let process = Guarded::start(&mut command, &options.log)?;
+        Ok(Self { process, port })
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Asks it to end, as the kubelet does, and waits until it has; its exit status and how long it took.
@@ -103,7 +93,7 @@ impl Operator {
     /// When it has not ended within 30 s, the grace period of its pod.
     pub fn terminate(mut self) -> Result<(ExitStatus, Duration)> {
         let asked = Instant::now();
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
             kill_process(pid, Signal::TERM).map_err(|error| Error::Start {
                 command: "kill -TERM".to_owned(),
@@ -111,7 +101,7 @@ impl Operator {
             })?;
         }
         while asked.elapsed() < Duration::from_secs(30) {
-            let ended = self.child.try_wait().map_err(|source| Error::Start {
+            let ended = self.process.child.try_wait().map_err(|source| Error::Start {
                 command: "wait for the operator".to_owned(),
                 source,
             })?;
@@ -148,9 +138,45 @@ impl Operator {
     }
 }
 
-impl Drop for Operator {
+impl Guarded {
+    /// Starts the command; what it says goes to the end of `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(Error::file("create", log))?;
+        let errors = file.try_clone().map_err(Error::file("open", log))?;
+        let mut child = started(command.stdin(Stdio::null()).stdout(file).stderr(errors))?;
+        let mut guard = Command::new("sh");
+        guard
+            .args(["-c", "cat; kill -9 \"$0\"", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        match started(&mut guard) {
+            Ok(watchdog) => Ok(Self { child, watchdog }),
+            Err(error) => {
+                // It fails only when the child has ended already.
+                let _ = child.kill();
+                Err(error)
+            }
+        }
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Guarded {
     fn drop(&mut self) {
-        // The watchdog first: it must not kill another process that the operator's number was given to. Each of
+        // The watchdog first: it must not kill another process that the child's number was given to. Each of
         // these fails only when the process has ended already.
         let _ = self.watchdog.kill();
         let _ = self.watchdog.wait();

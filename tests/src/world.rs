@@ -130,6 +130,7 @@ impl World {
             identity: "sconce-0".to_owned(),
             namespace: None,
             server_image: SERVER_IMAGE.to_owned(),
+            program: None,
         };
         let operator = match extent {
             Extent::Admission => None,

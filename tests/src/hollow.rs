@@ -1,0 +1,198 @@
+//! A kubelet for every node at once, for hundreds of pods: what the scheduler has placed runs after a moment, and
+//! what runs once ends well a moment later. Nothing is run; only the pods' status is written, twice a pod.
+//!
+//! [`crate::kubelet`] does one thing to one pod when a test says so; this one does the usual to all, by itself.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::objects::trained;
+
+/// How long a pod that ends runs.
+const RUN: Duration = Duration::from_millis(500);
+/// Writes at a time: a kubelet each would send more, but this one shares two cores with all else.
+const AT_ONCE: usize = 16;
+
+/// Acts for all pods of all namespaces until it is dropped.
+pub struct Hollow {
+    worker: JoinHandle<()>,
+    started: Arc<AtomicUsize>,
+}
+
+impl Hollow {
+    /// Starts to act.
+    #[must_use]
+    pub fn start(client: Client) -> Self {
+        let started = Arc::new(AtomicUsize::new(0));
+        Self {
+            worker: tokio::spawn(work(client, Arc::clone(&started))),
+            started,
+        }
+    }
+
+    /// How many pods it has started.
+    #[must_use]
+    pub fn started(&self) -> usize {
+        self.started.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Hollow {
+    fn drop(&mut self) {
+        self.worker.abort();
+    }
+}
+
+/// What a pod is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Due {
+    Start,
+    End,
+    Removal,
+}
+
+fn due(pod: &Pod) -> Option<Due> {
+    let spec = pod.spec.as_ref()?;
+    spec.node_name.as_ref()?;
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if pod.metadata.deletion_timestamp.is_some() {
+        return (pod.metadata.deletion_grace_period_seconds != Some(0)).then_some(Due::Removal);
+    }
+    match (phase, spec.restart_policy.as_deref()) {
+        (None | Some("Pending"), _) => Some(Due::Start),
+        (Some("Running"), Some("Never" | "OnFailure")) => Some(Due::End),
+        _ => None,
+    }
+}
+
+async fn work(client: Client, started: Arc<AtomicUsize>) {
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let placed = watcher::Config::default().fields("spec.nodeName!=");
+    let mut events = watch(Api::<Pod>::all(client.clone()), placed)
+        .default_backoff()
+        .boxed();
+    let mut begun = HashSet::new();
+    while let Some(event) = events.next().await {
+        let Ok(Event::Apply(pod) | Event::InitApply(pod)) = event else {
+            continue;
+        };
+        let Some(due) = due(&pod) else { continue };
+        // Somebody else's write on the pod shows it once more as it was.
+        if !begun.insert((pod.uid(), due)) {
+            continue;
+        }
+        if due == Due::Start {
+            started.fetch_add(1, Ordering::SeqCst);
+        }
+        let (client, turns) = (client.clone(), Arc::clone(&turns));
+        tokio::spawn(async move {
+            if due == Due::End {
+                tokio::time::sleep(RUN).await;
+            }
+            let Ok(_turn) = turns.acquire().await else { return };
+            // A write that is refused concerns a pod that is gone.
+            let _ = act(client, &pod, due).await;
+        });
+    }
+}
+
+async fn act(client: Client, pod: &Pod, due: Due) -> kube::Result<()> {
+    let pods: Api<Pod> = Api::namespaced(client, &pod.namespace().unwrap_or_default());
+    let name = pod.name_any();
+    if due == Due::Removal {
+        let now = DeleteParams::default().grace_period(0);
+        return pods.delete(&name, &now).await.map(drop);
+    }
+    let status = match due {
+        Due::End => ended(pod),
+        _ => running(pod),
+    };
+    let patch = Patch::Merge(json!({ "status": status }));
+    pods.patch_status(&name, &PatchParams::default(), &patch)
+        .await
+        .map(drop)
+}
+
+fn running(pod: &Pod) -> Value {
+    let state = json!({"running": {"startedAt": now()}});
+    json!({
+        "phase": "Running", "startTime": now(), "podIP": ADDRESS, "podIPs": [{"ip": ADDRESS}],
+        "conditions": conditions(true), "containerStatuses": [container(pod, true, &state)],
+    })
+}
+
+fn ended(pod: &Pod) -> Value {
+    let report = trained("models", 'a', 0.9).to_json();
+    let state = json!({"terminated": {
+        "exitCode": 0, "reason": "Completed", "message": report, "startedAt": now(), "finishedAt": now(),
+    }});
+    json!({
+        "phase": "Succeeded", "conditions": conditions(false), "containerStatuses": [container(pod, false, &state)],
+    })
+}
+
+/// Nobody listens there, and whoever asks is told so at once.
+const ADDRESS: &str = "127.255.255.254";
+
+fn conditions(ready: bool) -> Vec<Value> {
+    let status = |holds: bool| if holds { "True" } else { "False" };
+    [
+        ("PodScheduled", true),
+        ("Initialized", true),
+        ("ContainersReady", ready),
+        ("Ready", ready),
+    ]
+    .into_iter()
+    .map(|(kind, holds)| json!({"type": kind, "status": status(holds), "lastTransitionTime": now()}))
+    .collect()
+}
+
+fn container(pod: &Pod, ready: bool, state: &Value) -> Value {
+    let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+    let (name, image) = container.map_or((String::new(), None), |container| {
+        (container.name.clone(), container.image.clone())
+    });
+    json!({
+        "name": name, "image": image.unwrap_or_default(), "imageID": "", "ready": ready, "started": ready,
+        "restartCount": 0, "state": state,
+    })
+}
+
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(node: Option<&str>, phase: &str, restart: &str) -> Pod {
+        let pod = json!({
+            "metadata": {"name": "p"}, "spec": {"nodeName": node, "restartPolicy": restart, "containers": []},
+            "status": {"phase": phase},
+        });
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn what_is_placed_runs_and_what_runs_once_ends() {
+        assert_eq!(due(&pod(None, "Pending", "Never")), None);
+        assert_eq!(due(&pod(Some("n"), "Pending", "Never")), Some(Due::Start));
+        assert_eq!(due(&pod(Some("n"), "Running", "Never")), Some(Due::End));
+        assert_eq!(due(&pod(Some("n"), "Running", "Always")), None);
+        assert_eq!(due(&pod(Some("n"), "Succeeded", "Never")), None);
+    }
+}
