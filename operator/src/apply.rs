@@ -134,7 +134,7 @@ impl Writer {
         {
             Some(live) if !is_owned_by(&live, owner_uid) => Err(Refusal::Problem(taken(&desired, &live))),
             Some(_) => Ok(()),
-            None => self.ensure(owner_uid, desired, None).await.map(drop),
+            None => self.create(owner_uid, desired).await.map(drop),
         }
     }
 
@@ -183,9 +183,10 @@ impl Writer {
             .is_some_and(|live| difference::first(&json(&desired), &json(live)).is_some())
         {
             self.delete::<K>(&namespace, &name, owner_uid).await?;
-            return self.ensure(owner_uid, desired, None).await.map(drop);
+        } else if let Some(live) = &live {
+            return self.ensure(owner_uid, desired, Some(live)).await.map(drop);
         }
-        self.ensure(owner_uid, desired, live.as_ref()).await.map(drop)
+        self.create(owner_uid, desired).await.map(drop)
     }
 
     /// Changes only the fields in `patch` (a JSON merge patch) of a child that is known to be ours.
@@ -210,6 +211,11 @@ impl Writer {
                 format!("patch {} {namespace}/{}", K::kind(&()), live.name_any()),
             )),
         }
+    }
+
+    /// Whether the one says something else than the other.
+    pub fn differs<S: Serialize>(one: &S, other: &S) -> bool {
+        serde_json::to_value(one).ok() != serde_json::to_value(other).ok()
     }
 
     /// Writes the status of one of our own kinds, unless it already says so. Fields that `status` leaves out
@@ -262,7 +268,7 @@ impl Writer {
     where
         K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
     {
-        if serde_json::to_value(status).ok() == serde_json::to_value(before).ok() {
+        if !Self::differs(status, before) {
             return Ok(());
         }
         self.write_status(api, MANAGER, object, status).await

@@ -2,8 +2,8 @@
 //! failures.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -11,16 +11,26 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use sconce_crds::condition::{Condition, DEGRADED, READY, find, is_true};
 use sconce_crds::resources::Accelerator;
+use serde::Serialize;
 use tracing::{info, warn};
 
-use crate::apply::Writer;
+use crate::apply::{Child, Writer};
+use crate::error::Error;
 use crate::fit::{Offer, Room};
 use crate::kueue::Kueue;
 use crate::metrics::Metrics;
+use crate::pace::{Bucket, Pace, Worth};
 use crate::profile::ledger::Count;
 use crate::progress::ProgressClient;
+use crate::reconcile::key;
 use crate::training::last_words::LastWords;
 use crate::watches::Stores;
+
+/// Events that are sent at once, and per second from then on: a person reads a few, and a thousand objects that are
+/// created together would make a write in three an event.
+const EVENTS: (u16, u16) = (25, 1);
+/// The same, of warnings.
+const WARNINGS: (u16, u16) = (100, 10);
 
 /// Images of the pods, and how they are pulled.
 #[derive(Clone, Debug)]
@@ -53,6 +63,43 @@ pub struct Context {
     pub kueue: Kueue,
     recorder: Recorder,
     failures: Mutex<HashMap<String, u32>>,
+    pace: Mutex<Pace>,
+    events: Mutex<Bucket>,
+    warnings: Mutex<Bucket>,
+}
+
+/// A status as it was and as it is to be.
+pub struct Told<'a, S> {
+    /// What is stored; nothing where the object has no status yet.
+    pub before: Option<&'a S>,
+    /// What is to be.
+    pub after: &'a S,
+    /// The conditions in the one.
+    pub conditions_before: &'a [Condition],
+    /// The conditions in the other.
+    pub conditions_after: &'a [Condition],
+    /// Whether the phase is another.
+    pub phase_changed: bool,
+    /// Whether it must not wait, because what it tells may soon be seen nowhere else.
+    pub urgent: bool,
+}
+
+impl<S> Told<'_, S> {
+    fn worth(&self) -> Worth {
+        let turned = |kind: &str| {
+            find(self.conditions_before, kind).map(|condition| &condition.status)
+                != find(self.conditions_after, kind).map(|condition| &condition.status)
+        };
+        if self.urgent {
+            Worth::Urgent
+        } else if self.before.is_some() && (turned(READY) || turned(DEGRADED))
+            || is_true(self.conditions_after, DEGRADED)
+        {
+            Worth::News
+        } else {
+            Worth::Progress
+        }
+    }
 }
 
 impl Context {
@@ -75,6 +122,9 @@ impl Context {
             last_words: LastWords::default(),
             kueue: Kueue::default(),
             failures: Mutex::default(),
+            pace: Mutex::default(),
+            events: Mutex::new(Bucket::new(EVENTS.0, EVENTS.1)),
+            warnings: Mutex::new(Bucket::new(WARNINGS.0, WARNINGS.1)),
             client,
             stores,
             images,
@@ -96,9 +146,44 @@ impl Context {
         self.stores.census.count(&profile.spec)
     }
 
-    /// Tells people what happened, through the log and an event. An event that is lost changes nothing: the status has it.
-    pub async fn event(&self, about: &ObjectReference, type_: EventType, reason: &str, note: &str) {
+    /// Writes a status, unless nothing changed or another was written a moment ago, and tells people of the change;
+    /// when to come back, where it had to wait.
+    pub async fn tell<K: Child, S: Serialize + Default>(
+        &self,
+        object: &K,
+        told: Told<'_, S>,
+    ) -> Result<Option<Duration>, Error> {
+        let none = S::default();
+        let before = told.before.unwrap_or(&none);
+        if !Writer::differs(told.after, before) {
+            return Ok(None);
+        }
+        let key = key(object);
+        let wait = lock(&self.pace).wait(&key, told.before.is_none(), told.worth(), Instant::now());
+        if wait.is_some() {
+            return Ok(wait);
+        }
+        self.writer.status(object, told.after, before).await?;
+        self.announce(
+            &object.object_ref(&()),
+            told.phase_changed,
+            told.conditions_before,
+            told.conditions_after,
+        );
+        Ok(None)
+    }
+
+    /// Tells people what happened, through the log and an event. An event that is lost changes nothing: the status has
+    /// it. When very much happens at once, only the log has it all.
+    pub fn event(&self, about: &ObjectReference, type_: EventType, reason: &str, note: &str) {
         info!(reason, "{note}");
+        let bucket = match type_ {
+            EventType::Normal => &self.events,
+            EventType::Warning => &self.warnings,
+        };
+        if !lock(bucket).take(Instant::now()) {
+            return;
+        }
         let mut note = note.to_owned();
         // The API server's limit is 1024 bytes.
         if note.len() > 1000 {
@@ -112,13 +197,17 @@ impl Context {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, about).await {
-            warn!(%error, reason, "an event was not published");
-        }
+        let (recorder, about) = (self.recorder.clone(), about.clone());
+        // Nobody waits for it.
+        tokio::spawn(async move {
+            if let Err(error) = recorder.publish(&event, &about).await {
+                warn!(%error, reason = event.reason, "an event was not published");
+            }
+        });
     }
 
     /// Tells of a change of what people are told: another phase, or another reason of Ready.
-    pub async fn announce(
+    fn announce(
         &self,
         about: &ObjectReference,
         phase_changed: bool,
@@ -134,12 +223,12 @@ impl Context {
         } else {
             EventType::Normal
         };
-        self.event(about, type_, &now.reason, &now.message).await;
+        self.event(about, type_, &now.reason, &now.message);
     }
 
     /// How long to wait after another failure of this object: 1 s, 2 s, 4 s, … at most 5 minutes.
     pub fn failed(&self, key: String) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = lock(&self.failures);
         let count = failures.entry(key).or_insert(0);
         *count += 1;
         Duration::from_secs(1 << (*count - 1).min(8)).min(Duration::from_secs(300))
@@ -147,9 +236,10 @@ impl Context {
 
     /// The object was reconciled: its next failure is its first.
     pub fn succeeded(&self, key: &str) {
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        lock(&self.failures).remove(key);
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

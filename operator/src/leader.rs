@@ -24,6 +24,10 @@ const DURATION: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// A renewal that failed is tried again so soon: before it is given up, there is time for a few.
+const RENEW_AGAIN: Duration = Duration::from_millis(500);
+/// Longest time for one renewal: a busy API server may take that long, and there is time for another.
+const RENEWAL: Duration = Duration::from_secs(3);
 
 /// A candidate for the lease, or its holder.
 pub struct Election {
@@ -31,6 +35,8 @@ pub struct Election {
     lease: String,
     identity: String,
     seen: Option<(Option<String>, Instant)>,
+    /// Whether somebody else had it when it was last read.
+    anothers: bool,
 }
 
 impl Election {
@@ -42,6 +48,7 @@ impl Election {
             api: Api::namespaced(client, namespace),
             identity: identity.to_owned(),
             seen: None,
+            anothers: false,
         }
     }
 
@@ -67,12 +74,17 @@ impl Election {
 
     /// Renews the lease until that fails for too long; then this replica must stop to reconcile at once.
     pub async fn hold(&mut self) {
-        let mut renewed = Instant::now();
+        let (mut renewed, mut pause) = (Instant::now(), RENEW_EVERY);
         loop {
-            tokio::time::sleep(RENEW_EVERY.min(GIVE_UP_AFTER.saturating_sub(renewed.elapsed()))).await;
-            match tokio::time::timeout(RETRY_EVERY, self.attempt()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => return warn!("another replica took the lease"),
+            tokio::time::sleep(pause).await;
+            pause = RENEW_AGAIN;
+            let begun = Instant::now();
+            let left = GIVE_UP_AFTER.saturating_sub(renewed.elapsed());
+            match tokio::time::timeout(RENEWAL.min(left), self.attempt()).await {
+                Ok(Ok(true)) => (renewed, pause) = (begun, RENEW_EVERY),
+                Ok(Ok(false)) if self.anothers => return warn!("another replica took the lease"),
+                // A renewal that was given up on has come through after all, and between this one's read and write.
+                Ok(Ok(false)) => {}
                 Ok(Err(error)) => warn!(%error, "the lease was not renewed"),
                 Err(_) => warn!("the lease was not renewed in time"),
             }
@@ -121,6 +133,7 @@ impl Election {
         let spec = lease.spec.get_or_insert_default();
         let holder = spec.holder_identity.as_deref().unwrap_or_default();
         let ours = holder == self.identity;
+        self.anothers = !ours && !holder.is_empty();
         let duration = spec
             .lease_duration_seconds
             .map_or(DURATION, |s| Duration::from_secs(s.unsigned_abs().into()));

@@ -22,6 +22,7 @@ pub mod devices;
 pub mod difference;
 pub mod error;
 pub mod fit;
+pub mod index;
 pub mod kueue;
 pub mod labels;
 pub mod leader;
@@ -30,6 +31,7 @@ pub mod names;
 pub mod observed;
 pub mod overrides;
 pub mod owner;
+pub mod pace;
 #[cfg(feature = "plugin")]
 pub mod plugin;
 pub mod pod;
@@ -42,6 +44,7 @@ pub mod reconcile;
 #[cfg(feature = "plugin")]
 pub mod rehearsal;
 pub mod scaling;
+pub mod strip;
 pub mod training;
 pub mod volumes;
 pub mod watches;

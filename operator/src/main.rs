@@ -156,8 +156,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let scaling = scaling::run(Arc::clone(&context), Arc::new(Servers::new(metrics.clone())));
     let driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
 
-    // Asked for by one task, before the controllers ask too: of several that wait for a store of kube's, it wakes
-    // only the one that asked last (`DelayedInit` keeps one waker), and a reconcile that waited would wait for ever.
+    // Before that, an absent object may merely not have been seen.
     let stores = context.stores.clone();
     let work = async {
         tokio::select! {

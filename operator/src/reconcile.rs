@@ -74,7 +74,7 @@ pub fn after_failure<K: Resource<DynamicType = ()>>(
 }
 
 /// Kind, namespace and name: names an object in logs and in memory.
-fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {
+pub(crate) fn key<K: Resource<DynamicType = ()>>(object: &K) -> String {
     format!(
         "{} {}/{}",
         K::kind(&()),

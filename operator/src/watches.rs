@@ -1,5 +1,6 @@
 //! What is watched, once for both controllers: each kind has one watch, one store and any number of readers.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,16 +11,22 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
 use serde::de::DeserializeOwned;
+use tokio::sync;
 use tracing::warn;
 
-use crate::labels::SELECTOR;
+use crate::index::{Index, Keys};
+use crate::labels::{self, SELECTOR};
 use crate::profile::census::Census;
+use crate::strip;
+
+/// Objects in one answer to a list: a page is in memory twice, as text and parsed, before most of it is let go.
+const PAGE: u32 = 100;
 
 /// A kind under watch.
 ///
@@ -28,7 +35,10 @@ use crate::profile::census::Census;
 pub struct Watched<K: Resource<DynamicType = ()> + Clone + 'static> {
     /// What the watch has shown.
     pub store: Store<K>,
+    /// The same, by what it is looked up by.
+    pub index: Index<K>,
     readers: Readers<K>,
+    listed: sync::watch::Receiver<bool>,
 }
 
 /// Who is told of changes.
@@ -44,6 +54,22 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Watched<K> {
             .unwrap_or_else(PoisonError::into_inner)
             .push(sender);
         changed.boxed()
+    }
+
+    /// [`Watched::changes`] without those of the status alone: for the many who only depend on what people say.
+    pub fn intents(&self) -> BoxStream<'static, Arc<K>> {
+        let mut seen = HashMap::new();
+        let is_news = move |object: &Arc<K>| {
+            let meta = object.meta();
+            let said = (meta.uid.clone(), meta.generation, meta.annotations.clone());
+            let key = (meta.namespace.clone(), meta.name.clone());
+            // What is deleted is told again.
+            meta.deletion_timestamp.is_some() || seen.insert(key, said.clone()) != Some(said)
+        };
+        let mut is_news = is_news;
+        self.changes()
+            .filter(move |object| future::ready(is_news(object)))
+            .boxed()
     }
 }
 
@@ -89,15 +115,25 @@ impl Watches {
             }
         };
         let watches = Watches {
-            trainings: watch(within(client, namespace), all(), &mut drivers),
-            deployments: watch(within(client, namespace), all(), &mut drivers),
-            profiles: watch(Api::all(client.clone()), all(), &mut drivers),
-            jobs: watch(within(client, namespace), ours(), &mut drivers),
-            workloads: watch(within(client, namespace), ours(), &mut drivers),
-            services: watch(within(client, namespace), ours(), &mut drivers),
-            budgets: watch(within(client, namespace), ours(), &mut drivers),
-            policies: watch(within(client, namespace), ours(), &mut drivers),
-            pods: watch(within(client, namespace), ours(), &mut drivers),
+            trainings: Watch::new(within(client, namespace), all()).start(&mut drivers),
+            deployments: Watch::new(within(client, namespace), all())
+                .by(by_training)
+                .start(&mut drivers),
+            profiles: Watch::new(Api::all(client.clone()), all()).start(&mut drivers),
+            jobs: Watch::new(within(client, namespace), ours())
+                .by(by_owner)
+                .without(strip::job)
+                .start(&mut drivers),
+            workloads: Watch::new(within(client, namespace), ours())
+                .by(by_owner)
+                .start(&mut drivers),
+            services: Watch::new(within(client, namespace), ours()).start(&mut drivers),
+            budgets: Watch::new(within(client, namespace), ours()).start(&mut drivers),
+            policies: Watch::new(within(client, namespace), ours()).start(&mut drivers),
+            pods: Watch::new(within(client, namespace), ours())
+                .by(by_label)
+                .without(strip::pod)
+                .start(&mut drivers),
             census,
             driver: Box::pin(futures::stream::empty()),
         };
@@ -120,6 +156,21 @@ impl Watches {
             policies: self.policies.store.clone(),
             pods: self.pods.store.clone(),
             census: self.census.clone(),
+            deployments_by_training: self.deployments.index.clone(),
+            jobs_by_owner: self.jobs.index.clone(),
+            workloads_by_owner: self.workloads.index.clone(),
+            pods_by_label: self.pods.index.clone(),
+            listed: vec![
+                self.trainings.listed.clone(),
+                self.deployments.listed.clone(),
+                self.profiles.listed.clone(),
+                self.jobs.listed.clone(),
+                self.workloads.listed.clone(),
+                self.services.listed.clone(),
+                self.budgets.listed.clone(),
+                self.policies.listed.clone(),
+                self.pods.listed.clone(),
+            ],
         }
     }
 }
@@ -133,7 +184,7 @@ pub struct Stores {
     pub deployments: Store<ModelDeployment>,
     /// AcceleratorProfiles.
     pub profiles: Store<AcceleratorProfile>,
-    /// Jobs of ours.
+    /// Jobs of ours, without their pod templates.
     pub jobs: Store<Job>,
     /// Deployments of ours.
     pub workloads: Store<Deployment>,
@@ -143,38 +194,73 @@ pub struct Stores {
     pub budgets: Store<PodDisruptionBudget>,
     /// NetworkPolicies of ours.
     pub policies: Store<NetworkPolicy>,
-    /// Pods of ours.
-    pub pods: Store<Pod>,
     /// What all pods hold of all nodes. It may come later than the stores, or not at all: see [`Census::count`].
     pub census: Census,
+    /// Pods of ours, without what tells a kubelet how to run them ([`strip::pod`]).
+    pub pods: Store<Pod>,
+    deployments_by_training: Index<ModelDeployment>,
+    jobs_by_owner: Index<Job>,
+    workloads_by_owner: Index<Deployment>,
+    pods_by_label: Index<Pod>,
+    listed: Vec<sync::watch::Receiver<bool>>,
 }
 
 impl Stores {
-    /// Waits until each has been listed once: before that, an absent object may merely not have been seen. For one
-    /// task only, and before anybody else waits for one of the stores.
+    /// Waits until each has been listed once: before that, an absent object may merely not have been seen. Not by
+    /// kube's own `wait_until_ready`: of several that wait for a store, it wakes only the one that asked last.
     pub async fn ready(&self) {
-        // A dropped writer means that the process is ending, and the reconcile with it.
-        let _ = future::join_all([
-            Box::pin(self.trainings.wait_until_ready()) as future::BoxFuture<'_, _>,
-            Box::pin(self.deployments.wait_until_ready()),
-            Box::pin(self.profiles.wait_until_ready()),
-            Box::pin(self.jobs.wait_until_ready()),
-            Box::pin(self.workloads.wait_until_ready()),
-            Box::pin(self.services.wait_until_ready()),
-            Box::pin(self.budgets.wait_until_ready()),
-            Box::pin(self.policies.wait_until_ready()),
-            Box::pin(self.pods.wait_until_ready()),
-        ])
-        .await;
+        for listed in &self.listed {
+            // A dropped sender means that the process is ending, and the reconcile with it.
+            let _ = listed.clone().wait_for(|listed| *listed).await;
+        }
     }
 
-    /// Pods of a namespace that carry this label value.
+    /// Pods of a namespace that carry this label value, in no order. The label is [`labels::TRAINING`] or
+    /// [`labels::DEPLOYMENT`]: by others nothing is found.
     pub fn pods_of(&self, namespace: &str, label: &str, value: &str) -> Vec<Arc<Pod>> {
-        self.pods.state_filter(|pod| {
-            pod.namespace().as_deref() == Some(namespace)
-                && pod.labels().get(label).is_some_and(|found| found == value)
-        })
+        self.pods_by_label.get(&format!("{label} {namespace}/{value}"))
     }
+
+    /// Jobs that the object with this UID controls, in no order.
+    pub fn jobs_of(&self, uid: &str) -> Vec<Arc<Job>> {
+        self.jobs_by_owner.get(uid)
+    }
+
+    /// Deployments that the object with this UID controls, in no order.
+    pub fn workloads_of(&self, uid: &str) -> Vec<Arc<Deployment>> {
+        self.workloads_by_owner.get(uid)
+    }
+
+    /// ModelDeployments of a namespace that serve what this training learns, in no order.
+    pub fn serving(&self, namespace: &str, training: &str) -> Vec<Arc<ModelDeployment>> {
+        self.deployments_by_training
+            .get(&format!("{namespace}/{training}"))
+    }
+}
+
+fn by_owner<K: Resource>(object: &K) -> Vec<String> {
+    let owners = object.meta().owner_references.iter().flatten();
+    owners
+        .filter(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.clone())
+        .collect()
+}
+
+fn by_label(pod: &Pod) -> Vec<String> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    [labels::TRAINING, labels::DEPLOYMENT]
+        .into_iter()
+        .filter_map(|label| Some((label, pod.labels().get(label)?)))
+        .map(|(label, value)| format!("{label} {namespace}/{value}"))
+        .collect()
+}
+
+fn by_training(deployment: &ModelDeployment) -> Vec<String> {
+    let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
+    let reference = deployment.spec.model.training_ref.iter();
+    reference
+        .map(|reference| format!("{namespace}/{}", reference.name))
+        .collect()
 }
 
 fn within<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -187,39 +273,97 @@ where
     }
 }
 
-fn watch<K>(api: Api<K>, config: watcher::Config, drivers: &mut Vec<BoxStream<'static, ()>>) -> Watched<K>
+/// A watch that is yet to begin.
+struct Watch<K> {
+    api: Api<K>,
+    config: watcher::Config,
+    keys: Keys<K>,
+    strip: fn(&mut K),
+}
+
+impl<K> Watch<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let events = watcher(api, config)
-        .default_backoff()
-        // Half of an object's bytes are the record of who set which field, which nothing here reads.
-        .modify(|object| object.managed_fields_mut().clear());
-    let (watched, driver) = follow(events);
-    drivers.push(driver);
-    watched
+    fn new(api: Api<K>, config: watcher::Config) -> Self {
+        Watch {
+            api,
+            config: config.page_size(PAGE),
+            keys: |_| Vec::new(),
+            strip: strip::metadata,
+        }
+    }
+
+    fn by(mut self, keys: Keys<K>) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    fn without(mut self, strip: fn(&mut K)) -> Self {
+        self.strip = strip;
+        self
+    }
+
+    fn start(self, drivers: &mut Vec<BoxStream<'static, ()>>) -> Watched<K> {
+        let events = watcher(self.api, self.config)
+            .default_backoff()
+            .modify(self.strip);
+        let (watched, driver) = follow(events, self.keys);
+        drivers.push(driver);
+        watched
+    }
 }
 
 /// Keeps the store as the events tell, and tells the readers.
 fn follow<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    keys: Keys<K>,
 ) -> (Watched<K>, BoxStream<'static, ()>)
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let (store, writer) = reflector::store();
-    let readers = Readers::default();
-    let (shown, told) = (store.clone(), Arc::clone(&readers));
-    let driver = events.reflect(writer).filter_map(move |event| {
+    let (store, mut writer) = reflector::store();
+    let (readers, index) = (Readers::default(), Index::new(keys));
+    let (is_listed, listed) = sync::watch::channel(false);
+    let watched = Watched {
+        listed,
+        store: store.clone(),
+        index: index.clone(),
+        readers: Arc::clone(&readers),
+    };
+    let driver = events.filter_map(move |event| {
         match event {
-            Ok(Event::Apply(object) | Event::Delete(object)) => tell(&told, &Arc::new(object)),
-            Ok(Event::InitDone) => shown.state().iter().for_each(|object| tell(&told, object)),
-            Ok(Event::Init | Event::InitApply(_)) => {}
+            Ok(event) => {
+                let subject = match &event {
+                    Event::Apply(object) | Event::Delete(object) => Some(ObjectRef::from_obj(object)),
+                    Event::Init | Event::InitApply(_) | Event::InitDone => None,
+                };
+                let old = subject.as_ref().and_then(|subject| store.get(subject));
+                writer.apply_watcher_event(&event);
+                match event {
+                    Event::Apply(_) => {
+                        let new = subject.and_then(|subject| store.get(&subject));
+                        index.change(old.as_deref(), new.as_ref());
+                        new.iter().for_each(|object| tell(&readers, object));
+                    }
+                    Event::Delete(object) => {
+                        index.change(old.as_deref(), None);
+                        tell(&readers, &Arc::new(object));
+                    }
+                    Event::InitDone => {
+                        let all = store.state();
+                        index.replace(&all);
+                        is_listed.send_replace(true);
+                        all.iter().for_each(|object| tell(&readers, object));
+                    }
+                    Event::Init | Event::InitApply(_) => {}
+                }
+            }
             Err(error) => warn!(kind = %K::kind(&()), %error, "the watch broke; it is started again"),
         }
         future::ready(None::<()>)
     });
-    (Watched { store, readers }, driver.boxed())
+    (watched, driver.boxed())
 }
 
 fn tell<K>(readers: &Readers<K>, object: &Arc<K>) {
@@ -245,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_is_late_sees_what_is_there_what_went_and_what_comes() {
         let (events, watch) = unbounded();
-        let (watched, mut driver) = follow(watch);
+        let (watched, mut driver) = follow(watch, |_| Vec::new());
         let mut readers = [watched.changes(), watched.changes()];
         let first = [Event::Init, Event::InitApply(pod("a")), Event::InitDone];
         let rest = [

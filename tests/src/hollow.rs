@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event};
@@ -19,10 +19,15 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::objects::trained;
+use crate::Result;
+use crate::objects::{bound_claim, trained};
+use crate::wait::until;
+use crate::world::apply;
 
 /// How long a pod that ends runs.
 const RUN: Duration = Duration::from_millis(500);
+/// The claim that the artifacts lie in, by what the pods report.
+pub const CLAIM: &str = "models";
 /// Writes at a time: a kubelet each would send more, but this one shares two cores with all else.
 const AT_ONCE: usize = 16;
 
@@ -41,6 +46,22 @@ impl Hollow {
             worker: tokio::spawn(work(client, Arc::clone(&started))),
             started,
         }
+    }
+
+    /// A claim with a volume for the pods to mount, once the scheduler would let them.
+    ///
+    /// # Errors
+    /// When the API server refuses it, or it is not bound in time.
+    pub async fn claim(client: &Client, namespace: &str, name: &str) -> Result<()> {
+        for object in bound_claim(namespace, name) {
+            apply(client, object).await?;
+        }
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+        until("the claim has its volume", async || {
+            let phase = claims.get(name).await.ok()?.status?.phase?;
+            (phase == "Bound").then_some(())
+        })
+        .await
     }
 
     /// How many pods it has started.
@@ -135,7 +156,7 @@ fn running(pod: &Pod) -> Value {
 }
 
 fn ended(pod: &Pod) -> Value {
-    let report = trained("models", 'a', 0.9).to_json();
+    let report = trained(CLAIM, 'a', 0.9).to_json();
     let state = json!({"terminated": {
         "exitCode": 0, "reason": "Completed", "message": report, "startedAt": now(), "finishedAt": now(),
     }});

@@ -36,6 +36,7 @@ pub mod control_plane;
 pub mod daemon;
 pub mod docker;
 pub mod error;
+pub mod fault;
 pub mod hollow;
 pub mod images;
 pub mod judges;

@@ -48,6 +48,28 @@ pub fn gpu_profile(name: &str) -> Value {
     })
 }
 
+/// A claim and the volume that it is bound to, where no storage class makes one: pods that mount it are scheduled.
+#[must_use]
+pub fn bound_claim(namespace: &str, name: &str) -> [Value; 2] {
+    let (size, volume) = (json!({"storage": "1Gi"}), format!("{namespace}-{name}"));
+    [
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
+            "spec": {
+                "capacity": size, "accessModes": ["ReadWriteMany"], "hostPath": {"path": "/nowhere"},
+                "storageClassName": "", "claimRef": {"namespace": namespace, "name": name},
+            },
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "accessModes": ["ReadWriteMany"], "resources": {"requests": size}, "storageClassName": "",
+                "volumeName": volume,
+            },
+        }),
+    ]
+}
+
 /// The object with a change (RFC 7386: a null takes a field away).
 #[must_use]
 pub fn with(mut object: Value, change: &Value) -> Value {

@@ -41,12 +41,12 @@ use self::status::Outlook;
 use self::validate::Hold;
 use crate::apply::Refusal;
 use crate::conditions;
-use crate::context::Context;
+use crate::context::{Context, Told};
 use crate::error::Error;
 use crate::labels;
 use crate::reconcile::{after_failure, drive, reconcile, references};
 use crate::scaling;
-use crate::watches::Watches;
+use crate::watches::{Stores, Watches};
 
 /// What the controller listens to.
 pub struct Readers {
@@ -76,7 +76,7 @@ impl Readers {
             policies: watches.policies.changes(),
             pods: watches.pods.changes(),
             trainings: watches.trainings.changes(),
-            profiles: watches.profiles.changes(),
+            profiles: watches.profiles.intents(),
         }
     }
 }
@@ -89,7 +89,7 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let store = context.stores.deployments.clone();
-    let (by_training, by_profile) = (store.clone(), store.clone());
+    let (stores, by_profile) = (context.stores.clone(), store.clone());
     let controller = Controller::for_shared_stream(readers.deployments, store)
         .with_config(Config::default().concurrency(concurrency))
         .owns_shared_stream(readers.workloads)
@@ -97,7 +97,7 @@ pub async fn run(
         .owns_shared_stream(readers.policies)
         .watches_shared_stream(readers.pods, |pod: Arc<Pod>| owner_of(&pod))
         .watches_shared_stream(readers.trainings, move |training: Arc<ModelTraining>| {
-            serving(&by_training, &training)
+            serving(&stores, &training)
         })
         .watches_shared_stream(readers.profiles, move |profile: Arc<AcceleratorProfile>| {
             naming(&by_profile, &profile)
@@ -116,15 +116,14 @@ fn owner_of(pod: &Pod) -> Option<ObjectRef<ModelDeployment>> {
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 
-fn serving(
-    deployments: &Store<ModelDeployment>,
-    training: &ModelTraining,
-) -> Vec<ObjectRef<ModelDeployment>> {
-    let (name, namespace) = (training.name_any(), training.namespace());
-    references(deployments, |deployment| {
-        let reference = deployment.spec.model.training_ref.as_ref();
-        deployment.namespace() == namespace && reference.is_some_and(|reference| reference.name == name)
-    })
+/// Those that serve what the training learns.
+fn serving(stores: &Stores, training: &ModelTraining) -> Vec<ObjectRef<ModelDeployment>> {
+    let namespace = training.namespace().unwrap_or_default();
+    let deployments = stores.serving(&namespace, &training.name_any());
+    deployments
+        .iter()
+        .map(|deployment| ObjectRef::from_obj(&**deployment))
+        .collect()
 }
 
 fn naming(
@@ -175,19 +174,17 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         deployment.meta().generation.unwrap_or_default(),
         Timestamp::now(),
     );
-    context
-        .writer
-        .status(&*deployment, &outlook.status, &before)
-        .await?;
-    context
-        .announce(
-            &deployment.object_ref(&()),
-            before.phase != outlook.status.phase,
-            &before.conditions,
-            &outlook.status.conditions,
-        )
-        .await;
-    Ok(Action::requeue(outlook.again))
+    let told = Told {
+        before: deployment.status.as_ref(),
+        after: &outlook.status,
+        conditions_before: &before.conditions,
+        conditions_after: &outlook.status.conditions,
+        phase_changed: before.phase != outlook.status.phase,
+        urgent: false,
+    };
+    let later = context.tell(&*deployment, told).await?;
+    let again = outlook.again;
+    Ok(Action::requeue(later.unwrap_or(again).min(again)))
 }
 
 /// Makes the wanted revision be served.

@@ -32,17 +32,14 @@ pub async fn apply(
         // One that is there is as somebody wanted it, and may have grown; what the spec says of it is tried.
         match run.spec.output.size {
             Some(_) => writer.ensure(&run.uid, claim, None).await.map(drop)?,
-            None => writer.provide(&run.uid, claim).await?,
+            None => writer.create(&run.uid, claim).await.map(drop)?,
         }
     }
-    writer.ensure(&run.uid, children.plan, None).await?;
+    writer.create(&run.uid, children.plan).await?;
     if let Some(devices) = children.devices {
         writer.replace(&run.uid, devices).await?;
     }
-    if run.spec.scheduling.queue_name.is_some() {
-        return writer.create(&run.uid, children.job).await;
-    }
-    writer.ensure(&run.uid, children.job, None).await
+    writer.create(&run.uid, children.job).await
 }
 
 /// Ends a Job that would go on though its run has failed: by a deadline that has passed, after which its controller

@@ -14,7 +14,6 @@ use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingSpec};
 
 use super::identity::{Identity, Stage, stage};
 use super::{queue, refusal};
-use crate::apply::is_owned_by;
 use crate::context::Context;
 use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
@@ -91,8 +90,7 @@ pub async fn dereference(
 
     let (current, superseded): (Vec<_>, Vec<_>) = context
         .stores
-        .jobs
-        .state_filter(|job| job.namespace().as_deref() == Some(&namespace) && is_owned_by(job, &uid))
+        .jobs_of(&uid)
         .into_iter()
         .partition(|job| job.name_any() == identity.job);
     let mut pods = context.stores.pods_of(&namespace, labels::TRAINING, &name);

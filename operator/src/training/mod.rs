@@ -40,7 +40,7 @@ use self::queue::Turn;
 use self::status::Outlook;
 use crate::apply::Refusal;
 use crate::conditions;
-use crate::context::Context;
+use crate::context::{Context, Told};
 use crate::error::Error;
 use crate::labels;
 use crate::reconcile::{after_failure, drive, reconcile, references};
@@ -68,7 +68,7 @@ impl Readers {
             trainings: watches.trainings.changes(),
             jobs: watches.jobs.changes(),
             pods: watches.pods.changes(),
-            profiles: watches.profiles.changes(),
+            profiles: watches.profiles.intents(),
         }
     }
 }
@@ -136,10 +136,16 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
         training.meta().generation.unwrap_or_default(),
         Timestamp::now(),
     );
-    context
-        .writer
-        .status(&*training, &outlook.status, &before)
-        .await?;
+    let told = Told {
+        before: training.status.as_ref(),
+        after: &outlook.status,
+        conditions_before: &before.conditions,
+        conditions_after: &outlook.status.conditions,
+        phase_changed: before.phase != outlook.status.phase,
+        // A run's report goes with its pod, and a pod that is to go is counted first.
+        urgent: before.completion_time != outlook.status.completion_time || outlook.doomed.is_some(),
+    };
+    let later = context.tell(&*training, told).await?;
     // After the status has counted it.
     if let Some(doomed) = &outlook.doomed {
         let namespace = training.namespace().unwrap_or_default();
@@ -148,15 +154,8 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
             .end_pod(&namespace, &doomed.pod, &doomed.uid)
             .await?;
     }
-    context
-        .announce(
-            &training.object_ref(&()),
-            before.phase != outlook.status.phase,
-            &before.conditions,
-            &outlook.status.conditions,
-        )
-        .await;
-    Ok(Action::requeue(outlook.again.unwrap_or(RESYNC)))
+    let again = outlook.again.unwrap_or(RESYNC);
+    Ok(Action::requeue(later.unwrap_or(again).min(again)))
 }
 
 /// A run that has to be carried out.

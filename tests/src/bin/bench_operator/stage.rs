@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::{Api, Client};
+use kube::Client;
 use sconce_tests::access;
 use sconce_tests::audit::Writes;
-use sconce_tests::hollow::Hollow;
+use sconce_tests::hollow::{CLAIM, Hollow};
 use sconce_tests::node::FakeNode;
 use sconce_tests::objects::gpu_profile;
-use sconce_tests::wait::within;
 use sconce_tests::{ControlPlane, world};
 use serde_json::json;
 
@@ -68,7 +66,8 @@ impl Stage {
         let contender = kind.start(&plane, &options.operator, log.clone()).await?;
         if kind == Kind::Ours {
             world::apply(&client, gpu_profile(PROFILE)).await?;
-            claim(&client).await?;
+            // One for all artifacts, as a team has one.
+            Hollow::claim(&client, NAMESPACE, CLAIM).await?;
         }
         let usage = contender.usage()?;
         note(&format!(
@@ -135,35 +134,4 @@ impl Drop for Stage {
             let _ = std::fs::copy(self.plane.folder().join("contender.log"), kept);
         }
     }
-}
-
-/// One claim for all artifacts, bound, as a team has one.
-async fn claim(client: &Client) -> Result {
-    let size = json!({"storage": "1Ti"});
-    world::apply(client, json!({
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "models"},
-        "spec": {
-            "capacity": size, "accessModes": ["ReadWriteMany"], "hostPath": {"path": "/nowhere"}, "storageClassName": "",
-            "claimRef": {"namespace": NAMESPACE, "name": "models"},
-        },
-    }))
-    .await?;
-    world::apply(
-        client,
-        json!({
-            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "models", "namespace": NAMESPACE},
-            "spec": {
-                "accessModes": ["ReadWriteMany"], "resources": {"requests": size}, "storageClassName": "", "volumeName": "models",
-            },
-        }),
-    )
-    .await?;
-    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), NAMESPACE);
-    // The scheduler would put off every pod that it sees before.
-    within(Duration::from_secs(60), "the claim has its volume", async || {
-        let phase = claims.get("models").await.ok()?.status?.phase?;
-        (phase == "Bound").then_some(())
-    })
-    .await?;
-    Ok(())
 }

@@ -1,0 +1,186 @@
+//! How often is often enough: what many objects at once would say is held back where a later word says more.
+//!
+//! Pure: time is passed in.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// A status that changes again within this time is written once, as it then is.
+pub const PAUSE: Duration = Duration::from_millis(500);
+/// Statuses of all objects that tell of mere progress and are written at once …
+pub const BURST: u32 = 50;
+/// … and per second from then on: a thousand objects that start together would have as many pods' every step told.
+pub const PER_SECOND: u32 = 10;
+/// Entries that are over are forgotten when there are more than this.
+const MANY: usize = 256;
+
+/// What a status has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// How far things are. Where very many say so, few are told at a time, and each as it then is.
+    Progress,
+    /// That an object works now, or no longer, or cannot: told after the pause.
+    News,
+    /// What may soon be seen nowhere else: told at once.
+    Urgent,
+}
+
+/// When each object's status may be written next.
+///
+/// A new object gets its children at once and its first status a moment later: by then the pod may have a node, or
+/// run. Of five steps that a pod takes within a second, one is told.
+#[derive(Debug, Default)]
+pub struct Pace {
+    objects: HashMap<String, Turn>,
+    /// When the ration of [`PER_SECOND`] would be used up to now (the generic cell rate algorithm, ITU-T I.371).
+    used_until: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    /// Not before this.
+    due: Instant,
+    /// Whether a share of the ration was taken for it.
+    rationed: bool,
+}
+
+impl Pace {
+    /// How long the next write of this object's status has to wait; nothing where it may be sent now, which counts
+    /// as sent. `first` is the status of an object that has none.
+    pub fn wait(&mut self, key: &str, first: bool, worth: Worth, now: Instant) -> Option<Duration> {
+        if self.objects.len() > MANY {
+            self.objects.retain(|_, turn| turn.due > now);
+        }
+        let mut turn = self.objects.get(key).copied().unwrap_or(Turn {
+            due: if first { now + PAUSE } else { now },
+            rationed: false,
+        });
+        match worth {
+            Worth::Urgent => turn.due = now,
+            // A turn that was put off by the ration is put off by the pause at most.
+            Worth::News => turn.due = turn.due.min(now + PAUSE),
+            Worth::Progress if !turn.rationed => {
+                turn.due = turn.due.max(self.ration(now));
+                turn.rationed = true;
+            }
+            Worth::Progress => {}
+        }
+        if turn.due > now {
+            self.objects.insert(key.to_owned(), turn);
+            return Some(turn.due - now);
+        }
+        let next = Turn {
+            due: now + PAUSE,
+            rationed: false,
+        };
+        self.objects.insert(key.to_owned(), next);
+        None
+    }
+
+    /// Takes a share of the ration; when it is there.
+    fn ration(&mut self, now: Instant) -> Instant {
+        let share = Duration::from_secs(1) / PER_SECOND;
+        let used = self.used_until.map_or(now, |used| used.max(now)) + share;
+        self.used_until = Some(used);
+        now + used.saturating_duration_since(now + share * BURST)
+    }
+}
+
+/// How many events may be sent: so many at once, and so many a second from then on (a token bucket).
+#[derive(Debug)]
+pub struct Bucket {
+    burst: f64,
+    per_second: f64,
+    left: f64,
+    at: Option<Instant>,
+}
+
+impl Bucket {
+    /// A full one.
+    pub fn new(burst: u16, per_second: u16) -> Self {
+        Bucket {
+            burst: burst.into(),
+            per_second: per_second.into(),
+            left: burst.into(),
+            at: None,
+        }
+    }
+
+    /// Whether one more may be sent now; it then counts.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let passed = self
+            .at
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.at = Some(now);
+        self.left = (self.left + passed.as_secs_f64() * self.per_second).min(self.burst);
+        let may = self.left >= 1.0;
+        if may {
+            self.left -= 1.0;
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_new_objects_first_status_waits_and_then_one_is_written_in_each_pause() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let mut wait = |first, after| pace.wait("a", first, Worth::Progress, start + after);
+        assert_eq!(wait(true, 0 * MS), Some(PAUSE));
+        assert_eq!(wait(true, 200 * MS), Some(PAUSE - 200 * MS));
+        assert_eq!(wait(true, PAUSE), None);
+        assert_eq!(wait(false, PAUSE + MS), Some(PAUSE - MS));
+        assert_eq!(wait(false, PAUSE + PAUSE), None);
+    }
+
+    #[test]
+    fn what_must_not_be_lost_and_what_comes_after_a_long_time_is_written_at_once() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        assert_eq!(pace.wait("a", true, Worth::Urgent, start), None);
+        assert_eq!(pace.wait("a", false, Worth::Urgent, start + MS), None);
+        assert_eq!(pace.wait("b", false, Worth::Progress, start), None);
+    }
+
+    #[test]
+    fn of_many_that_only_go_on_few_are_told_at_a_time_and_news_of_any_is_told() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let waits: Vec<_> = (0..BURST + 20)
+            .map(|number| pace.wait(&number.to_string(), false, Worth::Progress, start))
+            .collect();
+        let told = waits.iter().filter(|wait| wait.is_none()).count();
+        assert_eq!((told, waits.len() - told), (BURST as usize, 20));
+        let last = (BURST + 19).to_string();
+        assert_eq!(
+            waits.last().unwrap(),
+            &Some(2000 * MS),
+            "the twentieth, at ten a second"
+        );
+        assert_eq!(pace.wait(&last, false, Worth::News, start + MS), Some(PAUSE));
+        assert_eq!(pace.wait(&last, false, Worth::News, start + MS + PAUSE), None);
+        assert_eq!(pace.wait("60", false, Worth::Progress, start + 1100 * MS), None);
+    }
+
+    #[test]
+    fn entries_that_are_over_are_forgotten() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        for name in 0..=MANY {
+            pace.wait(&name.to_string(), false, Worth::Urgent, start);
+        }
+        pace.wait("late", false, Worth::Progress, start + PAUSE);
+        assert_eq!(pace.objects.len(), 1);
+    }
+
+    #[test]
+    fn a_burst_is_let_through_and_then_so_many_a_second() {
+        let (mut bucket, start) = (Bucket::new(3, 2), Instant::now());
+        let taken = |bucket: &mut Bucket, at: Instant| (0..10).filter(|_| bucket.take(at)).count();
+        assert_eq!(taken(&mut bucket, start), 3);
+        assert_eq!(taken(&mut bucket, start + 1000 * MS), 2);
+        assert_eq!(taken(&mut bucket, start + 60_000 * MS), 3);
+    }
+}
