@@ -155,7 +155,13 @@ async fn state(room: &Room) -> Outcome<BTreeMap<String, Value>> {
     }
     look!("", ModelTraining ModelDeployment);
     look!("app.kubernetes.io/managed-by=sconce", Job Deployment Service ConfigMap);
-    for object in all.values_mut() {
+    for (name, object) in &mut all {
+        // What Kubernetes' own controllers say of a child, in which order, is theirs.
+        if !name.starts_with("Model")
+            && let Some(fields) = object.as_object_mut()
+        {
+            fields.remove("status");
+        }
         blank(object, &uids, &room.namespace);
     }
     Ok(all)

@@ -175,7 +175,7 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         Timestamp::now(),
     );
     let told = Told {
-        before: deployment.status.as_ref(),
+        before: deployment.status.as_ref().map(|_| &before),
         after: &outlook.status,
         conditions_before: &before.conditions,
         conditions_after: &outlook.status.conditions,

@@ -95,7 +95,10 @@ pub async fn discard_superseded(
 
 /// Deletes a Job, its pods, its plan and what its pods claimed from.
 pub async fn discard(writer: &Writer, namespace: &str, job: &str, uid: &str) -> Result<(), Error> {
-    writer.delete::<Job>(namespace, job, uid).await?;
+    // The Job last: as long as it is there, this is done again, and after a crash in between nothing is forgotten.
     writer.delete::<ConfigMap>(namespace, job, uid).await?;
-    writer.delete::<ResourceClaimTemplate>(namespace, job, uid).await
+    writer
+        .delete::<ResourceClaimTemplate>(namespace, job, uid)
+        .await?;
+    writer.delete::<Job>(namespace, job, uid).await
 }
