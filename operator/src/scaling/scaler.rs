@@ -133,7 +133,7 @@ impl<S: LoadSource> Scaler<S> {
         }
         if next != told || self.was_overwritten(&told, &Told::of(status)) {
             self.write(object, &next).await?;
-            self.announce(object, &verdict, desired).await;
+            self.announce(object, &verdict, desired);
         }
         self.told = Some(next);
         Ok(())
@@ -197,7 +197,7 @@ impl<S: LoadSource> Scaler<S> {
         Ok(())
     }
 
-    async fn announce(&self, object: &ModelDeployment, verdict: &Verdict, from: i32) {
+    fn announce(&self, object: &ModelDeployment, verdict: &Verdict, from: i32) {
         let Some(change) = &verdict.change else {
             return;
         };
@@ -209,8 +209,7 @@ impl<S: LoadSource> Scaler<S> {
             format!("from {from} to {to} replicas: {}", change.message),
         );
         self.context
-            .event(&object.object_ref(&()), EventType::Normal, reason, &note)
-            .await;
+            .event(&object.object_ref(&()), EventType::Normal, reason, &note);
     }
 }
 
