@@ -86,6 +86,14 @@ lint: ## Format, clippy, and cargo-deny where it is installed
 ci: ## What CI runs
 	.ci/run
 
+## Measure
+
+.PHONY: bench-operator
+bench-operator: ## How fast the operator is and what it costs, JobSet beside it (ARGS="--parts compare --objects 500")
+	$(CARGO) build --release --bin sconce-operator $(filter-out --bins,$(filter-out --release,$(release)))
+	$(CARGO) build $(dev) --bin bench_operator
+	target/debug/bench_operator $(ARGS)
+
 ## Clusters
 
 .PHONY: cluster cluster-down kubectl images

@@ -138,7 +138,8 @@ impl Writer {
         }
     }
 
-    /// Makes a child that somebody else takes over once it is there: one that is there stays as it is.
+    /// Makes a child that nobody here changes once it is there, or that somebody else takes over: one that is there
+    /// stays as it is. Without the read that [`Writer::ensure`] begins with.
     ///
     /// # Errors
     /// As [`Writer::ensure`].

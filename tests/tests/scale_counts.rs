@@ -85,7 +85,9 @@ async fn scale_a_hundred_of_each_kind_write_each_child_once_and_nothing_at_rest_
     .await?;
     let took = started.elapsed();
     silence(&writes).await?;
-    let all = writes()?;
+    // A create that met its like, because a watch was late, has changed nothing.
+    let carried_out = writes()?.0.into_iter().filter(|write| write.code < 300);
+    let all = Writes(carried_out.collect());
     let kinds = all.by_kind();
     let count = |kind: &str| kinds.get(kind).copied().unwrap_or(0);
     // Each child once: whoever writes it twice has not looked.
