@@ -87,6 +87,7 @@ pub const KUEUE: Tool = Tool {
     package: "sigs.k8s.io/kueue",
     version: "v0.19.0",
     minutes: "8 minutes",
+    in_its_source: false,
 };
 
 impl Tool {

@@ -142,6 +142,14 @@ async fn jobset(plane: &ControlPlane, log: &Path) -> Result<Contender> {
     for object in objects {
         world::apply(&client, object).await?;
     }
+    // A new kind is served a moment after it was applied.
+    let kind = kube::core::GroupVersionKind::gvk("jobset.x-k8s.io", "v1alpha2", "JobSet");
+    let sets: kube::Api<kube::core::DynamicObject> =
+        kube::Api::all_with(client.clone(), &kube::core::ApiResource::from_gvk(&kind));
+    within(PATIENCE, "JobSets are served", async || {
+        sets.list(&kube::api::ListParams::default()).await.ok().map(drop)
+    })
+    .await?;
     let folder = plane.folder().join("jobset");
     std::fs::create_dir_all(&folder)?;
     // Its webhook server starts whether or not anybody asks it, and wants a certificate.
