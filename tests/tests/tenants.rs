@@ -78,6 +78,7 @@ async fn tenants_an_operator_of_one_namespace_has_no_rights_in_another_and_works
         identity: "sconce-team-a-0".to_owned(),
         server_image: SERVER_IMAGE.to_owned(),
         namespace: Some("team-a".to_owned()),
+        program: None,
     };
     let _operator = Operator::start(&options)?;
     let theirs = train(&client, "team-b").await?;
