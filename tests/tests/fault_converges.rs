@@ -187,6 +187,7 @@ const VARY: [&str; 19] = [
     "acceleratorSeconds",
     "coldStart",
     "lastProbeTime",
+    "sconce.dev/wanted-since",
 ];
 
 fn blank(value: &mut Value, uids: &[String], namespace: &str) {
