@@ -17,7 +17,8 @@ pub fn metadata<K: Resource>(object: &mut K) {
     }
 }
 
-/// Of a pod: what tells the kubelet how to run it. Kept: where it is, what it asks for, what became of it.
+/// Of a pod: what tells the kubelet how to run it. Kept: where it is, what it asks for, what became of it, and which
+/// Secrets it cannot start without.
 pub fn pod(pod: &mut Pod) {
     metadata(pod);
     let Some(spec) = &mut pod.spec else { return };
@@ -36,7 +37,6 @@ fn container(container: &mut Container) {
     container.args = None;
     container.command = None;
     container.env = None;
-    container.env_from = None;
     container.lifecycle = None;
     container.liveness_probe = None;
     container.ports = None;
@@ -68,6 +68,7 @@ mod tests {
                 "nodeName": "n", "volumes": [{"name": "v"}],
                 "containers": [{
                     "name": "c", "args": ["x"], "env": [{"name": "A"}],
+                    "envFrom": [{"secretRef": {"name": "keys"}}],
                     "resources": {"limits": {"nvidia.com/gpu": "1"}},
                 }],
             },
@@ -80,7 +81,7 @@ mod tests {
             kept["spec"],
             json!({
                 "nodeName": "n",
-                "containers": [{"name": "c", "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
+                "containers": [{"name": "c", "envFrom": [{"secretRef": {"name": "keys"}}], "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
             })
         );
         assert_eq!(

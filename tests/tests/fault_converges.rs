@@ -167,7 +167,7 @@ async fn state(room: &Room) -> Outcome<BTreeMap<String, Value>> {
     Ok(all)
 }
 
-const VARY: [&str; 19] = [
+const VARY: [&str; 20] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",

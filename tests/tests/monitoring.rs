@@ -13,7 +13,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use sconce_contract::Report;
 use sconce_tests::judges::{self, Verdict};
-use sconce_tests::objects::training;
+use sconce_tests::objects::{training, with};
 use sconce_tests::room::Room;
 use sconce_tests::wait::until;
 use sconce_tests::{binaries, ports};
@@ -208,10 +208,17 @@ async fn known(room: &Room) -> Outcome<Known> {
     let roles: Api<ClusterRole> = Api::all(room.client.clone());
     let role = roles.get("sconce").await?;
     let mut rules = role.rules.unwrap_or_default();
-    rules.retain(|rule| !rule.resources.iter().flatten().any(|resource| resource == "jobs"));
+    rules.retain(|rule| {
+        !rule
+            .resources
+            .iter()
+            .flatten()
+            .any(|resource| resource == "configmaps")
+    });
     let change = Patch::Merge(json!({ "rules": rules }));
     roles.patch("sconce", &PatchParams::default(), &change).await?;
-    room.apply(training("late")).await?;
+    let late = json!({"spec": {"dataset": {"uri": "configmap://flowers/iris.csv"}}});
+    room.apply(with(training("late"), &late)).await?;
     let text = until("the operator has counted an error", async || {
         let text = room.world.ask_operator("/metrics").ok()?;
         text.contains("reconcile_errors_total{").then_some(text)

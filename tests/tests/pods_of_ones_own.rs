@@ -103,11 +103,9 @@ async fn pod_overrides_reach_the_pod_beside_what_the_profile_and_the_operator_sa
     assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
 
     // Another addition is another Job of the same run.
-    let before = room
-        .get::<ModelTraining>("iris")
-        .await?
-        .status
-        .unwrap_or_default();
+    let has_run = |seen: &ModelTraining| seen.status.as_ref().is_some_and(|status| status.run.is_some());
+    let seen = room.see("iris", "its run is told", has_run).await?;
+    let before = seen.status.unwrap_or_default();
     room.change::<ModelTraining>("iris", spec(json!({"podOverrides": {"labels": {"team": "b"}}})))
         .await?;
     let after = room
@@ -408,7 +406,7 @@ async fn a_custom_server_is_told_where_its_model_is_and_is_ready_when_its_own_pa
         json!({"labels": {"team": "a"}, "annotations": {"note": "x"}, "env": [{"name": "A", "value": "1"}]});
     room.apply(with(
         deployment_of_uri("iris", "pvc://models/iris/1"),
-        &spec(json!({"server": {"custom": server}, "accelerator": {"profile": "custom-rocm"}, "podOverrides": added})),
+        &spec(json!({"server": {"custom": server}, "accelerator": {"profile": "custom-rocm"}, "podOverrides": added, "rollout": {"strategy": "Surge"}})),
     ))
     .await?;
     let revision = room.revision("iris", None).await?;

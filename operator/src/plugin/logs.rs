@@ -64,10 +64,7 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), PluginError
                     stream.lines().map_ok(move |line| format!("{prefix}{line}")),
                 ));
             }
-            Err(error) => refused.push((
-                name.clone(),
-                PluginError::api(format!("give the log of pod {name}"))(error),
-            )),
+            Err(error) => refused.push((name.clone(), silent(&name, error))),
         }
     }
     if streams.is_empty() {
@@ -91,6 +88,16 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), PluginError
             print(one).await?;
         }
         Ok(())
+    }
+}
+
+/// Why a pod has no log to show.
+fn silent(pod: &str, error: kube::Error) -> PluginError {
+    match error {
+        kube::Error::Api(status) if status.code == 404 => {
+            PluginError::Nothing(format!("pod {pod} has no log: {}", status.message))
+        }
+        other => PluginError::api(format!("give the log of pod {pod}"))(other),
     }
 }
 
