@@ -181,13 +181,21 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
 fn who_names_the_image(pod: &Pod) -> &'static str {
     let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
     let security = container.and_then(|container| container.security_context.as_ref());
-    if security.and_then(|security| security.read_only_root_filesystem) != Some(false) {
-        return "spec.accelerator's profile (images) and the operator's own image settings";
-    }
-    if pod.labels().contains_key(crate::labels::TRAINING) {
-        "spec.model.custom.image, and spec.podOverrides.imagePullSecrets where it needs one"
-    } else {
-        "spec.server.custom.image, and spec.podOverrides.imagePullSecrets where it needs one"
+    let ours = security.and_then(|security| security.read_only_root_filesystem) != Some(false);
+    let trains = pod.labels().contains_key(crate::labels::TRAINING);
+    match (ours, trains) {
+        (true, true) => {
+            "spec.accelerator's profile (images) and the operator's own image settings; with a new value of the \
+             annotation sconce.dev/rerun the mended image is taken"
+        }
+        (true, false) => {
+            "spec.accelerator's profile (images) and the operator's own image settings; with a new value of the \
+             annotation sconce.dev/retry the mended image is taken"
+        }
+        (false, true) => "spec.model.custom.image, and spec.podOverrides.imagePullSecrets where it needs one",
+        (false, false) => {
+            "spec.server.custom.image, and spec.podOverrides.imagePullSecrets where it needs one"
+        }
     }
 }
 

@@ -372,6 +372,7 @@ async fn a_custom_trainer_that_leaves_no_report_is_told_what_is_missing() -> Out
         assert!(
             says.starts_with("True")
                 && says.contains("/dev/termination-log")
+                && says.contains(r#""outcome": "trained""#)
                 && says.contains("spec.model.custom"),
             "{name}: {says}"
         );

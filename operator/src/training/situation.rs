@@ -317,7 +317,8 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 reason: "NoReport".to_owned(),
                 message: format!(
                     "the trainer ended well and left no report that could be read in {REPORT_PATH}: it must be the JSON \
-                     of docs/custom.md, with outcome Trained, in at most {REPORT_LIMIT} bytes; correct spec.model.custom"
+                     of docs/custom.md, with \"outcome\": \"trained\", in at most {REPORT_LIMIT} bytes; correct \
+                     spec.model.custom"
                 ),
             },
             None,
