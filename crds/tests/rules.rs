@@ -1,5 +1,6 @@
 //! Every CEL rule of the CRDs refuses what it should, without an API server; and the files in `yaml/` are what
 //! the types say.
+#![allow(clippy::unwrap_used)] // It is what a test does.
 
 use std::collections::BTreeSet;
 

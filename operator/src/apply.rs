@@ -410,6 +410,7 @@ fn typed<K: Child>(desired: &K) -> Value {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 mod tests {
     use k8s_openapi::api::core::v1::Service;
     use serde_json::json;

@@ -131,7 +131,7 @@ mod tests {
     fn a_new_objects_first_status_waits_and_then_one_is_written_in_each_pause() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         let mut wait = |first, after| pace.wait("a", first, Worth::Progress, start + after);
-        assert_eq!(wait(true, 0 * MS), Some(PAUSE));
+        assert_eq!(wait(true, Duration::ZERO), Some(PAUSE));
         assert_eq!(wait(true, 200 * MS), Some(PAUSE - 200 * MS));
         assert_eq!(wait(true, PAUSE), None);
         assert_eq!(wait(false, PAUSE + MS), Some(PAUSE - MS));

@@ -85,6 +85,7 @@ impl ConcatAll for [Vec<Asked>; 2] {
     }
 }
 
+#[allow(clippy::panic)] // It is what a test does.
 fn check(asked: &Asked, verdict: &Verdict, known: &Known, of_target: &BTreeSet<String>) {
     let Asked { place, query, shows } = asked;
     assert!(!verdict.selects.is_empty(), "{place}: {query} asks for no metric");
@@ -102,7 +103,7 @@ fn check(asked: &Asked, verdict: &Verdict, known: &Known, of_target: &BTreeSet<S
         }
         all.extend(labels.iter().cloned());
     }
-    for label in verdict.groups.iter() {
+    for label in &verdict.groups {
         assert!(
             all.contains(label),
             "{place}: nothing has the label {label} that {query} groups by"

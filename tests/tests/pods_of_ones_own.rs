@@ -1,5 +1,6 @@
 //! What a spec adds to its pods, and images that know nothing of Sconce: each reaches the pod as it was said, keeps
 //! the restricted Pod Security Standard, and what cannot be honoured is refused by its field.
+#![allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};

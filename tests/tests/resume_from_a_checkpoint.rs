@@ -36,7 +36,7 @@ fn work(resumed_from: Option<u64>, saved: Option<u64>, busy_seconds: u64) -> Wor
 /// How a pod ends that was told to.
 fn interrupted(work: Work) -> Report {
     Report::Failed(Failure {
-        work: Some(work),
+        work: Some(Box::new(work)),
         ..Failure::new(FailureClass::Interrupted, "told to stop; the state is saved")
     })
 }

@@ -1,4 +1,5 @@
 //! Which failures are tried again, how often, and that a pod which stands still is one of them.
+#![allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;

@@ -123,6 +123,7 @@ fn peer(peer: &NetworkPeer) -> NetworkPolicyPeer {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 mod tests {
     use serde_json::json;
 

@@ -173,6 +173,7 @@ fn listed(known: &[String]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 mod tests {
     use super::*;
 

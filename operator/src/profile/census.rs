@@ -151,7 +151,7 @@ impl Census {
                     }
                 }
                 Err(error) => {
-                    warn!(kind = %K::kind(&()), %error, "the census' watch broke; it is started again")
+                    warn!(kind = %K::kind(&()), %error, "the census' watch broke; it is started again");
                 }
             }
             future::ready(None)

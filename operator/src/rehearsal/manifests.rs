@@ -107,16 +107,16 @@ impl Manifests {
                 message: error.to_string(),
             })?;
             if !object.is_null() {
-                self.add(object)?;
+                self.add(&object)?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, object: Value) -> Result<(), RehearsalError> {
+    fn add(&mut self, object: &Value) -> Result<(), RehearsalError> {
         match object["kind"].as_str().unwrap_or_default() {
-            "ModelTraining" => self.trainings.push(admitted(&object)?),
-            "ModelDeployment" => self.deployments.push(admitted(&object)?),
+            "ModelTraining" => self.trainings.push(admitted(object)?),
+            "ModelDeployment" => self.deployments.push(admitted(object)?),
             "ConfigMap" => {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
                 let data = self.config_maps.entry(name).or_default();

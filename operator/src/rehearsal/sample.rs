@@ -22,11 +22,11 @@ pub fn rows(table: &[u8], dataset: &Dataset, count: usize) -> Vec<(Value, String
             for (column, cell) in header.iter().zip(record) {
                 if column == dataset.target {
                     cell.clone_into(&mut label);
-                } else if let Ok(number) = cell.trim().parse::<f64>() {
-                    if dataset.features.is_empty() || dataset.features.iter().any(|feature| feature == column)
-                    {
-                        row.insert(column.to_owned(), number.into());
-                    }
+                } else if let Ok(number) = cell.trim().parse::<f64>()
+                    && (dataset.features.is_empty()
+                        || dataset.features.iter().any(|feature| feature == column))
+                {
+                    row.insert(column.to_owned(), number.into());
                 }
             }
             (Value::Object(row), label)

@@ -37,7 +37,10 @@ pub struct Policy {
 
 impl From<&Autoscaling> for Policy {
     fn from(spec: &Autoscaling) -> Self {
-        let window = spec.window.as_ref().map_or(WINDOW, |window| window.get());
+        let window = spec
+            .window
+            .as_ref()
+            .map_or(WINDOW, sconce_contract::Duration::get);
         let min = replicas(spec.min_replicas.unwrap_or(1)).max(1);
         Policy {
             min,
@@ -48,7 +51,7 @@ impl From<&Autoscaling> for Policy {
             scale_down_delay: spec
                 .scale_down_delay
                 .as_ref()
-                .map_or(SCALE_DOWN_DELAY, |delay| delay.get()),
+                .map_or(SCALE_DOWN_DELAY, sconce_contract::Duration::get),
         }
     }
 }

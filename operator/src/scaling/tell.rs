@@ -188,7 +188,7 @@ mod tests {
                 reason: Reason::Queueing,
                 message: "why".to_owned(),
                 inputs: Some(Inputs {
-                    in_flight: 3.141_59,
+                    in_flight: 3.251_59,
                     queued: 2.0,
                     target: 0.7,
                     window: std::time::Duration::from_secs(3),
@@ -212,7 +212,7 @@ mod tests {
             decision,
             serde_json::json!({
                 "time": "1970-01-01T00:00:10Z", "from": 1, "to": 4, "reason": "Queueing", "message": "why",
-                "inputs": {"inFlight": 3.14, "queued": 2.0, "target": 0.7, "window": "3s", "readyReplicas": 1}
+                "inputs": {"inFlight": 3.25, "queued": 2.0, "target": 0.7, "window": "3s", "readyReplicas": 1}
             })
         );
         let limited = find(&told.conditions, SCALING_LIMITED).unwrap();

@@ -142,7 +142,7 @@ fn busy(pod: &Pod, said: Option<&Progress>) -> u64 {
         .flatten();
     let work = match ended.map(|ending| ending.report) {
         Some(Report::Trained { work, .. }) => Some(work),
-        Some(Report::Failed(failure)) => failure.work,
+        Some(Report::Failed(failure)) => failure.work.map(|work| *work),
         None => said.map(|said| said.work.clone()),
     };
     work.map_or(0, |work| work.busy_milliseconds / 1000)

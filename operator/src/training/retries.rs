@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn what_passed_its_memory_twice_is_not_tried_a_third_time() {
         let (large, other) = (ended(137, "OOMKilled"), ended(1, "Error"));
-        assert_eq!(exhausted(&[large.clone()]), None);
+        assert_eq!(exhausted(std::slice::from_ref(&large)), None);
         assert_eq!(exhausted(&[large.clone(), other.clone(), other.clone()]), None);
         let Some(Situation::Failed { reason, message }) = exhausted(&[large.clone(), other, large]) else {
             panic!("tried a third time")

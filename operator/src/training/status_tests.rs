@@ -123,6 +123,7 @@ fn ready(status: &ModelTrainingStatus) -> (&str, &str) {
 }
 
 #[test]
+#[allow(clippy::type_complexity)] // A table is easiest read as one.
 fn each_situation_has_its_phase_and_its_reason() {
     let plain = training(&json!({}));
     let unschedulable = json!({"phase": "Pending", "conditions": [

@@ -250,6 +250,7 @@ fn mark(progress: &Progress) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 mod tests {
     use sconce_contract::TrainingPhase;
     use serde_json::{Value, json};

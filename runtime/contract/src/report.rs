@@ -21,6 +21,7 @@ pub const EXIT_INTERRUPTED: u8 = 75;
 pub const EXIT_FAILURE: u8 = 1;
 
 /// How a pod ended, in at most [`REPORT_LIMIT`] bytes of JSON.
+#[allow(clippy::large_enum_variant)] // One is made in a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "outcome", rename_all_fields = "camelCase")]
 pub enum Report {
@@ -119,7 +120,7 @@ pub struct Failure {
     pub field: Option<String>,
     /// What a trainer had done by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub work: Option<Work>,
+    pub work: Option<Box<Work>>,
 }
 
 impl Failure {
@@ -210,10 +211,10 @@ mod tests {
             uri: "u".repeat(length),
         };
         for (length, kept) in [(100, true), (2048, false)] {
-            failure.work = Some(Work {
+            failure.work = Some(Box::new(Work {
                 last_checkpoint: Some(mark(length)),
                 ..Work::default()
-            });
+            }));
             let json = Report::Failed(failure.clone()).to_json();
             assert!(json.len() <= REPORT_LIMIT, "{} bytes", json.len());
             let Report::Failed(read) = serde_json::from_str(&json).unwrap() else {

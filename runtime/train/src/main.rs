@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 
 fn failed(error: &TrainError, watch: &Watch) -> Report {
     let mut failure = error.failure();
-    failure.work = Some(watch.snapshot().progress.work);
+    failure.work = Some(Box::new(watch.snapshot().progress.work));
     tracing::error!(class = ?failure.class, field = failure.field, "{}", failure.message);
     Report::Failed(failure)
 }

@@ -1,5 +1,5 @@
 //! However a training is stopped, the one that goes on ends with the same bits.
-
+#![allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 mod rehearsal;

@@ -378,7 +378,7 @@ fn homeless<'a>(workload: &'a Workload, found: &'a Found) -> Option<(Timestamp, 
 /// holds there is of use to nobody. Its deletion time is the end of its grace period.
 fn left_to_leave(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
     let left = pod.metadata.deletion_timestamp.as_ref()?.0 + PATIENCE;
-    Some(left.duration_since(now)).filter(|left| left.is_positive())
+    Some(left.duration_since(now)).filter(jiff::SignedDuration::is_positive)
 }
 
 /// When the first pod's time is over that is waited for.
@@ -389,7 +389,7 @@ fn patience(found: &Found, now: Timestamp) -> Option<Duration> {
     let passed = passed.chain(homeless.map(|(since, _)| now.duration_since(since)));
     passed
         .flat_map(|passed| [PATIENCE - passed, LONG_PATIENCE - passed])
-        .filter(|left| left.is_positive())
+        .filter(jiff::SignedDuration::is_positive)
         .chain(found.leaving.iter().filter_map(|pod| left_to_leave(pod, now)))
         .filter_map(|left| Duration::try_from(left).ok())
         .min()

@@ -1,3 +1,4 @@
+#![allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
