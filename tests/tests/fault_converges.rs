@@ -167,7 +167,7 @@ async fn state(room: &Room) -> Outcome<BTreeMap<String, Value>> {
     Ok(all)
 }
 
-const VARY: [&str; 20] = [
+const VARY: [&str; 21] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -177,6 +177,7 @@ const VARY: [&str; 20] = [
     "lastTransitionTime",
     "lastUpdateTime",
     "startTime",
+    "completed",
     "completionTime",
     "lastReported",
     "clusterIP",
