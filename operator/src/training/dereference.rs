@@ -50,6 +50,8 @@ pub struct Found {
     pub superseded: Vec<Arc<Job>>,
     /// Pods of the run, oldest first.
     pub pods: Vec<Arc<Pod>>,
+    /// Whether one of them is known from its last word alone, which is told once.
+    pub last_words: bool,
     /// What the running pod says of itself.
     pub progress: Option<Progress>,
 }
@@ -96,7 +98,7 @@ pub async fn dereference(
     let mut pods = context.stores.pods_of(&namespace, labels::TRAINING, &name);
     pods.retain(|pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&identity.job));
     pods.sort_by_key(|pod| pod.creation_timestamp());
-    context
+    let last_words = context
         .last_words
         .tell(&namespace, &name, &identity.job, &mut pods);
 
@@ -109,6 +111,7 @@ pub async fn dereference(
         job: current.into_iter().next(),
         superseded,
         pods,
+        last_words,
         ..Found::default()
     };
     let status = training.status.clone().unwrap_or_default();

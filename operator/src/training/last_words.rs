@@ -36,18 +36,18 @@ impl LastWords {
     }
 
     /// Adds the pod of a Job that is not among `pods` any more, as one that has ended. It is told once: after that,
-    /// the status knows.
-    pub fn tell(&self, namespace: &str, training: &str, job: &str, pods: &mut Vec<Arc<Pod>>) {
+    /// the status must know. Whether there was one.
+    pub fn tell(&self, namespace: &str, training: &str, job: &str, pods: &mut Vec<Arc<Pod>>) -> bool {
         let key = (namespace.to_owned(), training.to_owned());
         let Some(pod) = self.lock().remove(&key) else {
-            return;
+            return false;
         };
         let of_job = pod
             .labels()
             .get("batch.kubernetes.io/job-name")
             .is_some_and(|name| name == job);
         if !of_job || pods.iter().any(|seen| seen.uid() == pod.uid()) {
-            return;
+            return false;
         }
         let mut ended = (*pod).clone();
         if !observed::is_finished(&ended) {
@@ -56,6 +56,7 @@ impl LastWords {
         }
         pods.push(Arc::new(ended));
         pods.sort_by_key(|pod| pod.creation_timestamp());
+        true
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Arc<Pod>>> {
