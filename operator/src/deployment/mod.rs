@@ -21,6 +21,8 @@ pub mod workload;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod sequence_tests;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -75,7 +75,7 @@ pub fn serving(
     of_live(deployment, found, wanted, rollout, live.get(), now)
 }
 
-fn of_live(
+pub(super) fn of_live(
     deployment: &ModelDeployment,
     found: &Found,
     wanted: &Served,
