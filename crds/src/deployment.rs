@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use sconce_contract::Warmup;
 use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::validation::rules;
+use sconce_contract::{Duration, Warmup};
 use serde::{Deserialize, Serialize};
 
 use crate::autoscaling::{Autoscaling, AutoscalingMode, ScaleDecision};
@@ -42,6 +42,7 @@ pub const PROMOTE_ANNOTATION: &str = "sconce.dev/promote";
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "ACCEL", type_ = "string", json_path = ".spec.accelerator.profile", priority = 1),
+    printcolumn(name = "COLDSTART", type_ = "string", json_path = ".status.coldStart.total", priority = 1),
     printcolumn(name = "REASON", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
     validation = kube::core::Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 52 characters of a-z, 0-9 and -, begin with a letter and end with a letter or digit: its children's names add 11 to it")
@@ -236,6 +237,10 @@ pub struct ModelDeploymentStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub revisions: Vec<Revision>,
+    /// Where the time went until a pod of the current revision answered: the newest of those that have. Absent until one
+    /// does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cold_start: Option<ColdStart>,
     /// With autoscaling.mode Managed: pods that are wanted now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub desired_replicas: Option<i32>,
@@ -276,6 +281,46 @@ pub struct Revision {
     /// The training that the artifact came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingSource>,
+}
+
+/// How long a pod took from its creation until it answered, and with what. The times come from the pod's status, which
+/// has whole seconds: each phase may be off by one. Measured once for a pod, and only of its container's first start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ColdStart {
+    /// Name of the pod, which may be gone since.
+    pub pod: String,
+    /// When it was created.
+    pub created: Time,
+    /// From then until it answered, such as `42s`: the sum of the phases.
+    pub total: Duration,
+    /// In the order in which they happen. Prepared is absent where the kubelet does not tell of it: Started has its time
+    /// then.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub phases: Vec<ColdStartPhase>,
+}
+
+/// A part of a pod's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ColdStartPhase {
+    /// What was reached at its end.
+    pub name: ColdStartPhaseName,
+    /// How long it took, in whole seconds, such as `9s`.
+    pub took: Duration,
+}
+
+/// What a pod has reached when a part of its start is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ColdStartPhaseName {
+    /// A node was found for it; while it waited for one, that counts here.
+    Scheduled,
+    /// Its volumes are mounted and its sandbox and network are there.
+    Prepared,
+    /// Its image is pulled and its container runs.
+    Started,
+    /// The artifact is read and the model has answered an inference: the pod is ready.
+    Loaded,
 }
 
 /// The training that an artifact came from.

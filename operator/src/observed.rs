@@ -322,7 +322,8 @@ fn memory_limit(pod: &Pod) -> Option<String> {
     )
 }
 
-fn container(pod: &Pod) -> Option<&ContainerStatus> {
+/// What the kubelet tells of the pod's container.
+pub fn container(pod: &Pod) -> Option<&ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.first()
 }
 

@@ -62,6 +62,14 @@ mod tests {
 
     #[test]
     fn what_a_pod_asks_for_and_became_is_kept() {
+        let status = json!({
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:20Z"}],
+            "containerStatuses": [{
+                "name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
+                "state": {"running": {"startedAt": "2026-01-01T00:00:12Z"}},
+            }],
+        });
         let mut stripped: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "annotations": {LAST_APPLIED: "{}", "sconce.dev/deployment-uid": "1"}},
             "spec": {
@@ -72,7 +80,7 @@ mod tests {
                     "resources": {"limits": {"nvidia.com/gpu": "1"}},
                 }],
             },
-            "status": {"phase": "Running"},
+            "status": status,
         }))
         .unwrap();
         pod(&mut stripped);
@@ -88,6 +96,7 @@ mod tests {
             kept["metadata"]["annotations"],
             json!({"sconce.dev/deployment-uid": "1"})
         );
-        assert_eq!(kept["status"]["phase"], "Running");
+        // All of it: hindrances, endings and cold starts are read from it.
+        assert_eq!(kept["status"], status);
     }
 }

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use sconce_contract::ServingPlan;
 use sconce_crds::ModelDeployment;
+use sconce_crds::deployment::ColdStartPhaseName;
 use sconce_crds::training::Phase;
 use sconce_tests::objects::{deployment, deployment_of_uri, digest, gpu_profile, trained, training, with};
 use sconce_tests::operator::SERVER_IMAGE;
@@ -69,6 +70,14 @@ async fn it_waits_for_its_training_says_so_and_then_serves_what_passed() -> Outc
         (status.replicas, status.updated_replicas, status.ready_replicas),
         (1, 1, 1)
     );
+    let cold = status.cold_start.ok_or("no cold start")?;
+    let pod: Pod = room.get(&cold.pod).await?;
+    assert_eq!(Some(cold.created), pod.creation_timestamp());
+    let phases: Vec<_> = cold.phases.iter().map(|phase| phase.name).collect();
+    use ColdStartPhaseName::{Loaded, Scheduled, Started};
+    assert_eq!(phases, [Scheduled, Started, Loaded]);
+    let sum: std::time::Duration = cold.phases.iter().map(|phase| phase.took.get()).sum();
+    assert_eq!(cold.total.get(), sum);
     assert_eq!(status.revisions.len(), 1);
     let from = status.revisions[0].training.clone().ok_or("no source")?;
     assert_eq!(

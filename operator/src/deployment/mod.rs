@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod cold_start;
 pub mod dereference;
 pub mod promote;
 pub mod protection;

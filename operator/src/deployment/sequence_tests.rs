@@ -41,6 +41,7 @@ struct SimPod {
     revision: String,
     state: State,
     since: Timestamp,
+    created: Timestamp,
 }
 
 /// A cluster as far as a deployment can tell.
@@ -53,6 +54,8 @@ struct World {
     seen: Vec<Deployment>,
     pods: Vec<SimPod>,
     made: u32,
+    /// Each pod that ever was, and its revision.
+    made_of: BTreeMap<String, String>,
 }
 
 type Outcome = Result<(), TestCaseError>;
@@ -69,6 +72,7 @@ impl World {
             seen: Vec::new(),
             pods: Vec::new(),
             made: 0,
+            made_of: BTreeMap::new(),
         }
     }
 
@@ -90,21 +94,21 @@ impl World {
                 {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": since,
                  "message": "0/1 nodes are available: 1 Insufficient cpu."}]}),
             State::Loading => {
-                json!({"phase": "Running", "conditions": [condition("Ready", false)], "containerStatuses": container(&running, &Value::Null)})
+                json!({"phase": "Running", "conditions": [condition("PodScheduled", true), condition("Ready", false)], "containerStatuses": container(&running, &Value::Null)})
             }
             State::Ready => {
-                json!({"phase": "Running", "conditions": [condition("Ready", true)], "containerStatuses": container(&running, &Value::Null)})
+                json!({"phase": "Running", "conditions": [condition("PodScheduled", true), condition("Ready", true)], "containerStatuses": container(&running, &Value::Null)})
             }
             State::Crashing => {
                 let report =
                     r#"{"outcome":"failed","class":"BadInput","message":"damaged","field":"model.uri"}"#;
                 let last = json!({"terminated": {"exitCode": 65, "reason": "Error", "message": report}});
                 let state = json!({"waiting": {"reason": "CrashLoopBackOff"}});
-                json!({"phase": "Running", "conditions": [condition("Ready", false)], "containerStatuses": container(&state, &last)})
+                json!({"phase": "Running", "conditions": [condition("PodScheduled", true), condition("Ready", false)], "containerStatuses": container(&state, &last)})
             }
         };
         let object = json!({
-            "metadata": {"name": pod.name, "labels": {labels::REVISION: pod.revision}, "creationTimestamp": since},
+            "metadata": {"name": pod.name, "labels": {labels::REVISION: pod.revision}, "creationTimestamp": pod.created.to_string()},
             "spec": {"nodeName": "n", "containers": [{"name": "sconce"}]}, "status": status,
         });
         Arc::new(serde_json::from_value(object).unwrap())
@@ -187,11 +191,14 @@ impl World {
             there.truncate(wanted);
             while there.len() < wanted {
                 self.made += 1;
+                let name = format!("p{:04}", self.made);
+                self.made_of.insert(name.clone(), revision.clone());
                 there.push(SimPod {
-                    name: format!("p{}", self.made),
+                    name,
                     revision: revision.clone(),
                     state: State::Loading,
                     since: self.now,
+                    created: self.now,
                 });
             }
             self.pods.retain(|pod| pod.revision != revision);
@@ -344,6 +351,17 @@ impl World {
             );
         }
         prop_assert!(status.revisions.len() <= 16);
+        // Measured once, and of a pod of the revision that is asked for.
+        if let (Some(then), Some(told)) = (&before.cold_start, &status.cold_start)
+            && then.pod == told.pod
+        {
+            prop_assert_eq!(then, told);
+        }
+        if let Some(told) = &status.cold_start {
+            let its = self.made_of.get(&told.pod);
+            prop_assert_eq!(its, status.revisions.first().map(|first| &first.name));
+        }
+        prop_assert!(status.cold_start.is_some() || !holds(READY));
         Ok(())
     }
 }

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
-use sconce_crds::deployment::Revision;
+use sconce_crds::deployment::{ColdStart, Revision};
 use sconce_crds::{ModelDeployment, ModelDeploymentStatus};
 
+use super::cold_start;
 use super::dereference::Found;
 use super::replicas;
 use super::revision::Served;
@@ -171,8 +172,22 @@ fn compose(
         ready_replicas: counts.ready,
         selector: Some(format!("{}={name}", labels::DEPLOYMENT)),
         revisions: revisions(deployment, found, current, obsolete),
+        cold_start: current.and_then(|current| cold_start(deployment, found, &current.served.revision)),
         ..ModelDeploymentStatus::default()
     }
+}
+
+fn cold_start(deployment: &ModelDeployment, found: &Found, revision: &str) -> Option<ColdStart> {
+    let before = deployment.status.as_ref();
+    // What was told of another revision says nothing of this one.
+    let same = before.filter(|before| {
+        before
+            .revisions
+            .first()
+            .is_some_and(|first| first.name == revision)
+    });
+    let told = same.and_then(|before| before.cold_start.as_ref());
+    cold_start::newest(&found.pods, revision, told)
 }
 
 /// The current revision first, and then the others, the one that was asked for last before the rest. One without a
