@@ -17,8 +17,7 @@ pub fn metadata<K: Resource>(object: &mut K) {
     }
 }
 
-/// Of a pod: what tells the kubelet how to run it. Kept: where it is, what it asks for, what became of it, and which
-/// Secrets it cannot start without.
+/// Of a pod: what tells the kubelet how to run it. Kept: where it is, what it asks for, what became of it.
 pub fn pod(pod: &mut Pod) {
     metadata(pod);
     let Some(spec) = &mut pod.spec else { return };
@@ -33,6 +32,8 @@ pub fn pod(pod: &mut Pod) {
         .for_each(container);
 }
 
+/// Kept: `envFrom` names the Secrets that a container waits for, `securityContext` tells whose image it is
+/// ([`crate::observed`]).
 fn container(container: &mut Container) {
     container.args = None;
     container.command = None;
@@ -41,7 +42,6 @@ fn container(container: &mut Container) {
     container.liveness_probe = None;
     container.ports = None;
     container.readiness_probe = None;
-    container.security_context = None;
     container.startup_probe = None;
     container.volume_mounts = None;
 }
@@ -76,7 +76,7 @@ mod tests {
                 "nodeName": "n", "volumes": [{"name": "v"}],
                 "containers": [{
                     "name": "c", "args": ["x"], "env": [{"name": "A"}],
-                    "envFrom": [{"secretRef": {"name": "keys"}}],
+                    "envFrom": [{"secretRef": {"name": "s"}}], "securityContext": {"readOnlyRootFilesystem": false},
                     "resources": {"limits": {"nvidia.com/gpu": "1"}},
                 }],
             },
@@ -89,7 +89,11 @@ mod tests {
             kept["spec"],
             json!({
                 "nodeName": "n",
-                "containers": [{"name": "c", "envFrom": [{"secretRef": {"name": "keys"}}], "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
+                "containers": [{
+                    "name": "c", "envFrom": [{"secretRef": {"name": "s"}}],
+                    "resources": {"limits": {"nvidia.com/gpu": "1"}},
+                    "securityContext": {"readOnlyRootFilesystem": false},
+                }],
             })
         );
         assert_eq!(
