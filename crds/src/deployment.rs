@@ -238,7 +238,7 @@ pub struct ModelDeploymentStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub revisions: Vec<Revision>,
     /// Where the time went until a pod of the current revision answered: the newest of those that have. Absent until one
-    /// does.
+    /// does. Kubernetes' times have whole seconds, so each phase may be off by one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cold_start: Option<ColdStart>,
     /// With autoscaling.mode Managed: pods that are wanted now.
@@ -283,8 +283,8 @@ pub struct Revision {
     pub training: Option<TrainingSource>,
 }
 
-/// How long a pod took from its creation until it answered, and with what. The times come from the pod's status, which
-/// has whole seconds: each phase may be off by one. Measured once for a pod, and only of its container's first start.
+/// How long a pod took from its creation until it answered, and with what. Measured once for a pod, and only of its
+/// container's first start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ColdStart {
