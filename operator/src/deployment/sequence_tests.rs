@@ -145,7 +145,7 @@ impl World {
                     profile: "none".to_owned(),
                     count: 1,
                 };
-                self.deployment.spec.accelerator = (at % 2 == 0).then_some(refused);
+                self.deployment.spec.accelerator = at.is_multiple_of(2).then_some(refused);
                 generation(self);
             }
             14 => self.now += SignedDuration::from_secs([1, 15, 90, 700][at % 4]),
@@ -227,11 +227,11 @@ impl World {
         let asked = self.deployment.clone();
         let outlook = match validate(&asked, &found) {
             Ok(_) => {
-                let mut serving = validate(&asked, &found).map_err(fail)?;
+                let mut serving = validate(&asked, &found).map_err(|hold| fail(&hold))?;
                 let mut rollout = rollout::plan(&asked, &serving, &found, self.now);
                 if rollout.back.as_ref().is_some_and(|back| back.new) {
                     found = self.found(fresh);
-                    serving = validate(&asked, &found).map_err(fail)?;
+                    serving = validate(&asked, &found).map_err(|hold| fail(&hold))?;
                     rollout = rollout::plan(&asked, &serving, &found, self.now);
                 }
                 let Some(live) = self.write(&serving, &rollout) else {
@@ -326,7 +326,9 @@ impl World {
         if holds(READY) {
             prop_assert!(holds(AVAILABLE) && holds(ROLLOUT_COMPLETE) && holds(MODEL_RESOLVED));
             let found = self.found(self.workloads.values().cloned());
-            let wanted = validate(&self.deployment, &found).map_err(fail)?.wanted;
+            let wanted = validate(&self.deployment, &found)
+                .map_err(|hold| fail(&hold))?
+                .wanted;
             let ours = answering.filter(|pod| pod.revision == wanted.revision).count();
             let replicas = usize::try_from(self.deployment.spec.replicas).unwrap();
             prop_assert!(replicas > 0 && ours == replicas && self.pods.len() == replicas);
@@ -366,7 +368,7 @@ impl World {
     }
 }
 
-fn fail(hold: Hold) -> TestCaseError {
+fn fail(hold: &Hold) -> TestCaseError {
     TestCaseError::fail(format!("{hold:?}"))
 }
 
