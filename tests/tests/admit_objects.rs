@@ -456,7 +456,15 @@ async fn kubectl_get_shows_the_columns_that_people_read() -> Outcome {
         (
             format!("{namespace}modeldeployments"),
             &[
-                "Name", "READY", "REPLICAS", "MODEL", "URL", "AGE", "ACCEL", "REASON",
+                "Name",
+                "READY",
+                "REPLICAS",
+                "MODEL",
+                "URL",
+                "AGE",
+                "ACCEL",
+                "COLDSTART",
+                "REASON",
             ],
         ),
         (
