@@ -19,6 +19,9 @@ release := --release --bins --package sconce-operator --package sconce-serve --p
 
 cluster := target/debug/cluster
 
+# A test's future holds some of our objects by value: unoptimised, that is more than the 2 MiB that a thread gets.
+export RUST_MIN_STACK := 16777216
+
 .PHONY: harness
 harness:
 	@$(CARGO) build $(dev) --bin cluster

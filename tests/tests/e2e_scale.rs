@@ -51,7 +51,8 @@ fn decisions(object: &ModelDeployment) -> Vec<ScaleDecision> {
 async fn scale_follows_rising_and_falling_load_and_no_request_is_lost() -> Outcome {
     in_a_namespace("scale", async |site| {
         serve_flowers(site).await?;
-        let scaled = json!({"spec": {"autoscaling": {
+        // Requests of that size, several at once, need more than what the flowers do.
+        let scaled = json!({"spec": {"resources": {"memory": "512Mi"}, "autoscaling": {
             "mode": "Managed", "minReplicas": 1, "maxReplicas": 4, "target": {"inFlightPerReplica": 1},
             "window": "5s", "scaleDownDelay": "10s",
         }}});
