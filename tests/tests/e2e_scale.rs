@@ -51,12 +51,28 @@ fn decisions(object: &ModelDeployment) -> Vec<ScaleDecision> {
 async fn scale_follows_rising_and_falling_load_and_no_request_is_lost() -> Outcome {
     in_a_namespace("scale", async |site| {
         serve_flowers(site).await?;
-        // Requests of that size, several at once, need more than what the flowers do.
-        let scaled = json!({"spec": {"resources": {"memory": "512Mi"}, "autoscaling": {
+        // Requests of that size, several at once, need more than what the flowers do. Rolled out before the load counts.
+        let large = with(
+            deployment("iris", "iris"),
+            &json!({"spec": {"resources": {"memory": "512Mi"}}}),
+        );
+        site.apply(large.clone()).await?;
+        site.see(
+            "iris",
+            "the larger pod answers alone",
+            |seen: &ModelDeployment| {
+                let status = seen.status.clone().unwrap_or_default();
+                status.observed_generation == seen.metadata.generation
+                    && sconce_crds::condition::is_true(&status.conditions, "Ready")
+                    && status.replicas == 1
+            },
+        )
+        .await?;
+        let scaled = json!({"spec": {"autoscaling": {
             "mode": "Managed", "minReplicas": 1, "maxReplicas": 4, "target": {"inFlightPerReplica": 1},
             "window": "5s", "scaleDownDelay": "10s",
         }}});
-        site.apply(with(deployment("iris", "iris"), &scaled)).await?;
+        site.apply(with(large, &scaled)).await?;
         answered_by(site, 1).await?;
         // One who asks now and then, throughout.
         let calm = Shape {
