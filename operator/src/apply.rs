@@ -288,14 +288,15 @@ impl Writer {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
         let body = serde_json::json!({
-            "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "status": status,
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status,
+            "metadata": {"name": name, "uid": object.uid()},
         });
         self.metrics.write(&K::kind(&()), "status");
         let parameters = PatchParams::apply(manager).force();
         match api.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
             Ok(_) => Ok(()),
-            // Deleted meanwhile: there is nobody to tell.
-            Err(error) if Error::is_not_found(&error) => Ok(()),
+            // Deleted meanwhile, and perhaps made anew: there is nobody to tell.
+            Err(error) if Error::is_not_found(&error) || Error::is_of_another(&error) => Ok(()),
             Err(error) => Err(error).doing(|| format!("patch status of {} {namespace}/{name}", K::kind(&()))),
         }
     }

@@ -19,6 +19,9 @@ pub enum Error {
     /// It took too long as a whole.
     #[error("the reconcile did not end within {} s", .0.as_secs())]
     Timeout(Duration),
+    /// A mistake of ours, which ends one object's reconcile and not the operator.
+    #[error("the reconcile panicked: {0}; please report it")]
+    Panic(String),
     /// A child lacks what every stored object has.
     #[error("{0} has no {1}: it did not come from an API server")]
     Incomplete(String, &'static str),
@@ -36,8 +39,14 @@ impl Error {
                 _ => "unreachable",
             },
             Error::Timeout(_) => "timeout",
+            Error::Panic(_) => "panic",
             Error::Incomplete(..) => "incomplete",
         }
+    }
+
+    /// Whether the API server says that the object of that name is not the one that was meant, but has another UID.
+    pub fn is_of_another(error: &kube::Error) -> bool {
+        matches!(error, kube::Error::Api(status) if status.code == 409 && status.message.contains("UID in precondition"))
     }
 
     /// Whether the API server says that there is no such object.

@@ -33,6 +33,8 @@ pub const WANTED_SINCE: &str = "sconce.dev/wanted-since";
 pub const ROLLED_BACK: &str = "sconce.dev/rolled-back";
 /// Annotation on a Deployment: the value of the ModelDeployment's annotation for which it was last tried again.
 pub const RETRIED: &str = "sconce.dev/retried";
+/// Annotation on every pod: its plan, as JSON.
+pub const PLAN: &str = "sconce.dev/plan";
 /// Annotation on a server's pod: UID of the ModelDeployment. Pods of a deleted one of the same name linger.
 pub const DEPLOYMENT_UID: &str = "sconce.dev/deployment-uid";
 

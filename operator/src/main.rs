@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use futures::{StreamExt, future};
+use jiff::Timestamp;
 use kube::Client;
 use sconce_operator::context::{Context, Images};
 use sconce_operator::leader::Election;
@@ -109,9 +110,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let client = Client::try_default().await?;
     let metrics = Metrics::default();
     let probes = tokio::spawn(probes::serve(options.listen, metrics.clone()));
-    let identity = options
-        .identity
-        .unwrap_or_else(|| format!("sconce-operator-{}", std::process::id()));
+    let identity = options.identity.unwrap_or_else(unmistakable);
 
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(async move {
@@ -154,7 +153,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         until(stopped.clone()),
     );
     let scaling = scaling::run(Arc::clone(&context), Arc::new(Servers::new(metrics.clone())));
-    let driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
+    let mut driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
 
     // Before that, an absent object may merely not have been seen.
     let stores = context.stores.clone();
@@ -176,6 +175,8 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     tokio::select! {
         () = work => info!("every reconcile has ended"),
         () = patience => warn!("reconciles that did not end within {} s are dropped", PATIENCE.as_secs()),
+        // What nobody keeps up to date must not be acted on.
+        _ = &mut driver => return Err("the watches have ended".into()),
         // Another replica may already lead: not one more write.
         () = election.hold() => return Err("the lease was lost".into()),
     }
@@ -187,6 +188,17 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, which ends the process as well.
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// A name that no other operator has, where nobody gave one: in containers, all are process 1.
+fn unmistakable() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "sconce-operator",
+        host => host,
+    };
+    let started = Timestamp::now().as_nanosecond();
+    format!("{host}-{}-{started:x}", std::process::id())
 }
 
 /// SIGTERM (the kubelet) or SIGINT (a person).

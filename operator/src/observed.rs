@@ -1,10 +1,12 @@
 //! What a pod tells by its status: where it is stuck, how it ended, and in which words of its own.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodCondition};
 use kube::ResourceExt;
 use sconce_contract::credentials::{DATASET_CREDENTIALS, MODEL_CREDENTIALS};
 use sconce_contract::{Failure, FailureClass, Report};
+
+use crate::pod::CONTAINER as OURS;
 
 /// Reasons for which a waiting container will not start by itself (kubelet, `pkg/kubelet/images` and
 /// `pkg/kubelet/container`), and which field of the object to look at.
@@ -179,11 +181,11 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
 
 /// A container whose root is writable runs an image of the user's own.
 fn who_names_the_image(pod: &Pod) -> &'static str {
-    let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+    let container = ours(pod);
     let security = container.and_then(|container| container.security_context.as_ref());
-    let ours = security.and_then(|security| security.read_only_root_filesystem) != Some(false);
+    let restricted = security.and_then(|security| security.read_only_root_filesystem) != Some(false);
     let trains = pod.labels().contains_key(crate::labels::TRAINING);
-    match (ours, trains) {
+    match (restricted, trains) {
         (true, true) => {
             "spec.accelerator's profile (images) and the operator's own image settings; with a new value of the \
              annotation sconce.dev/rerun the mended image is taken"
@@ -203,7 +205,7 @@ fn who_names_the_image(pod: &Pod) -> &'static str {
 /// may not look for Secrets; the kubelet says `secret "NAME" not found`.
 fn missing<'a>(pod: &'a Pod, detail: &str) -> Option<(&'static str, &'static str, &'a str)> {
     let said = |kind: &str, name: &str| detail.contains(&format!("{kind} \"{name}\" not found"));
-    let sources = pod.spec.as_ref()?.containers.first()?.env_from.as_ref()?;
+    let sources = ours(pod)?.env_from.as_ref()?;
     sources.iter().find_map(|source| {
         let field = match source.prefix.as_deref() {
             Some(DATASET_CREDENTIALS) => "spec.dataset.credentialsRef",
@@ -265,10 +267,7 @@ pub fn last_ending(pod: &Pod) -> Option<Ending> {
         .into_iter()
         .flatten()
         .find_map(|state| state.terminated.as_ref())?;
-    let told = terminated
-        .message
-        .as_deref()
-        .and_then(|message| serde_json::from_str(message).ok());
+    let told = terminated.message.as_deref().and_then(Report::parse);
     let report = told.unwrap_or_else(|| {
         Report::Failed(untold(
             terminated.reason.as_deref(),
@@ -309,7 +308,7 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
 }
 
 fn memory_limit(pod: &Pod) -> Option<String> {
-    let container = pod.spec.as_ref()?.containers.first()?;
+    let container = ours(pod)?;
     Some(
         container
             .resources
@@ -322,9 +321,16 @@ fn memory_limit(pod: &Pod) -> Option<String> {
     )
 }
 
+/// The container that is ours; a service mesh adds others, and the kubelet sorts what it tells of them by name.
+fn ours(pod: &Pod) -> Option<&Container> {
+    let mut all = pod.spec.as_ref()?.containers.iter();
+    all.find(|container| container.name == OURS)
+}
+
 /// What the kubelet tells of the pod's container.
 pub fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.first()
+    let mut all = pod.status.as_ref()?.container_statuses.iter().flatten();
+    all.find(|container| container.name == OURS)
 }
 
 fn state(pod: &Pod) -> Option<&ContainerState> {

@@ -3,27 +3,32 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvFromSource, EnvVar,
-    EnvVarSource, Lifecycle, LifecycleHandler, PodResourceClaim, PodSecurityContext, PodSpec,
-    PodTemplateSpec, Probe, ResourceClaim, ResourceFieldSelector, ResourceRequirements, SeccompProfile,
-    SecretEnvSource, SecurityContext, SleepAction, Volume, VolumeMount,
+    Affinity, Capabilities, Container, ContainerPort, DownwardAPIVolumeFile, DownwardAPIVolumeSource,
+    EnvFromSource, EnvVar, EnvVarSource, Lifecycle, LifecycleHandler, ObjectFieldSelector, PodResourceClaim,
+    PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceClaim, ResourceFieldSelector,
+    ResourceRequirements, SeccompProfile, SecretEnvSource, SecurityContext, SleepAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use sconce_crds::overrides::PodOverrides;
+use serde::Serialize;
 
 use crate::accelerator::Resolved;
 use crate::devices::CLAIM;
+use crate::labels;
 use crate::overrides;
+use crate::problem::Problem;
 use crate::volumes::Volumes;
 
 /// User and group of every container of ours ("nonroot" in the field's minimal images).
 const NON_ROOT: i64 = 65532;
-/// Folder of the plan; the file is `plan.json`.
+/// Folder of the plan.
 const PLAN_FOLDER: &str = "/etc/sconce";
-/// Key of the plan in its ConfigMap.
-pub const PLAN_KEY: &str = "plan.json";
+/// The plan's file in it.
+const PLAN_FILE: &str = "plan.json";
+/// Bytes of the longest plan.
+const PLAN_LIMIT: usize = 192 * 1024;
 /// Name of the only container.
 pub const CONTAINER: &str = "sconce";
 
@@ -37,8 +42,10 @@ pub struct Shape<'a> {
     pub env: Vec<EnvVar>,
     /// A Secret whose keys become variables, and what their names begin with.
     pub credentials: Option<(&'static str, &'a str)>,
-    /// ConfigMap that holds the plan, and of the same name the template of the pod's claim where it has one.
-    pub plan: &'a str,
+    /// What the program is to do: the contract's plan, as JSON ([`plan`]).
+    pub plan: String,
+    /// Name of the template of the pod's claim of devices, where it has one.
+    pub devices: &'a str,
     /// Volumes that the plan's URIs need.
     pub volumes: &'a Volumes,
     /// Processor, requested and limited.
@@ -89,14 +96,48 @@ pub enum Program<'a> {
     },
 }
 
+/// A plan as the pod carries it: in an annotation, which the kubelet shows to the container as a file. A pod and its
+/// plan are one object that way, and neither can be there, or change, without the other.
+pub fn plan(plan: &impl Serialize) -> String {
+    // Structs and maps with string keys always serialise; the programs refuse an empty plan.
+    serde_json::to_string(plan).unwrap_or_default()
+}
+
+/// Refuses a plan that does not fit beside what else a pod is told: a pod has at most 256 KiB of annotations.
+///
+/// # Errors
+/// The field that makes it long.
+pub fn plan_fits(plan: &impl Serialize, field: &str) -> Result<(), Problem> {
+    let length = self::plan(plan).len();
+    if length <= PLAN_LIMIT {
+        return Ok(());
+    }
+    Err(Problem::new(
+        "PlanTooLarge",
+        field,
+        format!(
+            "it makes the plan {} KiB long, and a pod carries one of at most {} KiB; shorten it",
+            length.div_ceil(1024),
+            PLAN_LIMIT / 1024
+        ),
+    ))
+}
+
 /// The template of the pod.
 pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
     let (mut volumes, mut volume_mounts) = shape.volumes.of_pod();
     volumes.push(Volume {
         name: "plan".to_owned(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: shape.plan.to_owned(),
-            ..Default::default()
+        downward_api: Some(DownwardAPIVolumeSource {
+            items: Some(vec![DownwardAPIVolumeFile {
+                path: PLAN_FILE.to_owned(),
+                field_ref: Some(ObjectFieldSelector {
+                    field_path: format!("metadata.annotations['{}']", labels::PLAN),
+                    api_version: None,
+                }),
+                ..DownwardAPIVolumeFile::default()
+            }]),
+            ..DownwardAPIVolumeSource::default()
         }),
         ..Volume::default()
     });
@@ -140,6 +181,7 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
     let mut template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(shape.labels),
+            annotations: Some([(labels::PLAN.to_owned(), shape.plan)].into()),
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
@@ -161,7 +203,7 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
             resource_claims: accelerator.device_class_name.as_ref().map(|_| {
                 vec![PodResourceClaim {
                     name: CLAIM.to_owned(),
-                    resource_claim_template_name: Some(shape.plan.to_owned()),
+                    resource_claim_template_name: Some(shape.devices.to_owned()),
                     resource_claim_name: None,
                 }]
             }),

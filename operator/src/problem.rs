@@ -1,5 +1,23 @@
 //! What a user can cause and mend: a reason, the field, and a sentence that says what to do.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sconce_crds::condition::{Condition, READY, find};
+
+/// How soon something is looked for that no watch covers, such as a missing claim or class …
+pub const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// … and how soon at the latest, when nobody has mended it for long: many such objects must not cost many requests.
+const LOOK_LATER: Duration = Duration::from_secs(120);
+
+/// When to look again whether a problem has been mended: after a quarter of the time for which the object has not been
+/// ready.
+pub fn look_again(conditions: &[Condition], now: Timestamp) -> Duration {
+    let since = find(conditions, READY).map_or(now, |ready| ready.last_transition_time.0);
+    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    (passed / 4).clamp(LOOK_AGAIN, LOOK_LATER)
+}
+
 /// Why a spec cannot be carried out as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

@@ -1,15 +1,17 @@
 //! What every reconcile has around it: a limit in time, a count, a log line with an id, and a pause after a
 //! failure that grows with each further one.
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::future::Future;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -43,8 +45,11 @@ where
     let span = info_span!("reconcile", object = key, id);
     async {
         let start = Instant::now();
-        let outcome = match tokio::time::timeout(LIMIT, step(object, Arc::clone(&context))).await {
-            Ok(outcome) => outcome,
+        // A panic would end the operator, and the next one at the same object, for everybody.
+        let work = AssertUnwindSafe(async { step(object, Arc::clone(&context)).await }).catch_unwind();
+        let outcome = match tokio::time::timeout(LIMIT, work).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => Err(Error::Panic(words(&*panic))),
             Err(_) => Err(Error::Timeout(LIMIT)),
         };
         context
@@ -61,6 +66,12 @@ where
     }
     .instrument(span)
     .await
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("without a word").to_owned()
 }
 
 /// When to try again after a failure.

@@ -6,14 +6,17 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Container, Pod, PodTemplateSpec};
 use kube::{Resource, ResourceExt};
 
+use crate::labels;
+
 /// The whole object once more, as `kubectl apply` on the client's side remembers it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Of every kind: who set which field, and kubectl's copy.
+/// Of every kind: who set which field, kubectl's copy, and a pod's plan, which its program reads.
 pub fn metadata<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
     if let Some(annotations) = &mut object.meta_mut().annotations {
         annotations.remove(LAST_APPLIED);
+        annotations.remove(labels::PLAN);
     }
 }
 
@@ -71,7 +74,7 @@ mod tests {
             }],
         });
         let mut stripped: Pod = serde_json::from_value(json!({
-            "metadata": {"name": "p", "annotations": {LAST_APPLIED: "{}", "sconce.dev/deployment-uid": "1"}},
+            "metadata": {"name": "p", "annotations": {LAST_APPLIED: "{}", labels::PLAN: "{}", "sconce.dev/deployment-uid": "1"}},
             "spec": {
                 "nodeName": "n", "volumes": [{"name": "v"}],
                 "containers": [{

@@ -58,15 +58,18 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Watched<K> {
 
     /// [`Watched::changes`] without those of the status alone: for the many who only depend on what people say.
     pub fn intents(&self) -> BoxStream<'static, Arc<K>> {
-        let mut seen = HashMap::new();
-        let is_news = move |object: &Arc<K>| {
+        let (mut seen, store) = (HashMap::new(), self.store.clone());
+        let mut is_news = move |object: &Arc<K>| {
             let meta = object.meta();
             let said = (meta.uid.clone(), meta.generation, meta.annotations.clone());
-            let key = (meta.namespace.clone(), meta.name.clone());
-            // What is deleted is told again.
-            meta.deletion_timestamp.is_some() || seen.insert(key, said.clone()) != Some(said)
+            let key = ObjectRef::from_obj(&**object);
+            if store.get(&key).is_none() {
+                // It is gone, and told as it last was.
+                seen.remove(&key);
+                return true;
+            }
+            seen.insert(key, said.clone()) != Some(said)
         };
-        let mut is_news = is_news;
         self.changes()
             .filter(move |object| future::ready(is_news(object)))
             .boxed()
@@ -379,6 +382,22 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_status_alone_is_no_intent_and_a_deletion_is() {
+        let (events, watch) = unbounded();
+        let (watched, mut driver) = follow(watch, |_| Vec::new());
+        let mut intents = watched.intents();
+        let mut told = |event: Event<Pod>| {
+            events.unbounded_send(Ok(event)).unwrap();
+            assert!(driver.next().now_or_never().is_none(), "the watch goes on");
+            std::iter::from_fn(|| intents.next().now_or_never().flatten()).count()
+        };
+        assert_eq!(told(Event::Apply(pod("a"))), 1);
+        assert_eq!(told(Event::Apply(pod("a"))), 0);
+        assert_eq!(told(Event::Delete(pod("a"))), 1);
+        assert_eq!(told(Event::Apply(pod("a"))), 1);
+    }
 
     fn pod(name: &str) -> Pod {
         let mut pod = Pod::default();

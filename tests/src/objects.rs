@@ -1,8 +1,12 @@
 //! Objects of our kinds as a person writes them, and the reports of trainers that never ran.
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use sconce_contract::history::{History, Series};
 use sconce_contract::{Artifact, Failure, FailureClass, Metric, MetricName, MetricSplit, Report, Work};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+use crate::{Error, Result};
 
 /// A ModelTraining that needs nothing to be there: its data are on the web, its output is a claim of its own.
 #[must_use]
@@ -17,6 +21,18 @@ pub fn training(name: &str) -> Value {
             "dataset": {"uri": "https://data.example/iris.csv", "target": "species"},
         },
     })
+}
+
+/// The plan that pods of a template carry.
+///
+/// # Errors
+/// When there is none, or it is not as the contract says.
+pub fn plan<P: DeserializeOwned>(template: Option<&PodTemplateSpec>) -> Result<P> {
+    let annotations = template.and_then(|template| template.metadata.as_ref()?.annotations.as_ref());
+    let text = annotations.and_then(|all| all.get("sconce.dev/plan"));
+    let text = text.ok_or_else(|| Error::Unmet("the pods carry no plan".to_owned()))?;
+    serde_json::from_str(text)
+        .map_err(|error| Error::Unmet(format!("the plan is not the contract's: {error}: {text}")))
 }
 
 /// A ModelDeployment of a training's artifact.

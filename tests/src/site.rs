@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use kube::{Client, ResourceExt};
@@ -329,19 +329,5 @@ impl Site {
             ))
         };
         tokio::time::timeout(limit, work).await.map_err(unmet)?
-    }
-
-    /// The plan that a ConfigMap of the operator's holds.
-    ///
-    /// # Errors
-    /// When there is none, or it is not as the contract says.
-    pub async fn plan<P: serde::de::DeserializeOwned>(&self, name: &str) -> Result<P> {
-        let map: ConfigMap = self.get(name).await?;
-        let text = map
-            .data
-            .and_then(|mut data| data.remove("plan.json"))
-            .unwrap_or_default();
-        serde_json::from_str(&text)
-            .map_err(|error| Error::Unmet(format!("the plan {name} is not the contract's: {error}: {text}")))
     }
 }

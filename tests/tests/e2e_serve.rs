@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use sconce_contract::ServingPlan;
 use sconce_crds::ModelDeployment;
 use sconce_crds::training::Phase;
-use sconce_tests::objects::with;
+use sconce_tests::objects::{plan, with};
 use sconce_tests::room::{served, told};
 use sconce_tests::site::{Outcome, Site, in_a_namespace};
 use sconce_tests::traffic::Traffic;
@@ -96,7 +97,8 @@ async fn an_artifact_is_served_by_its_uri_and_a_wrong_digest_leaves_it_serving()
             (revision.uri.as_str(), revision.digest.as_ref()),
             (artifact.uri.as_str(), Some(&artifact.digest))
         );
-        let plan: ServingPlan = site.plan(&format!("flowers-{}", revision.name)).await?;
+        let workload: Deployment = site.get(&format!("flowers-{}", revision.name)).await?;
+        let plan: ServingPlan = plan(workload.spec.as_ref().map(|spec| &spec.template))?;
         assert_eq!(
             (plan.model, plan.digest, plan.revision),
             (artifact.uri, Some(artifact.digest), revision.name.clone())

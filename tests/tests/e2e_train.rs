@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
 use sconce_contract::{MetricName, Report, TrainingPlan};
 use sconce_crds::ModelTraining;
 use sconce_crds::training::Phase;
-use sconce_tests::objects::with;
+use sconce_tests::objects::{plan, with};
 use sconce_tests::room::{conditions, told};
 use sconce_tests::site::{Outcome, Site, in_a_namespace};
 use sconce_tests::web::Web;
@@ -38,7 +39,8 @@ async fn a_table_in_a_claim_is_learned_from_and_the_artifact_is_where_the_user_w
         let folder = artifact.digest.strip_prefix("sha256:").ok_or("not a digest")?;
         assert_eq!(artifact.uri, format!("pvc://models/iris/{folder}"));
 
-        let plan: TrainingPlan = site.plan(status.job.as_deref().unwrap_or_default()).await?;
+        let job: Job = site.get(status.job.as_deref().unwrap_or_default()).await?;
+        let plan: TrainingPlan = plan(job.spec.as_ref().map(|spec| &spec.template))?;
         assert_eq!((plan.dataset.uri.as_str(), plan.output.as_str()), ("pvc://tables/table.csv", "pvc://models/iris"));
         assert_eq!(Some(plan.run.as_str()), status.run.as_deref());
         let mounts: Vec<&str> = plan.mounts.iter().map(|mount| mount.uri.as_str()).collect();

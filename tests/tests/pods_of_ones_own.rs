@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use sconce_contract::TrainingPlan;
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelDeployment, ModelTraining, ModelTrainingStatus};
-use sconce_tests::objects::{deployment_of_uri, trained, training, with};
+use sconce_tests::objects::{deployment_of_uri, plan, trained, training, with};
 use sconce_tests::room::{Room, conditions, served, told};
 use serde_json::{Value, json};
 
@@ -332,9 +332,8 @@ async fn a_custom_trainer_gets_the_plan_and_its_report_is_judged_like_any_other(
     assert_eq!(variable("SCONCE_RUN"), status.run);
 
     let job = status.job.ok_or("no Job")?;
-    let plan = room.get::<k8s_openapi::api::core::v1::ConfigMap>(&job).await?;
-    let text = &plan.data.ok_or("an empty plan")?["plan.json"];
-    let plan: TrainingPlan = serde_json::from_str(text)?;
+    let job: Job = room.get(&job).await?;
+    let plan: TrainingPlan = plan(job.spec.as_ref().map(|spec| &spec.template))?;
     assert_eq!(
         (plan.network, plan.output.as_str()),
         (None, "pvc://forest-artifacts")

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use sconce_contract::{
     CheckpointMark, Failure, FailureClass, Progress, Report, TrainingPhase, TrainingPlan, Work,
 };
 use sconce_crds::ModelTraining;
 use sconce_crds::training::{AcceleratorSeconds, Phase, TrainingProgress};
-use sconce_tests::objects::{gpu_profile, trained, training, with};
+use sconce_tests::objects::{self, gpu_profile, trained, training, with};
 use sconce_tests::room::{Room, conditions, told};
 use sconce_tests::trainer::FakeTrainer;
 use serde_json::{Value, json};
@@ -276,9 +277,8 @@ async fn the_plan_says_where_checkpoints_go_and_a_change_of_that_is_the_same_run
 }
 
 async fn plan(room: &Room, job: Option<&str>) -> Result<TrainingPlan, Box<dyn std::error::Error>> {
-    let map: ConfigMap = room.get(job.unwrap_or_default()).await?;
-    let data = map.data.unwrap_or_default();
-    Ok(serde_json::from_str(data.get("plan.json").ok_or("no plan")?)?)
+    let job: Job = room.get(job.unwrap_or_default()).await?;
+    Ok(objects::plan(job.spec.as_ref().map(|spec| &spec.template))?)
 }
 
 #[tokio::test(flavor = "multi_thread")]

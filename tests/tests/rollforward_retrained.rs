@@ -1,7 +1,6 @@
 //! A retrained model that passes its gates replaces the one that is served, by itself; one that does not, does not.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
 use sconce_contract::FailureClass;
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelDeployment, ModelTraining};
@@ -83,7 +82,6 @@ async fn it_rolls_forward_and_the_old_answers_until_the_new_does() -> Outcome {
     assert!(told(served(&seen), "RolloutComplete").starts_with("True"));
     for (revision, replicas) in [(&old, 0), (&new, 1)] {
         let name = format!("iris-{revision}");
-        room.get::<ConfigMap>(&name).await?;
         let workload: Deployment = room.get(&name).await?;
         assert_eq!(workload.spec.and_then(|spec| spec.replicas), Some(replicas));
     }

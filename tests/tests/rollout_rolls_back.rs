@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 use sconce_contract::FailureClass;
@@ -126,7 +125,6 @@ async fn rollout_is_rolled_back_in_time_across_a_crash_and_stays_so_until_anothe
     ask(&room, "iris", json!({"model": {"uri": GOOD}})).await?;
     room.deployment_says("iris", "Serving").await?;
     room.gone::<Deployment>(&format!("iris-{bad}")).await?;
-    room.gone::<ConfigMap>(&format!("iris-{bad}")).await?;
     Ok(room.close()?)
 }
 
@@ -200,7 +198,6 @@ async fn rollout_history_is_kept_as_long_as_is_asked_and_a_person_goes_back() ->
         revisions.push(revision);
     }
     room.gone::<Deployment>(&format!("iris-{}", revisions[0])).await?;
-    room.gone::<ConfigMap>(&format!("iris-{}", revisions[0])).await?;
     let kept: Deployment = room.get(&format!("iris-{}", revisions[1])).await?;
     let seen = room
         .see(

@@ -1,14 +1,16 @@
 //! A deployment serves what a training left or a URI names, and is Ready when its pods answer with it.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use sconce_contract::ServingPlan;
 use sconce_crds::ModelDeployment;
 use sconce_crds::deployment::ColdStartPhaseName;
 use sconce_crds::training::Phase;
-use sconce_tests::objects::{deployment, deployment_of_uri, digest, gpu_profile, trained, training, with};
+use sconce_tests::objects::{
+    deployment, deployment_of_uri, digest, gpu_profile, plan, trained, training, with,
+};
 use sconce_tests::operator::SERVER_IMAGE;
 use sconce_tests::room::{Room, served, told};
 use serde_json::{Value, json};
@@ -45,9 +47,8 @@ async fn it_waits_for_its_training_says_so_and_then_serves_what_passed() -> Outc
     let trained_by = room.phase("flowers", Phase::Succeeded).await?;
 
     let revision = room.revision("iris", None).await?;
-    let plan: ConfigMap = room.get(&format!("iris-{revision}")).await?;
-    assert_eq!(plan.immutable, Some(true));
-    let plan: ServingPlan = serde_json::from_str(&plan.data.ok_or("an empty plan")?["plan.json"])?;
+    let workload: Deployment = room.get(&format!("iris-{revision}")).await?;
+    let plan: ServingPlan = plan(workload.spec.as_ref().map(|spec| &spec.template))?;
     assert_eq!(
         (plan.name.as_str(), plan.revision.as_str()),
         ("iris", revision.as_str())

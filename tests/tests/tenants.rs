@@ -158,6 +158,36 @@ async fn tenants_only_who_is_named_reaches_a_model_and_the_policy_comes_back_whe
 
     room.delete::<NetworkPolicy>("iris").await?;
     room.see("iris", "the policy is back", lets_in(2)).await?;
+
+    // What is taken back is taken back, and not merely no longer asked for.
+    let from_anywhere = |yes: bool| {
+        move |policy: &NetworkPolicy| {
+            let text = serde_json::to_string(&policy.spec).unwrap_or_default();
+            text.contains("namespaceSelector") == yes && text.contains("shop")
+        }
+    };
+    let peer = |peer: Value| json!({"spec": {"network": {"allowFrom": [peer]}}});
+    let (anywhere, here) = (
+        peer(json!({"podLabels": {"app": "shop"}, "namespaceLabels": {}})),
+        peer(json!({"podLabels": {"app": "shop"}})),
+    );
+    room.change::<ModelDeployment>("iris", anywhere).await?;
+    room.see(
+        "iris",
+        "the shops of all namespaces are let in",
+        from_anywhere(true),
+    )
+    .await?;
+    room.still::<NetworkPolicy>("iris", Duration::from_secs(2))
+        .await?;
+    room.change::<ModelDeployment>("iris", here).await?;
+    room.see(
+        "iris",
+        "the shop of this namespace alone is let in",
+        from_anywhere(false),
+    )
+    .await?;
+
     room.change::<ModelDeployment>("iris", json!({"spec": {"network": {"allowFrom": []}}}))
         .await?;
     room.see("iris", "nobody is let in", lets_in(0)).await?;
@@ -203,6 +233,8 @@ async fn tenants_a_drain_takes_one_replica_at_a_time() -> Outcome {
             .is_some_and(|status| status.disruptions_allowed == 1)
     };
     room.see("iris", "one pod may be taken", allows).await?;
+    room.delete::<PodDisruptionBudget>("iris").await?;
+    room.see("iris", "it is back", allows).await?;
     let pods = room.kubelet.active("sconce.dev/deployment=iris", 3).await?;
     let evict = async |pod: &Pod| {
         room.api::<Pod>()

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use sconce_contract::{Progress, TrainingPhase, TrainingPlan};
-use sconce_crds::ModelTraining;
 use sconce_crds::training::Phase;
-use sconce_tests::objects::{digest, trained, training, with};
+use sconce_crds::{AcceleratorProfile, ModelTraining};
+use sconce_tests::objects::{digest, gpu_profile, plan, trained, training, with};
 use sconce_tests::operator::TRAINER_IMAGE;
 use sconce_tests::room::{Room, conditions, told};
 use sconce_tests::trainer::FakeTrainer;
@@ -27,12 +28,11 @@ async fn it_becomes_a_claim_a_plan_and_a_job_that_it_owns() -> Outcome {
     let status = object.status.clone().unwrap_or_default();
     let (run, job_name) = (status.run.unwrap_or_default(), status.job.unwrap_or_default());
 
-    let (job, plan, claim) = (
+    let (job, claim) = (
         room.get::<Job>(&job_name).await?,
-        room.get::<ConfigMap>(&job_name).await?,
         room.get::<PersistentVolumeClaim>("iris-artifacts").await?,
     );
-    for metadata in [&job.metadata, &plan.metadata, &claim.metadata] {
+    for metadata in [&job.metadata, &claim.metadata] {
         let owners = metadata.owner_references.clone().unwrap_or_default();
         assert_eq!(owners.len(), 1, "{metadata:?}");
         assert!(
@@ -55,9 +55,7 @@ async fn it_becomes_a_claim_a_plan_and_a_job_that_it_owns() -> Outcome {
         "nothing outside the cluster has to be cleaned"
     );
 
-    assert_eq!(plan.immutable, Some(true));
-    let text = &plan.data.as_ref().ok_or("the plan is empty")?["plan.json"];
-    let written: TrainingPlan = serde_json::from_str(text)?;
+    let written: TrainingPlan = plan(job.spec.as_ref().map(|spec| &spec.template))?;
     assert_eq!(
         (written.name.as_str(), written.run.as_str()),
         ("iris", run.as_str())
@@ -68,11 +66,6 @@ async fn it_becomes_a_claim_a_plan_and_a_job_that_it_owns() -> Outcome {
     assert_eq!(written.evaluation, object.spec.evaluation);
     assert_eq!(written.output, "pvc://iris-artifacts");
     assert_eq!(written.mounts.len(), 1);
-    assert_eq!(
-        serde_json::to_string_pretty(&written)?,
-        *text,
-        "the plan is in the contract's own words"
-    );
 
     // The namespace enforces the restricted standard: that there is a pod at all shows that it keeps it.
     let pod = room.get::<Pod>(&pod).await?;
@@ -243,6 +236,34 @@ async fn a_word_of_another_run_is_not_taken_for_its_own() -> Outcome {
         percent(training) == Some(90)
     })
     .await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_that_goes_takes_nothing_from_a_run_that_has_begun() -> Outcome {
+    let room = Room::open().await?;
+    room.apply_cluster(gpu_profile("going")).await?;
+    let on = json!({"spec": {"accelerator": {"profile": "going"}}});
+    room.apply(with(training("iris"), &on)).await?;
+    let pod = room.kubelet.trainer("iris").await?;
+    room.kubelet.takes(&pod).await?;
+    room.kubelet.runs(&pod, "10.244.0.9", true).await?;
+    room.phase("iris", Phase::Training).await?;
+    let profiles: Api<AcceleratorProfile> = Api::all(room.client.clone());
+    profiles.delete("going", &DeleteParams::default()).await?;
+    // Its lifecycle is still a person's to change, and it goes on.
+    room.change::<ModelTraining>("iris", json!({"spec": {"suspend": true}}))
+        .await?;
+    room.phase("iris", Phase::Suspended).await?;
+    room.change::<ModelTraining>("iris", json!({"spec": {"suspend": false}}))
+        .await?;
+    let metrics = &trained("iris-artifacts", 'a', 0.9);
+    room.run_to("iris", metrics).await?;
+    let seen = room.phase("iris", Phase::Succeeded).await?;
+    assert!(
+        told(conditions(&seen), "Accepted").starts_with("True"),
+        "{seen:?}"
+    );
     Ok(room.close()?)
 }
 

@@ -1,18 +1,17 @@
 //! Step 4: the objects that serve a model, written where they differ.
 //!
-//! A Deployment is written after its plan: it is what makes pods, and they mount the plan. A crash after any write
-//! leaves what the next reconcile completes.
+//! A Deployment is written after what its pods claim devices from. A crash after any write leaves what the next
+//! reconcile completes.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use serde_json::json;
 
 use super::build::{Children, Workload};
 use super::dereference::Found;
-use super::revision::plan_name;
+use super::revision::workload_name;
 use super::rollout::Rollout;
 use super::rollout::history::Obsolete;
 use super::validate::{Change, Serving};
@@ -29,18 +28,11 @@ pub async fn apply(
     rollout: &Rollout,
     found: &Found,
 ) -> Result<Applied<Deployment>, Refusal> {
-    if let Some(plan) = children.plan {
-        match (&children.workload, &serving.change) {
-            // Of this revision, and well: its pods have mounted the plan.
-            (Workload::Patch(_), Change::Keep { live, .. }) if is_well(live) => {}
-            // A plan that somebody deleted keeps pods from starting. One that is there stays: it fits the template.
-            (Workload::Patch(_), _) => writer.provide(&serving.uid, plan).await?,
-            (Workload::Whole(_) | Workload::Anew(_), _) => writer.replace(&serving.uid, plan).await?,
-        }
-    }
     if let Some(devices) = children.devices {
         match (&children.workload, &serving.change) {
+            // Of this revision, and well: its pods have their devices.
             (Workload::Patch(_), Change::Keep { live, .. }) if is_well(live) => {}
+            // One that somebody deleted keeps pods from starting. One that is there stays: it fits the pods.
             (Workload::Patch(_), _) => writer.provide(&serving.uid, devices).await?,
             (Workload::Whole(_) | Workload::Anew(_), _) => writer.replace(&serving.uid, devices).await?,
         }
@@ -100,7 +92,8 @@ pub async fn hold(writer: &Writer, counts: &[(Arc<Deployment>, i32)]) -> Result<
     }
 }
 
-/// Deletes what is left of revisions that nothing serves any more: the Deployments, and then their plans.
+/// Deletes what is left of revisions that nothing serves any more: the Deployments, and then what their pods claimed
+/// devices from.
 pub async fn discard(
     writer: &Writer,
     namespace: &str,
@@ -112,8 +105,7 @@ pub async fn discard(
         if let Some(workload) = workload {
             writer.delete::<Deployment>(namespace, workload, uid).await?;
         }
-        let name = plan_name(name, revision);
-        writer.delete::<ConfigMap>(namespace, &name, uid).await?;
+        let name = workload_name(name, revision);
         writer
             .delete::<ResourceClaimTemplate>(namespace, &name, uid)
             .await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
@@ -47,6 +48,9 @@ pub struct Found {
     pub priority_class_missing: bool,
     /// What a pod needs of its accelerator's memory, and what that has.
     pub fit: Question,
+    /// Most units of the accelerator that are free on one node, where they are counted: a pod's units are all on the
+    /// same.
+    pub spare: Option<i64>,
     /// Deployments of all revisions, the one that was asked for last first.
     pub workloads: Vec<Workload>,
     /// The Service, if it was created.
@@ -74,12 +78,6 @@ impl Found {
     pub fn counts(&self, revision: &str) -> Counts {
         Counts::of(&self.pods, Some(revision))
     }
-
-    /// Units of the accelerator that nobody holds, where they are counted.
-    pub fn spare(&self) -> Option<i64> {
-        let units = self.profile.as_ref()?.status.as_ref()?.units?;
-        Some(units.capacity - units.allocated)
-    }
 }
 
 /// Looks up what the deployment names.
@@ -92,10 +90,7 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
     let training = training(deployment, context, &namespace);
     let profile = deployment.spec.accelerator.as_ref();
     let service = stores.services.get(&ObjectRef::new(&name).within(&namespace));
-    let live = stores.workloads.state_filter(|live| {
-        live.namespace().as_deref() == Some(&namespace)
-            && live.labels().get(labels::DEPLOYMENT) == Some(&name)
-    });
+    let live = stores.workloads_of(&uid);
     let (pods, leaving) = pods(context, &namespace, &name, &uid);
     let mut found = Found {
         profile: profile.and_then(|asked| stores.profiles.get(&ObjectRef::new(&asked.profile))),
@@ -107,6 +102,7 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         device_class: DeviceClass::Found,
         priority_class_missing: false,
         fit: Question::default(),
+        spare: None,
         service: service.filter(|service| is_owned_by(&**service, &uid)),
         pods,
         leaving,
@@ -122,6 +118,9 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         room: context.room(profile),
         need: need(training.as_deref(), &found.resolution),
     };
+    if found.workloads.len() > 1 || !is_live(deployment, &found) {
+        found.spare = profile.and_then(|asked| context.count(&asked.profile)?.spare());
+    }
     if !is_live(deployment, &found) {
         look_up(&deployment.spec, context, &namespace, &mut found).await?;
         let class = deployment.spec.scheduling.priority_class_name.as_deref();
@@ -160,11 +159,11 @@ pub async fn refresh(
 
 /// The Deployments that the object owns, of each revision one.
 fn workloads(deployment: &ModelDeployment, live: impl IntoIterator<Item = Arc<Deployment>>) -> Vec<Workload> {
-    let uid = deployment.uid().unwrap_or_default();
+    let (uid, now) = (deployment.uid().unwrap_or_default(), Timestamp::now());
     let mut all: Vec<Workload> = live
         .into_iter()
         .filter(|live| is_owned_by(&**live, &uid) && live.metadata.deletion_timestamp.is_none())
-        .filter_map(|live| Workload::read(live, deployment.status.as_ref()))
+        .filter_map(|live| Workload::read(live, deployment.status.as_ref(), now))
         .collect();
     workload::sort(&mut all);
     all

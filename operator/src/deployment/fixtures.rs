@@ -160,11 +160,12 @@ pub fn found(
     let status = deployment.status.as_ref();
     let mut workloads: Vec<Workload> = live
         .into_iter()
-        .filter_map(|live| Workload::read(Arc::new(live), status))
+        .filter_map(|live| Workload::read(Arc::new(live), status, jiff::Timestamp::MAX))
         .collect();
     workload::sort(&mut workloads);
     Found {
         profile: None,
+        spare: None,
         resolution: resolve(
             deployment,
             training,

@@ -33,6 +33,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -61,6 +62,8 @@ pub struct Readers {
     pub services: BoxStream<'static, Arc<Service>>,
     /// Who reaches their pods.
     pub policies: BoxStream<'static, Arc<NetworkPolicy>>,
+    /// How many of their pods a drain may take.
+    pub budgets: BoxStream<'static, Arc<PodDisruptionBudget>>,
     /// The Deployments' pods.
     pub pods: BoxStream<'static, Arc<Pod>>,
     /// The trainings that they name.
@@ -77,6 +80,7 @@ impl Readers {
             workloads: watches.workloads.changes(),
             services: watches.services.changes(),
             policies: watches.policies.changes(),
+            budgets: watches.budgets.changes(),
             pods: watches.pods.changes(),
             trainings: watches.trainings.changes(),
             profiles: watches.profiles.intents(),
@@ -98,6 +102,7 @@ pub async fn run(
         .owns_shared_stream(readers.workloads)
         .owns_shared_stream(readers.services)
         .owns_shared_stream(readers.policies)
+        .owns_shared_stream(readers.budgets)
         .watches_shared_stream(readers.pods, |pod: Arc<Pod>| owner_of(&pod))
         .watches_shared_stream(readers.trainings, move |training: Arc<ModelTraining>| {
             serving(&stores, &training)

@@ -167,8 +167,8 @@ struct Given<'a>(
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a PodOverrides>,
 );
 
-/// Name of the ConfigMap that holds the plan of a revision, and of its Deployment.
-pub fn plan_name(deployment: &str, revision: &str) -> String {
+/// Name of a revision's Deployment, and of what its pods claim devices from.
+pub fn workload_name(deployment: &str, revision: &str) -> String {
     format!("{deployment}-{revision}")
 }
 

@@ -282,9 +282,8 @@ fn crashed(pod: &Pod) -> Option<Hindrance> {
 fn has_answered_since(pod: &Pod) -> bool {
     const LATE: SignedDuration = SignedDuration::from_secs(5);
     let Some(status) = &pod.status else { return false };
-    let container = status.container_statuses.iter().flatten().next();
-    let running =
-        container.and_then(|container| container.state.as_ref()?.running.as_ref()?.started_at.as_ref());
+    let running = observed::container(pod)
+        .and_then(|container| container.state.as_ref()?.running.as_ref()?.started_at.as_ref());
     let ready = status
         .conditions
         .iter()

@@ -20,6 +20,7 @@ use super::validate::Hold;
 use super::verdicts;
 use super::workload::Workload;
 use crate::apply::Applied;
+use crate::problem;
 use crate::{conditions, labels};
 
 /// A status, what it makes superfluous, and when to look again even if nothing is seen to change.
@@ -33,8 +34,6 @@ pub struct Outlook {
     pub again: Duration,
 }
 
-/// How often something is looked for that no watch covers: a missing claim or class, a name that is taken.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// How often everything is looked at again. A watch that breaks may miss that an object was deleted.
 const RESYNC: Duration = Duration::from_secs(600);
 /// Most revisions that are told of: one that changes faster than it rolls out must not fill the object.
@@ -42,9 +41,9 @@ const MOST_REVISIONS: usize = 16;
 
 /// Nothing new can be served; what is served goes on.
 pub fn held(deployment: &ModelDeployment, found: &Found, hold: &Hold, now: Timestamp) -> Outlook {
-    let (situation, again) = match hold {
-        Hold::Awaited(problem) => (Situation::Awaited(problem.clone()), RESYNC),
-        Hold::Refused(problem) => (Situation::Refused(problem.clone()), LOOK_AGAIN),
+    let situation = match hold {
+        Hold::Awaited(problem) => Situation::Awaited(problem.clone()),
+        Hold::Refused(problem) => Situation::Refused(problem.clone()),
     };
     let current = found.workloads.first().map(|workload| Current {
         served: &workload.served,
@@ -57,6 +56,10 @@ pub fn held(deployment: &ModelDeployment, found: &Found, hold: &Hold, now: Times
         },
     });
     let status = compose(deployment, found, &situation, current.as_ref(), false, &[], now);
+    let again = match hold {
+        Hold::Awaited(_) => RESYNC,
+        Hold::Refused(_) => problem::look_again(&status.conditions, now),
+    };
     Outlook {
         status,
         obsolete: Vec::new(),

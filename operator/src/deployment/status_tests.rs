@@ -223,7 +223,7 @@ fn a_refused_spec_is_never_ready_and_counts_what_is_live() {
             && message.ends_with("until then iris @ sha256:aaaaaaaaaaaa is served"),
         "{message}"
     );
-    assert_eq!(refused.again, LOOK_AGAIN);
+    assert_eq!(refused.again, crate::problem::LOOK_AGAIN);
 }
 
 #[test]

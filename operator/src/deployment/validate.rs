@@ -178,6 +178,8 @@ fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) 
     }
     let volumes = Volumes::default().reading(&wanted.model.uri);
     let plan = plan(name, wanted, spec, accelerator.device, &volumes);
+    // All else that a plan repeats is short by the schema.
+    pod::plan_fits(&plan, "spec.warmup.rows")?;
     Ok(Pods {
         accelerator,
         plan,

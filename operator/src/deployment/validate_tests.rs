@@ -132,6 +132,23 @@ fn another_artifact_rolls_and_the_plan_says_which() {
 }
 
 #[test]
+fn a_plan_longer_than_a_pod_can_carry_is_told_by_what_makes_it_long() {
+    let mut asked = of_training();
+    let long = "x".repeat(200 * 1024);
+    asked.spec.warmup = serde_json::from_value(json!({"rows": [[long]]})).unwrap();
+    let trained = training(&json!({"artifact": artifact("aa")}));
+    let found = found(&asked, Some(&trained), None, vec![]);
+    let Err(Hold::Refused(problem)) = validate(&asked, &found) else {
+        panic!()
+    };
+    assert_eq!(
+        (problem.reason, &*problem.field),
+        ("PlanTooLarge", "spec.warmup.rows")
+    );
+    assert!(problem.message.contains("201 KiB long"), "{}", problem.message);
+}
+
+#[test]
 fn what_is_awaited_is_no_refusal() {
     let asked = of_training();
     let found = found(&asked, None, None, vec![]);

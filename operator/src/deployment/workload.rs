@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use sconce_crds::ModelDeploymentStatus;
@@ -43,13 +43,24 @@ pub struct Workload {
     pub retry: Option<String>,
 }
 
+/// How far the clocks of two operators may be apart.
+const SKEW: SignedDuration = SignedDuration::from_hours(1);
+
 impl Workload {
     /// Reads a Deployment of ours. `status` is what the ModelDeployment's status said before.
-    pub fn read(live: Arc<Deployment>, status: Option<&ModelDeploymentStatus>) -> Option<Self> {
+    ///
+    /// Annotations can be written by whoever may write Deployments: a time that lies further ahead than any clock goes
+    /// wrong counts for nothing.
+    pub fn read(
+        live: Arc<Deployment>,
+        status: Option<&ModelDeploymentStatus>,
+        now: Timestamp,
+    ) -> Option<Self> {
         let served = Served::read(&live)?;
         let annotation = |key: &str| live.annotations().get(key);
         let created = live.creation_timestamp().map(|time| time.0);
         let since = annotation(labels::WANTED_SINCE).and_then(|time| time.parse().ok());
+        let since = since.filter(|since: &Timestamp| since.duration_since(now) < SKEW);
         Some(Workload {
             since: since.or(created).unwrap_or(Timestamp::UNIX_EPOCH),
             completed: status.and_then(|status| completed(status, &served.revision)),

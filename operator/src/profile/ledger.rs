@@ -24,9 +24,9 @@ pub struct Count {
 }
 
 impl Count {
-    /// Whether a pod that asks for that many units would find them now. Nothing where nobody counts.
-    pub fn has_room_for(&self, units: u32) -> Option<bool> {
-        self.units.map(|_| self.most_free_on_one_node >= i64::from(units))
+    /// Most units that a new pod would find now. Nothing where nobody counts.
+    pub fn spare(&self) -> Option<i64> {
+        self.units.map(|_| self.most_free_on_one_node)
     }
 }
 
@@ -244,10 +244,7 @@ mod tests {
         assert_eq!(units_of(&ledger, &json!({})), (12, 6, 3));
         let count = ledger.count(&profile(&json!({})));
         assert_eq!((count.labelled, count.offering, count.nodes), (4, 3, 2));
-        assert_eq!(
-            (count.has_room_for(3), count.has_room_for(4)),
-            (Some(true), Some(false))
-        );
+        assert_eq!(count.spare(), Some(3));
     }
 
     #[test]
@@ -348,6 +345,6 @@ mod tests {
         let count = ledger.count(&profile(
             &json!({"device": "CPU", "resources": {}, "nodeSelector": {}}),
         ));
-        assert_eq!((count.nodes, count.units, count.has_room_for(1)), (2, None, None));
+        assert_eq!((count.nodes, count.units, count.spare()), (2, None, None));
     }
 }

@@ -38,7 +38,7 @@ use self::tracker::PAUSE;
 use crate::context::Context;
 use crate::labels;
 
-/// Pods by the UID of the ModelDeployment that they are of: put in order once for all tasks.
+/// Pods by the namespace and UID of the ModelDeployment that they are of: put in order once for all tasks.
 type Pods = Arc<HashMap<String, Vec<Arc<Pod>>>>;
 
 /// Scales every deployment that asks for it; ends never.
@@ -90,13 +90,19 @@ fn concerns(deployment: &ModelDeployment) -> bool {
             || status.is_some_and(|status| status.desired_replicas.is_some()))
 }
 
+fn pods_key(namespace: &str, uid: &str) -> String {
+    format!("{namespace}/{uid}")
+}
+
 fn by_owner(pods: &Store<Pod>) -> HashMap<String, Vec<Arc<Pod>>> {
     let mut all: HashMap<String, Vec<Arc<Pod>>> = HashMap::new();
     for pod in pods.state() {
-        let owner = pod.annotations().get(labels::DEPLOYMENT_UID).cloned();
+        let owner = pod.annotations().get(labels::DEPLOYMENT_UID);
         let stays = pod.metadata.deletion_timestamp.is_none() && !crate::observed::is_finished(&pod);
         if let Some(owner) = owner.filter(|_| stays) {
-            all.entry(owner).or_default().push(pod);
+            // Whoever writes pods elsewhere could name a deployment that is not of that namespace.
+            let key = pods_key(&pod.namespace().unwrap_or_default(), owner);
+            all.entry(key).or_default().push(pod);
         }
     }
     all

@@ -108,7 +108,8 @@ impl<S: LoadSource> Scaler<S> {
         else {
             return Ok(());
         };
-        let pods = self.pods.borrow().get(&self.uid).cloned().unwrap_or_default();
+        let key = super::pods_key(&object.namespace().unwrap_or_default(), &self.uid);
+        let pods = self.pods.borrow().get(&key).cloned().unwrap_or_default();
         let servers: Vec<Server> = pods.iter().filter_map(|pod| server(pod)).collect();
         let readings = self.source.read(&servers).await;
 

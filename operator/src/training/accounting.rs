@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::{Progress, Report};
@@ -16,6 +16,8 @@ use crate::observed;
 
 /// Pods that are gone and still have a line of their own: more than a cache that lags behind could bring back.
 const REMEMBERED: usize = 8;
+/// Pods with a line of their own at most; the schema allows 64.
+const LINES: usize = 48;
 
 /// Puts what the pods hold into the status; nothing for a training on the processor.
 pub fn update(
@@ -38,11 +40,15 @@ pub fn update(
         .rev()
         .find(|pod| observed::is_running(pod))
         .map(|pod| pod.uid());
+    // Minutes that have passed whole.
+    let minute = TimestampRound::new()
+        .smallest(Unit::Minute)
+        .mode(RoundMode::Trunc);
     let seen = pods.iter().filter_map(|pod| {
         let word = said.filter(|_| running == Some(pod.uid()));
         let until = match (word, last_word) {
             (Some(_), Some(word)) => word.0,
-            _ => now.round(Unit::Minute).map_or(now, |minute| minute.min(now)),
+            _ => now.round(minute).unwrap_or(now),
         };
         let seconds = held(pod, until)?;
         let units = u64::from(accelerator.count);
@@ -73,8 +79,12 @@ fn count(before: AcceleratorSeconds, seen: Vec<PodSeconds>) -> AcceleratorSecond
         }
     }
     let gone = |pod: &PodSeconds| !pod.uid.is_empty() && !visible.contains(&pod.uid);
-    while pods.iter().filter(|pod| gone(pod)).count() > REMEMBERED {
-        let Some(oldest) = pods.iter().position(gone) else {
+    let many =
+        |pods: &[PodSeconds]| pods.iter().filter(|pod| gone(pod)).count() > REMEMBERED || pods.len() > LINES;
+    while many(&pods) {
+        // Else one that ended long ago and was not deleted.
+        let oldest = pods.iter().position(gone);
+        let Some(oldest) = oldest.or_else(|| pods.iter().position(|pod| !pod.uid.is_empty())) else {
             break;
         };
         let oldest = pods.remove(oldest);
@@ -107,7 +117,7 @@ fn held(pod: &Pod, until: Timestamp) -> Option<u64> {
     let from = placed
         .and_then(|condition| condition.last_transition_time.as_ref())
         .or(status.start_time.as_ref())?;
-    let container = status.container_statuses.iter().flatten().next();
+    let container = observed::container(pod);
     let ended = container
         .and_then(|container| {
             container

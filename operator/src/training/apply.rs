@@ -1,7 +1,6 @@
 //! Step 4: the objects of a run, written where they are missing.
 
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -35,7 +34,6 @@ pub async fn apply(
             None => writer.create(&run.uid, claim).await.map(drop)?,
         }
     }
-    writer.create(&run.uid, children.plan).await?;
     if let Some(devices) = children.devices {
         writer.replace(&run.uid, devices).await?;
     }
@@ -80,7 +78,7 @@ fn lifecycle(run: &Run<'_>, job: Job, live: &Job) -> Value {
     patch
 }
 
-/// Deletes the Jobs of earlier runs, and their plans.
+/// Deletes the Jobs of earlier runs.
 pub async fn discard_superseded(
     writer: &Writer,
     namespace: &str,
@@ -93,10 +91,9 @@ pub async fn discard_superseded(
     Ok(())
 }
 
-/// Deletes a Job, its pods, its plan and what its pods claimed from.
+/// Deletes a Job, its pods and what its pods claimed from.
 pub async fn discard(writer: &Writer, namespace: &str, job: &str, uid: &str) -> Result<(), Error> {
     // The Job last: as long as it is there, this is done again, and after a crash in between nothing is forgotten.
-    writer.delete::<ConfigMap>(namespace, job, uid).await?;
     writer
         .delete::<ResourceClaimTemplate>(namespace, job, uid)
         .await?;

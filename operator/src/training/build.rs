@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::{
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMap, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+    EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,7 +23,7 @@ use crate::devices::ResourceClaimTemplate;
 use crate::kueue;
 use crate::labels;
 use crate::owner;
-use crate::pod::{self, PLAN_KEY, Program, Shape, variable};
+use crate::pod::{self, Program, Shape, variable};
 
 /// Size of the claim that a training owns where its spec names none. An artifact of ours has a few megabytes.
 const CLAIM_SIZE: &str = "1Gi";
@@ -35,8 +35,6 @@ const GRACE_PERIOD: i64 = 30;
 pub struct Children {
     /// The claim for the artifacts, where the spec names none.
     pub claim: Option<PersistentVolumeClaim>,
-    /// The plan.
-    pub plan: ConfigMap,
     /// What the pod claims of devices, where it does.
     pub devices: Option<ResourceClaimTemplate>,
     /// The Job.
@@ -47,7 +45,6 @@ pub struct Children {
 pub fn build(run: &Run<'_>, images: &Images) -> Children {
     Children {
         claim: run.own_claim.as_deref().map(|name| claim(run, name)),
-        plan: plan(run),
         devices: ResourceClaimTemplate::of(&run.accelerator, metadata(run, &run.identity.job)),
         job: job(run, images),
     }
@@ -92,24 +89,14 @@ fn claim(run: &Run<'_>, name: &str) -> PersistentVolumeClaim {
     }
 }
 
-fn plan(run: &Run<'_>) -> ConfigMap {
-    // A plan is structs and maps with string keys, which always serialise; the trainer refuses an empty plan.
-    let json = serde_json::to_string_pretty(&run.plan).unwrap_or_default();
-    ConfigMap {
-        metadata: metadata(run, &run.identity.job),
-        data: Some([(PLAN_KEY.to_owned(), json)].into()),
-        immutable: Some(true),
-        ..ConfigMap::default()
-    }
-}
-
 fn job(run: &Run<'_>, images: &Images) -> Job {
     let template = pod::template(Shape {
         labels: child_labels(run),
         program: program(run, images),
         env: environment(run),
         credentials: credentials(run),
-        plan: &run.identity.job,
+        plan: pod::plan(&run.plan),
+        devices: &run.identity.job,
         volumes: &run.volumes,
         cpu: &run.spec.resources.cpu,
         memory: &run.spec.resources.memory,

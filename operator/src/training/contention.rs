@@ -9,11 +9,13 @@ use sconce_crds::{AcceleratorProfile, ModelTraining};
 
 use super::identity::{Identity, Stage, stage};
 use super::yielding::{Contention, Decision, Need, Peer, Yielding, decide};
+use crate::context::Context;
 use crate::watches::Stores;
 use crate::{labels, observed};
 
 /// Whether the training makes way for a server now.
-pub fn decision(training: &ModelTraining, stores: &Stores, now: Timestamp) -> Decision {
+pub fn decision(training: &ModelTraining, context: &Context, now: Timestamp) -> Decision {
+    let stores = &context.stores;
     let Some(profile) = shared(training) else {
         return Decision::default();
     };
@@ -22,7 +24,7 @@ pub fn decision(training: &ModelTraining, stores: &Stores, now: Timestamp) -> De
     let facts = Contention {
         needs: needs(stores, &namespace, profile, found.as_deref(), now),
         peers: peers(stores, &namespace, profile),
-        free: found.as_deref().and_then(free),
+        free: context.count(profile).and_then(|count| count.spare()),
     };
     decide(&training.name_any(), &facts, now)
 }
@@ -46,12 +48,6 @@ fn shared(training: &ModelTraining) -> Option<&str> {
     let spec = &training.spec;
     let asked = spec.accelerator.as_ref().filter(|_| !spec.suspend)?;
     spec.scheduling.yield_to.map(|_| asked.profile.as_str())
-}
-
-/// Units that no pod holds, where the profile's status counts them.
-fn free(profile: &AcceleratorProfile) -> Option<u32> {
-    let units = profile.status.as_ref()?.units.as_ref()?;
-    Some(u32::try_from(units.capacity - units.allocated).unwrap_or(0))
 }
 
 fn needs(

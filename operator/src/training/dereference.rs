@@ -50,7 +50,7 @@ pub struct Found {
     pub superseded: Vec<Arc<Job>>,
     /// Pods of the run, oldest first.
     pub pods: Vec<Arc<Pod>>,
-    /// Whether one of them is known from its last word alone, which is told once.
+    /// Whether one of them is known from its last word alone, until the status knows of it.
     pub last_words: bool,
     /// What the running pod says of itself.
     pub progress: Option<Progress>,
@@ -96,11 +96,16 @@ pub async fn dereference(
         .into_iter()
         .partition(|job| job.name_any() == identity.job);
     let mut pods = context.stores.pods_of(&namespace, labels::TRAINING, &name);
-    pods.retain(|pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&identity.job));
+    // One that is older than the training is of an earlier one of the same name and spec.
+    let born = training.creation_timestamp();
+    pods.retain(|pod| {
+        pod.labels().get("batch.kubernetes.io/job-name") == Some(&identity.job)
+            && pod.creation_timestamp() >= born
+    });
     pods.sort_by_key(|pod| pod.creation_timestamp());
     let last_words = context
         .last_words
-        .tell(&namespace, &name, &identity.job, &mut pods);
+        .tell(&namespace, &name, &identity.job, &mut pods, born.as_ref());
 
     let mut found = Found {
         profile,

@@ -29,7 +29,7 @@ use crate::{labels, names};
 pub struct Identity {
     /// Hash over what is learned.
     pub run: String,
-    /// Name of the Job, and of the ConfigMap with its plan.
+    /// Name of the Job, and of what its pods claim devices from.
     pub job: String,
 }
 

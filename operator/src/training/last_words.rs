@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use crate::{labels, observed};
@@ -35,13 +36,23 @@ impl LastWords {
         }
     }
 
-    /// Adds the pod of a Job that is not among `pods` any more, as one that has ended. It is told once: after that,
-    /// the status must know. Whether there was one.
-    pub fn tell(&self, namespace: &str, training: &str, job: &str, pods: &mut Vec<Arc<Pod>>) -> bool {
+    /// Adds the pod of a Job that is not among `pods` any more, as one that has ended; one that is older than the
+    /// training, `born` then, is another's. Whether there was one: once the status knows of it, [`LastWords::forget`].
+    pub fn tell(
+        &self,
+        namespace: &str,
+        training: &str,
+        job: &str,
+        pods: &mut Vec<Arc<Pod>>,
+        born: Option<&Time>,
+    ) -> bool {
         let key = (namespace.to_owned(), training.to_owned());
-        let Some(pod) = self.lock().remove(&key) else {
+        let Some(pod) = self.lock().get(&key).cloned() else {
             return false;
         };
+        if pod.creation_timestamp().as_ref() < born {
+            return false;
+        }
         let of_job = pod
             .labels()
             .get("batch.kubernetes.io/job-name")
@@ -57,6 +68,11 @@ impl LastWords {
         pods.push(Arc::new(ended));
         pods.sort_by_key(|pod| pod.creation_timestamp());
         true
+    }
+
+    /// The status knows.
+    pub fn forget(&self, namespace: &str, training: &str) {
+        self.lock().remove(&(namespace.to_owned(), training.to_owned()));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Arc<Pod>>> {
@@ -90,7 +106,7 @@ mod tests {
     }
 
     fn told(words: &LastWords, job: &str, mut pods: Vec<Arc<Pod>>) -> Vec<String> {
-        words.tell("ml", "iris", job, &mut pods);
+        words.tell("ml", "iris", job, &mut pods, None);
         assert!(
             pods.iter()
                 .all(|pod| observed::is_finished(pod) || pod.name_any() == "next")
@@ -99,11 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_that_ended_and_went_is_told_once() {
+    fn a_pod_that_ended_and_went_is_told_until_the_status_knows() {
         let ended = json!({"terminated": {"exitCode": 75}});
         let words = LastWords::default();
         words.hear(&pod("a", true, &ended));
         assert_eq!(told(&words, "iris-1", vec![]), ["a"]);
+        assert_eq!(told(&words, "iris-1", vec![]), ["a"], "until the status knows");
+        words.forget("ml", "iris");
         assert!(told(&words, "iris-1", vec![]).is_empty());
     }
 

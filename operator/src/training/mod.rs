@@ -148,6 +148,10 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
             || outlook.doomed.is_some(),
     };
     let later = context.tell(&*training, told).await?;
+    if found.last_words && later.is_none() {
+        let namespace = training.namespace().unwrap_or_default();
+        context.last_words.forget(&namespace, &training.name_any());
+    }
     // After the status has counted it.
     if let Some(doomed) = &outlook.doomed {
         let namespace = training.namespace().unwrap_or_default();
@@ -168,7 +172,7 @@ async fn work(
     context: &Context,
 ) -> Result<Outlook, Error> {
     let now = Timestamp::now();
-    let decision = contention::decision(training, &context.stores, now);
+    let decision = contention::decision(training, context, now);
     let run = match validate::validate(training, identity, found) {
         Ok(run) => run.yielding(decision.yielding.clone()),
         Err(problem) => {

@@ -21,7 +21,14 @@ pub fn is_likely(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> bool {
     let since = started.or_else(|| job.creation_timestamp());
     let old = since.is_some_and(|since| now.duration_since(since.0) >= AFTER);
     let suspended = job.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true));
-    pods.is_empty() && old && !suspended && condition(job, "Suspended").is_none()
+    pods.is_empty() && old && !suspended && !has_had_one(job) && condition(job, "Suspended").is_none()
+}
+
+/// Between two attempts the Job waits, and that is no refusal.
+fn has_had_one(job: &Job) -> bool {
+    let Some(status) = &job.status else { return false };
+    let counts = [status.active, status.failed, status.succeeded];
+    counts.into_iter().flatten().any(|count| count > 0)
 }
 
 /// The newest refusal that the Job's events tell of.

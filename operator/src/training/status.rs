@@ -21,7 +21,7 @@ use super::{accounting, progress, verdicts, watchdog};
 use crate::apply::Applied;
 use crate::conditions;
 use crate::observed;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 
 /// A status, and when to look again even if nothing is seen to change.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,15 +34,12 @@ pub struct Outlook {
     pub doomed: Option<Doomed>,
 }
 
-/// How often something is looked for that no watch covers: a missing claim, ConfigMap or class.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
 /// The spec cannot be carried out.
 pub fn refused(training: &ModelTraining, identity: &Identity, problem: &Problem, now: Timestamp) -> Outlook {
     let status = compose(training, identity, &Situation::Refused(problem.clone()), now);
     Outlook {
+        again: Some(problem::look_again(&status.conditions, now)),
         status,
-        again: Some(LOOK_AGAIN),
         doomed: None,
     }
 }

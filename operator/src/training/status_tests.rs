@@ -275,6 +275,20 @@ fn each_situation_has_its_phase_and_its_reason() {
 }
 
 #[test]
+fn a_proxy_beside_the_trainer_does_not_speak_for_it() {
+    // The kubelet sorts by name.
+    let mut beside = (*ended("Succeeded", 0, "Completed", "")).clone();
+    let proxy = json!([{"name": "istio-proxy", "image": "p", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}]);
+    let mut all: Vec<_> = serde_json::from_value(proxy).unwrap();
+    let status = trained(0.97).status.clone().unwrap_or_default();
+    all.extend(status.container_statuses.unwrap_or_default());
+    beside.status.as_mut().unwrap().container_statuses = Some(all);
+    let complete = job(&job_condition("Complete", "CompletionsReached", 1));
+    let seen = look(&training(&json!({})), &complete, &[Arc::new(beside)]);
+    assert_eq!(seen.phase, Some(Phase::Succeeded), "{:?}", seen.conditions);
+}
+
+#[test]
 fn a_passed_run_is_ready_and_its_artifact_may_be_served() {
     let plain = training(&json!({}));
     let status = look(&plain, &job(&job_condition("Complete", "", 1)), &[trained(0.97)]);

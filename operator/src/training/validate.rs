@@ -14,6 +14,7 @@ use crate::accelerator::{self, Resolved};
 use crate::devices;
 use crate::names;
 use crate::overrides;
+use crate::pod;
 use crate::priority;
 use crate::problem::Problem;
 use crate::volumes::{Source, Volumes};
@@ -69,22 +70,14 @@ pub fn validate<'a>(
 ) -> Result<Run<'a>, Problem> {
     let spec = &training.spec;
     let name = training.name_any();
-    let accelerator = accelerator::resolve(spec.accelerator.as_ref(), found.profile.as_deref())?;
-    if spec.model.custom.is_none() {
-        accelerator::image_computes_on(&accelerator, found.profile.as_deref(), "trainer")?;
-    }
-    if let (Some(given), Some(asked)) = (&spec.pod_overrides, &spec.accelerator) {
-        overrides::fit(given, &accelerator, &asked.profile)?;
-    }
-    everything_exists(spec, found)?;
-    if found.job.is_none() {
-        found.fit.check()?;
-    }
-    devices::check(
-        spec.accelerator.as_ref(),
-        found.profile.as_deref(),
-        found.device_class,
-    )?;
+    let accelerator = match found.job {
+        None => startable(spec, found)?,
+        // Its pods have what they need since the Job was made: a profile that is gone, or another one now, takes
+        // nothing from them, and of the Job nothing but its lifecycle is written.
+        Some(_) => {
+            accelerator::resolve(spec.accelerator.as_ref(), found.profile.as_deref()).unwrap_or_default()
+        }
+    };
 
     let own_claim = spec.output.uri.is_none().then(|| names::artifacts_claim(&name));
     let output = match (&spec.output.uri, &own_claim) {
@@ -96,6 +89,8 @@ pub fn validate<'a>(
         .writing(&output)
         .writing(&checkpoints(&name, spec, &output));
     let plan = plan(&name, identity, spec, output, accelerator.device, &volumes);
+    // All else that a plan repeats is short by the schema.
+    pod::plan_fits(&plan, "spec.dataset.features")?;
     Ok(Run {
         namespace: training.namespace().unwrap_or_default(),
         uid: training.uid().unwrap_or_default(),
@@ -108,6 +103,22 @@ pub fn validate<'a>(
         own_claim,
         yielding: None,
     })
+}
+
+/// What pods are given, where they can be made.
+fn startable(spec: &ModelTrainingSpec, found: &Found) -> Result<Resolved, Problem> {
+    let profile = found.profile.as_deref();
+    let accelerator = accelerator::resolve(spec.accelerator.as_ref(), profile)?;
+    if spec.model.custom.is_none() {
+        accelerator::image_computes_on(&accelerator, profile, "trainer")?;
+    }
+    if let (Some(given), Some(asked)) = (&spec.pod_overrides, &spec.accelerator) {
+        overrides::fit(given, &accelerator, &asked.profile)?;
+    }
+    everything_exists(spec, found)?;
+    found.fit.check()?;
+    devices::check(spec.accelerator.as_ref(), profile, found.device_class)?;
+    Ok(accelerator)
 }
 
 /// What the pod is to do. A rehearsal makes the same plan with other mounts.

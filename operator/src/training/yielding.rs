@@ -84,7 +84,7 @@ pub struct Contention {
     /// Trainings that yield, the one that decides among them.
     pub peers: Vec<Peer>,
     /// Units that nobody uses, where it is known.
-    pub free: Option<u32>,
+    pub free: Option<i64>,
 }
 
 /// What a training does.
@@ -109,12 +109,13 @@ pub fn decide(name: &str, contention: &Contention, now: Timestamp) -> Decision {
 
 /// Of a training that makes way: until when.
 fn go_on(me: &Peer, yielding: &Yielding, contention: &Contention, now: Timestamp) -> Decision {
-    let no_room = contention.free.is_some_and(|free| free < me.units);
+    let no_room = contention.free.is_some_and(|free| free < i64::from(me.units));
     if let Some(need) = contention.needs.first() {
         return stay(yielding, &need.deployment, None, None);
     }
     if no_room {
-        return stay(yielding, &yielding.to, None, None);
+        // What becomes free elsewhere tells nobody here.
+        return stay(yielding, &yielding.to, None, Some(QUIET.unsigned_abs()));
     }
     let since = yielding.quiet_since.unwrap_or(now);
     match left(since, QUIET, now) {

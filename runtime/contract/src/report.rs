@@ -1,7 +1,9 @@
 //! The last word of a pod: its termination message and its exit code.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::history::SERIES_LIMIT;
 use crate::{Artifact, CheckpointMark, History, Metric};
 
 /// Where a container leaves its report (Kubernetes' default `terminationMessagePath`).
@@ -69,6 +71,21 @@ impl Report {
         serde_json::to_string(&report.shortened()).unwrap_or_default()
     }
 
+    /// Reads a report that any program may have written. Nothing where it is none, and where the status of an object
+    /// could not hold it: the numbers there are of 64 bits with a sign, and a series has at most
+    /// [`SERIES_LIMIT`] values.
+    pub fn parse(text: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        let report: Report = serde_json::from_value(value.clone()).ok()?;
+        let fits = match &report {
+            Report::Trained { history, .. } => [&history.loss, &history.validation_loss]
+                .iter()
+                .all(|series| series.values.len() <= SERIES_LIMIT),
+            Report::Failed(_) => true,
+        };
+        (fits && is_small(&value)).then_some(report)
+    }
+
     fn shortened(mut self) -> Self {
         match &mut self {
             Report::Trained { history, work, .. } => {
@@ -90,6 +107,15 @@ impl Report {
             Report::Trained { .. } => EXIT_OK,
             Report::Failed(failure) => failure.class.exit_code(),
         }
+    }
+}
+
+fn is_small(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !number.is_u64() || number.is_i64(),
+        Value::Array(all) => all.iter().all(is_small),
+        Value::Object(all) => all.values().all(is_small),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
     }
 }
 
@@ -199,6 +225,21 @@ mod tests {
             panic!("not a failure")
         };
         assert!(failure.message.ends_with('…'));
+    }
+
+    #[test]
+    fn what_no_status_could_hold_is_no_report() {
+        let trained = |steps: &str, values: usize| {
+            let values = vec!["1"; values].join(",");
+            format!(
+                r#"{{"outcome": "trained", "run": "r", "metrics": [], "epochs": 1, "steps": {steps}, "seconds": 1,
+                "artifact": {{"uri": "u", "digest": "d", "sizeBytes": 1}}, "history": {{"loss": {{"values": [{values}]}}}}}}"#
+            )
+        };
+        assert!(Report::parse(&trained("9223372036854775807", 64)).is_some());
+        assert!(Report::parse(&trained("9223372036854775808", 64)).is_none());
+        assert!(Report::parse(&trained("1", 65)).is_none());
+        assert!(Report::parse("{").is_none());
     }
 
     #[test]

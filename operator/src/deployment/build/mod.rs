@@ -1,21 +1,19 @@
 //! Step 3: what is to be served, to the objects that serve it. Pure, and cannot fail.
 
-mod plan;
 mod service;
 mod workload;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sconce_crds::ModelDeployment;
 use serde_json::Value;
 
-use self::plan::plan;
 use self::service::service;
 use self::workload::{deployment, patch};
-use super::revision::plan_name;
+use super::revision::workload_name;
 use super::rollout::Rollout;
 use super::validate::{Change, Serving};
 use crate::context::Images;
@@ -26,8 +24,6 @@ use crate::owner;
 /// The objects that serve a model.
 #[derive(Clone, Debug)]
 pub struct Children {
-    /// The plan, where it is known what pods are made of.
-    pub plan: Option<ConfigMap>,
     /// What each pod claims of devices, where they do and it is known what pods are made of.
     pub devices: Option<ResourceClaimTemplate>,
     /// The address.
@@ -50,28 +46,18 @@ pub enum Workload {
 
 /// The objects that serve the wanted revision, as far as the rollout is.
 pub fn build(serving: &Serving<'_>, rollout: &Rollout, images: &Images) -> Children {
-    let (plan, workload) = match &serving.change {
-        Change::Roll(pods) => (
-            Some(plan(serving, pods)),
-            Workload::Whole(deployment(serving, rollout, pods, images)),
-        ),
-        Change::Anew { pods, .. } => (
-            Some(plan(serving, pods)),
-            Workload::Anew(deployment(serving, rollout, pods, images)),
-        ),
-        Change::Keep { pods, .. } => (
-            pods.as_ref().map(|pods| plan(serving, pods)),
-            Workload::Patch(patch(serving, rollout)),
-        ),
+    let workload = match &serving.change {
+        Change::Roll(pods) => Workload::Whole(deployment(serving, rollout, pods, images)),
+        Change::Anew { pods, .. } => Workload::Anew(deployment(serving, rollout, pods, images)),
+        Change::Keep { .. } => Workload::Patch(patch(serving, rollout)),
     };
     let pods = match &serving.change {
         Change::Roll(pods) | Change::Anew { pods, .. } => Some(pods),
         Change::Keep { pods, .. } => pods.as_ref(),
     };
-    let name = plan_name(&serving.name, &serving.wanted.revision);
+    let name = workload_name(&serving.name, &serving.wanted.revision);
     Children {
         devices: pods.and_then(|pods| ResourceClaimTemplate::of(&pods.accelerator, metadata(serving, name))),
-        plan,
         service: service(serving),
         workload,
     }

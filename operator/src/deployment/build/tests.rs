@@ -5,7 +5,7 @@ use crate::deployment::fixtures::{
     artifact, found, live, model, of_training, rollout, training, with_replicas,
 };
 use crate::deployment::revision::Served;
-use crate::deployment::revision::plan_name;
+use crate::deployment::revision::workload_name;
 use crate::deployment::rollout::Back;
 use crate::deployment::validate::validate;
 use crate::deployment::workload::Failed;
@@ -39,7 +39,6 @@ fn a_new_revision_is_written_whole() {
     };
     insta::assert_json_snapshot!("deployment", deployment);
     insta::assert_json_snapshot!("service", children.service);
-    insta::assert_json_snapshot!("plan", children.plan);
 }
 
 #[test]
@@ -55,7 +54,6 @@ fn the_same_revision_changes_nothing_about_pods() {
     };
     assert_eq!(patch["spec"], json!({"replicas": 5}));
     assert_eq!(patch["metadata"]["annotations"]["sconce.dev/training-uid"], "t1");
-    assert!(children.plan.is_some());
 }
 
 #[test]
@@ -114,12 +112,13 @@ fn what_becomes_of_a_rollout_is_kept_on_its_deployment() {
     marked
         .annotations_mut()
         .insert(labels::ROLLED_BACK.to_owned(), text);
-    let read = crate::deployment::workload::Workload::read(Arc::new(marked), None).unwrap();
+    let read =
+        crate::deployment::workload::Workload::read(Arc::new(marked), None, jiff::Timestamp::MAX).unwrap();
     assert_eq!(read.failed, Some(failed));
 }
 
 #[test]
 fn the_longest_name_is_a_dns_label_with_a_revision() {
-    let name = plan_name(&"a".repeat(sconce_crds::training::NAME_LIMIT), "0123456789");
+    let name = workload_name(&"a".repeat(sconce_crds::training::NAME_LIMIT), "0123456789");
     assert_eq!(name.len(), 63);
 }

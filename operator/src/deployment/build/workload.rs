@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{child_labels, metadata, selector};
 use crate::context::Images;
-use crate::deployment::revision::plan_name;
+use crate::deployment::revision::workload_name;
 use crate::deployment::rollout::Rollout;
 use crate::deployment::validate::{Pods, Serving};
 use crate::labels;
@@ -36,7 +36,7 @@ pub(super) fn deployment(
     pods: &Pods,
     images: &Images,
 ) -> Deployment {
-    let mut metadata = metadata(serving, plan_name(&serving.name, &serving.wanted.revision));
+    let mut metadata = metadata(serving, workload_name(&serving.name, &serving.wanted.revision));
     let told = annotations(serving, rollout).into_iter();
     metadata.annotations = Some(
         told.filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -92,7 +92,8 @@ fn template(serving: &Serving<'_>, pods: &Pods, images: &Images) -> PodTemplateS
         program: program(serving, pods, images),
         env: environment(serving, pods),
         credentials: credentials(serving),
-        plan: &plan_name(&serving.name, &serving.wanted.revision),
+        plan: pod::plan(&pods.plan),
+        devices: &workload_name(&serving.name, &serving.wanted.revision),
         volumes: &pods.volumes,
         cpu: &serving.spec.resources.cpu,
         memory: &serving.spec.resources.memory,

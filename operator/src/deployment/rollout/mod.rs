@@ -87,9 +87,10 @@ pub fn plan(deployment: &ModelDeployment, serving: &Serving<'_>, found: &Found, 
         Some(current) => progress(deployment, current, found, now),
         None => Progress::Begins,
     };
-    let needs = match &serving.change {
-        Change::Roll(pods) | Change::Anew { pods, .. } => serving.needs(pods),
-        Change::Keep { live, .. } => of_live(live),
+    let needs = match (&progress, &serving.change) {
+        (Progress::Failed { to, .. }, _) => of_live(&to.live),
+        (_, Change::Roll(pods) | Change::Anew { pods, .. }) => serving.needs(pods),
+        (_, Change::Keep { live, .. }) => of_live(live),
     };
     let (target, back) = match &progress {
         Progress::Failed { failed, new, to } => (
@@ -142,7 +143,7 @@ pub fn hold(deployment: &ModelDeployment, found: &Found, now: Timestamp) -> Vec<
 /// Later than everything that was asked for before, whatever the clocks of two operators say.
 fn begin(workloads: &[Workload], now: Timestamp) -> Timestamp {
     let latest = workloads.iter().map(|workload| workload.since).max();
-    let after = latest.map(|latest| latest + SignedDuration::from_micros(1));
+    let after = latest.and_then(|latest| latest.checked_add(SignedDuration::from_micros(1)).ok());
     after.map_or(now, |after| after.max(now))
 }
 
@@ -287,7 +288,7 @@ fn share<'a>(
         .accelerator
         .as_ref()
         .map_or(0, |asked| i64::from(asked.count));
-    let spare = found.spare();
+    let spare = found.spare;
     let limit = if spare.is_some_and(|spare| spare >= units) {
         LONG_PATIENCE
     } else {
