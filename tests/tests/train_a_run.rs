@@ -282,7 +282,6 @@ async fn a_changed_spec_runs_again_and_the_job_before_goes() -> Outcome {
     room.change::<ModelTraining>("iris", json!({"spec": {"hyperparameters": {"seed": 1}}}))
         .await?;
     room.gone::<Job>(&first_job).await?;
-    room.gone::<ConfigMap>(&first_job).await?;
     let again = room
         .training_says("iris", "Pending")
         .await?
@@ -364,7 +363,6 @@ async fn after_its_time_the_job_goes_and_everything_else_stays() -> Outcome {
         .and_then(|status| status.job)
         .unwrap_or_default();
     room.gone::<Job>(&job).await?;
-    room.gone::<ConfigMap>(&job).await?;
     let pods: Api<Pod> = room.api();
     sconce_tests::wait::until("the pods are gone", async || {
         pods.list(&Default::default())
