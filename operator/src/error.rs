@@ -19,6 +19,11 @@ pub enum Error {
     /// It took too long as a whole.
     #[error("the reconcile did not end within {} s", .0.as_secs())]
     Timeout(Duration),
+    /// The watch has not shown yet what people ask for now.
+    #[error(
+        "{0} has changed and the watch has not shown it yet; until it does, nothing is taken away or begun"
+    )]
+    Behind(String),
     /// A child lacks what every stored object has.
     #[error("{0} has no {1}: it did not come from an API server")]
     Incomplete(String, &'static str),
@@ -36,6 +41,7 @@ impl Error {
                 _ => "unreachable",
             },
             Error::Timeout(_) => "timeout",
+            Error::Behind(_) => "behind",
             Error::Incomplete(..) => "incomplete",
         }
     }
