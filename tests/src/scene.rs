@@ -21,7 +21,7 @@ use crate::reference::State;
 use crate::room::{Kind, Room, conditions, served};
 use crate::wait::{until, within};
 use crate::world::Extent;
-use crate::{Error, Result, process};
+use crate::{Error, Result, process, world};
 
 /// The machine may be busy with a build, and kube repeats by itself, with growing pauses, what was refused.
 pub const PATIENCE: Duration = Duration::from_secs(150);
@@ -29,6 +29,26 @@ pub const PATIENCE: Duration = Duration::from_secs(150);
 const QUIET: Duration = Duration::from_secs(1);
 /// How often a scene is looked at: to compare all that is there takes a dozen requests.
 const POLL: Duration = Duration::from_millis(100);
+
+/// The right to the Lease of an operator of one namespace, as the chart gives it with `watchNamespace`.
+async fn lend_lease(room: &Room) -> Result<()> {
+    let name = format!("sconce-operator-{}", room.namespace);
+    let group = "rbac.authorization.k8s.io";
+    let metadata = json!({"name": name, "namespace": "sconce-system"});
+    let rule = json!({
+        "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [name], "verbs": ["get", "update"],
+    });
+    let role = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": [rule],
+    });
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": "sconce", "namespace": "sconce-system"}],
+    });
+    world::apply(&room.client, role).await?;
+    world::apply(&room.client, binding).await.map(drop)
+}
 
 /// At which write the operator is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +80,7 @@ impl Scene {
         let room = Room::within(Extent::Scheduling).await?;
         room.world.crash_operator();
         Hollow::claim(&room.client, &room.namespace, CLAIM).await?;
+        lend_lease(&room).await?;
         let mut options = room.world.options();
         let proxy = FaultProxy::start(&options.kubeconfig).await?;
         options.kubeconfig = proxy.kubeconfig(&options.kubeconfig)?;
@@ -261,7 +282,7 @@ impl Scene {
             self.list::<Pod>().await?.is_empty().then_some(())
         })
         .await?;
-        if let Some(line) = log.lines().find(|line| crate::world::is_forbidden(line)) {
+        if let Some(line) = log.lines().find(|line| world::is_forbidden(line)) {
             return Err(Error::Unmet(format!(
                 "the chart's roles lack a verb that the operator uses: {line}"
             )));
