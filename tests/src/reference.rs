@@ -117,7 +117,7 @@ fn first(at: &str, one: &Value, other: &Value) -> Option<String> {
     }
 }
 
-const VARY: [&str; 21] = [
+const VARY: [&str; 22] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -139,6 +139,7 @@ const VARY: [&str; 21] = [
     "coldStart",
     "lastProbeTime",
     "sconce.dev/wanted-since",
+    "sconce.dev/training-uid",
 ];
 
 fn blank(value: &mut Value, uids: &[String], namespace: &str) {

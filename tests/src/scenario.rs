@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::hollow::CLAIM;
 use crate::node::FakeNode;
 use crate::objects::{deployment_of_uri, training, with};
-use crate::room::{Room, conditions, served};
+use crate::room::{Room, conditions, served, told};
 use crate::scene::Scene;
 use crate::{Error, Result};
 
@@ -154,11 +154,15 @@ impl Scenario {
             Scenario::Fail => is_in(room, "bad-iris", Phase::Failed).await?,
             Scenario::Suspend => is_in(room, "long-iris", Phase::Suspended).await?,
             Scenario::Resume => trained(room, "iris").await?,
+            // The Job's next pod comes after a pause, and is told of.
             Scenario::Queued => {
-                is_in(room, "long-iris", Phase::Queued).await? && {
-                    let chat = room.get::<ModelDeployment>("chat").await.ok()?;
-                    is_true(served(&chat), "Ready")
-                }
+                let (chat, waits) = (
+                    room.get::<ModelDeployment>("chat"),
+                    room.get::<ModelTraining>("long-iris"),
+                );
+                let (chat, waits) = (chat.await.ok()?, waits.await.ok()?);
+                let says = told(conditions(&waits), "Ready");
+                is_true(served(&chat), "Ready") && says.contains("Preempted") && says.contains("meanwhile")
             }
         })
     }

@@ -2,6 +2,7 @@
 //! unmodified program behind a proxy ([`sconce_tests::fault`]); what people do meanwhile is a table
 //! ([`sconce_tests::scenario`]).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -9,9 +10,13 @@ use sconce_tests::fault::Events;
 use sconce_tests::reference::State;
 use sconce_tests::scenario::Scenario;
 use sconce_tests::scene::Scene;
+use sconce_tests::world::{Extent, Lease};
+use tokio::sync::OnceCell;
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+/// Each test uses the whole machine.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 /// Scenes at a time: each mostly waits.
 const SIDE_BY_SIDE: usize = 6;
 /// Of what happens to an object within this time, only the last is seen.
@@ -33,22 +38,43 @@ async fn ends(scenario: Scenario, disturb: impl Fn(&Scene)) -> Outcome<(State, u
     Ok((state, broken))
 }
 
+/// How each scenario ends without a fault.
+async fn references() -> Outcome<&'static BTreeMap<Scenario, State>> {
+    static ENDS: OnceCell<BTreeMap<Scenario, State>> = OnceCell::const_new();
+    let run = async || {
+        let undisturbed = Scenario::ALL.map(async |scenario| {
+            let (state, _) = ends(scenario, |_| {}).await?;
+            Outcome::Ok((scenario, state))
+        });
+        stream::iter(undisturbed)
+            .buffer_unordered(SIDE_BY_SIDE)
+            .try_collect()
+            .await
+    };
+    ENDS.get_or_try_init(run).await
+}
+
 /// Each scenario ends under the fault as without it; how much was not shown as it came.
 async fn end_alike(scenarios: &[Scenario], disturb: impl Fn(&Scene) + Copy) -> Outcome<usize> {
-    let runs = scenarios.iter().map(|scenario| async move {
-        let (reference, _) = ends(*scenario, |_| {}).await?;
+    let _turn = ONE_AT_A_TIME.lock().await;
+    // Where no scene has it for a moment, it would end and be started again.
+    let _world = Lease::take(Extent::Scheduling).await?;
+    let references = references().await?;
+    let runs = scenarios.iter().map(async |scenario| {
         let (found, broken) = ends(*scenario, disturb).await?;
         println!("{scenario:?}: {broken} not as they came");
-        match reference.difference(&found) {
+        match references[scenario].difference(&found) {
             None => Ok(broken),
             Some(difference) => Err(format!("{scenario:?}: {difference}").into()),
         }
     });
-    let broken: Outcome<Vec<usize>> = stream::iter(runs)
-        .buffer_unordered(SIDE_BY_SIDE)
-        .try_collect()
-        .await;
-    Ok(broken?.into_iter().sum())
+    let outcomes: Vec<Outcome<usize>> = stream::iter(runs).buffer_unordered(SIDE_BY_SIDE).collect().await;
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter_map(|run| run.as_ref().err().map(ToString::to_string))
+        .collect();
+    assert!(failed.is_empty(), "they end otherwise:\n{}", failed.join("\n"));
+    Ok(outcomes.into_iter().flatten().sum())
 }
 
 async fn under(events: Events, scenarios: &[Scenario]) -> Outcome {
