@@ -192,7 +192,7 @@ impl Writer {
 
     /// Changes only the fields in `patch` (a JSON merge patch) of a child that is known to be ours.
     pub async fn merge<K: Child>(&self, live: &K, patch: &Value) -> Result<Applied<K>, Refusal> {
-        if difference::first(patch, &json(live)).is_none() {
+        if !Self::changes(live, patch) {
             return Ok(Applied(live.clone()));
         }
         let namespace = live.namespace().unwrap_or_default();
@@ -212,6 +212,11 @@ impl Writer {
                 format!("patch {} {namespace}/{}", K::kind(&()), live.name_any()),
             )),
         }
+    }
+
+    /// Whether the patch (a JSON merge patch) would change the object.
+    pub fn changes(live: &impl Serialize, patch: &Value) -> bool {
+        difference::first(patch, &json(live)).is_some()
     }
 
     /// Whether the one says something else than the other.

@@ -22,6 +22,11 @@ pub enum Error {
     /// A mistake of ours, which ends one object's reconcile and not the operator.
     #[error("the reconcile panicked: {0}; please report it")]
     Panic(String),
+    /// The watch has not shown yet what people ask for now.
+    #[error(
+        "{0} has changed and the watch has not shown it yet; until it does, nothing is taken away or begun"
+    )]
+    Behind(String),
     /// A child lacks what every stored object has.
     #[error("{0} has no {1}: it did not come from an API server")]
     Incomplete(String, &'static str),
@@ -40,6 +45,7 @@ impl Error {
             },
             Error::Timeout(_) => "timeout",
             Error::Panic(_) => "panic",
+            Error::Behind(_) => "behind",
             Error::Incomplete(..) => "incomplete",
         }
     }

@@ -22,6 +22,7 @@ pub mod devices;
 pub mod difference;
 pub mod error;
 pub mod fit;
+pub mod fresh;
 pub mod index;
 pub mod kueue;
 pub mod labels;
@@ -44,6 +45,8 @@ pub mod reconcile;
 #[cfg(feature = "plugin")]
 pub mod rehearsal;
 pub mod scaling;
+#[cfg(test)]
+mod sequences;
 pub mod strip;
 pub mod training;
 pub mod volumes;

@@ -1,5 +1,6 @@
 //! A kubelet for every node at once, for hundreds of pods: what the scheduler has placed runs after a moment, and
-//! what runs once ends well a moment later. Nothing is run; only the pods' status is written, twice a pod.
+//! what runs once ends well a moment later. Nothing is run; only the pods' status is written, twice a pod. A training
+//! whose name begins with `long-` does not end and takes its time to stop; one with `bad-` fails.
 //!
 //! [`crate::kubelet`] does one thing to one pod when a test says so; this one does the usual to all, by itself.
 
@@ -15,17 +16,21 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, ResourceExt};
+use sconce_contract::FailureClass;
+use sconce_contract::report::EXIT_BAD_INPUT;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::Result;
-use crate::objects::{bound_claim, trained};
+use crate::objects::{bound_claim, failed, trained};
 use crate::wait::until;
 use crate::world::apply;
 
 /// How long a pod that ends runs.
 const RUN: Duration = Duration::from_millis(500);
+/// How long a pod that does not end by itself takes to stop.
+const GRACE: Duration = Duration::from_secs(4);
 /// The claim that the artifacts lie in, by what the pods report.
 pub const CLAIM: &str = "models";
 /// Writes at a time: a kubelet each would send more, but this one shares two cores with all else.
@@ -41,9 +46,19 @@ impl Hollow {
     /// Starts to act.
     #[must_use]
     pub fn start(client: Client) -> Self {
+        Self::over(Api::all(client.clone()), client)
+    }
+
+    /// Starts to act for the pods of one namespace.
+    #[must_use]
+    pub fn within(client: Client, namespace: &str) -> Self {
+        Self::over(Api::namespaced(client.clone(), namespace), client)
+    }
+
+    fn over(pods: Api<Pod>, client: Client) -> Self {
         let started = Arc::new(AtomicUsize::new(0));
         Self {
-            worker: tokio::spawn(work(client, Arc::clone(&started))),
+            worker: tokio::spawn(work(pods, client, Arc::clone(&started))),
             started,
         }
     }
@@ -94,17 +109,24 @@ fn due(pod: &Pod) -> Option<Due> {
     }
     match (phase, spec.restart_policy.as_deref()) {
         (None | Some("Pending"), _) => Some(Due::Start),
-        (Some("Running"), Some("Never" | "OnFailure")) => Some(Due::End),
+        (Some("Running"), Some("Never" | "OnFailure")) if !is_long(pod) => Some(Due::End),
         _ => None,
     }
 }
 
-async fn work(client: Client, started: Arc<AtomicUsize>) {
+fn is_of(pod: &Pod, prefix: &str) -> bool {
+    let training = pod.labels().get("sconce.dev/training");
+    training.is_some_and(|name| name.starts_with(prefix))
+}
+
+fn is_long(pod: &Pod) -> bool {
+    is_of(pod, "long-")
+}
+
+async fn work(pods: Api<Pod>, client: Client, started: Arc<AtomicUsize>) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let placed = watcher::Config::default().fields("spec.nodeName!=");
-    let mut events = watch(Api::<Pod>::all(client.clone()), placed)
-        .default_backoff()
-        .boxed();
+    let mut events = watch(pods, placed).default_backoff().boxed();
     let mut begun = HashSet::new();
     while let Some(event) = events.next().await {
         let Ok(Event::Apply(pod) | Event::InitApply(pod)) = event else {
@@ -120,8 +142,10 @@ async fn work(client: Client, started: Arc<AtomicUsize>) {
         }
         let (client, turns) = (client.clone(), Arc::clone(&turns));
         tokio::spawn(async move {
-            if due == Due::End {
-                tokio::time::sleep(RUN).await;
+            match due {
+                Due::End => tokio::time::sleep(RUN).await,
+                Due::Removal if is_long(&pod) => tokio::time::sleep(GRACE).await,
+                Due::Start | Due::Removal => {}
             }
             let Ok(_turn) = turns.acquire().await else { return };
             // A write that is refused concerns a pod that is gone.
@@ -156,12 +180,21 @@ fn running(pod: &Pod) -> Value {
 }
 
 fn ended(pod: &Pod) -> Value {
-    let report = trained(CLAIM, 'a', 0.9).to_json();
+    let (phase, code, reason, report) = if is_of(pod, "bad-") {
+        let report = failed(
+            FailureClass::BadInput,
+            Some("dataset.target"),
+            "there is no column species",
+        );
+        ("Failed", EXIT_BAD_INPUT, "Error", report)
+    } else {
+        ("Succeeded", 0, "Completed", trained(CLAIM, 'a', 0.9))
+    };
     let state = json!({"terminated": {
-        "exitCode": 0, "reason": "Completed", "message": report, "startedAt": now(), "finishedAt": now(),
+        "exitCode": code, "reason": reason, "message": report.to_json(), "startedAt": now(), "finishedAt": now(),
     }});
     json!({
-        "phase": "Succeeded", "conditions": conditions(false), "containerStatuses": [container(pod, false, &state)],
+        "phase": phase, "conditions": conditions(false), "containerStatuses": [container(pod, false, &state)],
     })
 }
 

@@ -21,7 +21,8 @@
 //!
 //! A promise of the operator's is tested in a [`room`]: a namespace on a control plane that a file's tests share
 //! ([`world`]), with the real [`operator`] at work, and a [`kubelet`], a [`trainer`] and a [`server`] that only
-//! say they were.
+//! say they were. What becomes of it when writes fail or the operator dies is tested in a [`scene`]: a room whose operator
+//! works behind a proxy ([`fault`]), in a table of [`scenario`]s whose ends are compared ([`reference`]).
 //!
 //! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
 //! [`workload`]s, [`traffic`] and tables on the [`web`].
@@ -57,7 +58,10 @@ pub mod person;
 pub mod ports;
 pub mod process;
 mod proxy;
+pub mod reference;
 pub mod room;
+pub mod scenario;
+pub mod scene;
 pub mod server;
 pub mod site;
 mod storage;

@@ -87,6 +87,17 @@ impl Operator {
         self.process.pid()
     }
 
+    /// How it ended, once it has.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.child.try_wait().map_err(|source| Error::Start {
+            command: "wait for the operator".to_owned(),
+            source,
+        })
+    }
+
     /// Asks it to end, as the kubelet does, and waits until it has; its exit status and how long it took.
     ///
     /// # Errors
@@ -101,11 +112,7 @@ impl Operator {
             })?;
         }
         while asked.elapsed() < Duration::from_secs(30) {
-            let ended = self.process.child.try_wait().map_err(|source| Error::Start {
-                command: "wait for the operator".to_owned(),
-                source,
-            })?;
-            if let Some(status) = ended {
+            if let Some(status) = self.ended()? {
                 return Ok((status, asked.elapsed()));
             }
             sleep(Duration::from_millis(10));

@@ -224,7 +224,7 @@ impl Drop for World {
 
 /// Whether a line tells of a right that is missing. A quota or an admission policy also answers with 403, and in
 /// other words.
-fn is_forbidden(line: &str) -> bool {
+pub(crate) fn is_forbidden(line: &str) -> bool {
     line.contains("is forbidden: User ") && line.contains(" cannot ")
 }
 

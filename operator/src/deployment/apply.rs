@@ -66,6 +66,25 @@ pub async fn apply(
     Ok(applied)
 }
 
+/// Whether that takes pods away: of an earlier revision, or of one that is to have fewer.
+pub fn takes_away(serving: &Serving<'_>, rollout: &Rollout) -> bool {
+    let own = match &serving.change {
+        Change::Keep { live, .. } => fewer(live, rollout.wanted),
+        Change::Anew { .. } => true,
+        Change::Roll(_) => false,
+    };
+    own || any_fewer(&rollout.others)
+}
+
+/// Whether one of these is to have fewer pods than it asks for.
+pub fn any_fewer(counts: &[(Arc<Deployment>, i32)]) -> bool {
+    counts.iter().any(|(live, count)| fewer(live, *count))
+}
+
+fn fewer(live: &Deployment, count: i32) -> bool {
+    count < live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
 /// Gives Deployments their number of pods.
 async fn scale(writer: &Writer, counts: &[(Arc<Deployment>, i32)]) -> Result<(), Refusal> {
     for (live, replicas) in counts {

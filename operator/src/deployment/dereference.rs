@@ -169,7 +169,12 @@ fn workloads(deployment: &ModelDeployment, live: impl IntoIterator<Item = Arc<De
     all
 }
 
-fn training(deployment: &ModelDeployment, context: &Context, namespace: &str) -> Option<Arc<ModelTraining>> {
+/// The training that is named, as the watch has shown it.
+pub fn training(
+    deployment: &ModelDeployment,
+    context: &Context,
+    namespace: &str,
+) -> Option<Arc<ModelTraining>> {
     let reference = deployment.spec.model.training_ref.as_ref()?;
     context
         .stores

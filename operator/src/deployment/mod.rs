@@ -47,6 +47,7 @@ use crate::apply::Refusal;
 use crate::conditions;
 use crate::context::{Context, Told};
 use crate::error::Error;
+use crate::fresh;
 use crate::labels;
 use crate::reconcile::{after_failure, drive, reconcile, references};
 use crate::scaling;
@@ -166,6 +167,9 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         deployment.namespace().unwrap_or_default(),
         deployment.uid().unwrap_or_default(),
     );
+    if !outlook.obsolete.is_empty() {
+        confirm(&deployment, &context).await?;
+    }
     // Before the status forgets them: a crash in between deletes them the next time.
     apply::discard(
         &context.writer,
@@ -195,6 +199,23 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
     Ok(Action::requeue(later.unwrap_or(again).min(again)))
 }
 
+/// Makes sure that this is what people ask for, and what the training has come to, before anything is taken away.
+async fn confirm(deployment: &ModelDeployment, context: &Context) -> Result<(), Error> {
+    fresh::confirm(&context.client, deployment, |_| true).await?;
+    let namespace = deployment.namespace().unwrap_or_default();
+    let Some(training) = dereference::training(deployment, context, &namespace) else {
+        return Ok(());
+    };
+    let artifact = |training: &ModelTraining| {
+        training
+            .status
+            .as_ref()
+            .and_then(|status| status.artifact.clone())
+    };
+    let seen = artifact(&training);
+    fresh::confirm(&context.client, &*training, |live| artifact(live) == seen).await
+}
+
 /// Makes the wanted revision be served.
 async fn serve(
     deployment: &ModelDeployment,
@@ -209,6 +230,9 @@ async fn serve(
         // A watch may lag, and why a revision is given up is told once: the API server itself is asked.
         dereference::refresh(deployment, &mut seen, context).await?;
         rollout = rollout::plan(deployment, serving, &seen, now);
+    }
+    if apply::takes_away(serving, &rollout) {
+        confirm(deployment, context).await?;
     }
     let children = build::build(serving, &rollout, &context.images);
     match apply::apply(&context.writer, serving, children, &rollout, &seen).await {
@@ -233,6 +257,10 @@ async fn hold_on(
     context: &Context,
 ) -> Result<Outlook, Error> {
     let now = Timestamp::now();
-    apply::hold(&context.writer, &rollout::hold(deployment, found, now)).await?;
+    let counts = rollout::hold(deployment, found, now);
+    if apply::any_fewer(&counts) {
+        confirm(deployment, context).await?;
+    }
+    apply::hold(&context.writer, &counts).await?;
     Ok(status::held(deployment, found, hold, now))
 }

@@ -15,7 +15,7 @@ use sconce_crds::deployment::NetworkPeer;
 use super::replicas;
 use crate::apply::{Child, Refusal, is_owned_by};
 use crate::context::Context;
-use crate::{labels, owner};
+use crate::{fresh, labels, owner};
 
 /// Makes the cluster hold what protects the pods, and nothing that is no longer asked for.
 ///
@@ -43,7 +43,10 @@ async fn keep<K: Child>(
             .ensure(&uid, desired, found.as_deref())
             .await
             .map(drop),
-        None if found.is_some() => Ok(context.writer.delete::<K>(&namespace, &name, &uid).await?),
+        None if found.is_some() => {
+            fresh::confirm(&context.client, deployment, |_| true).await?;
+            Ok(context.writer.delete::<K>(&namespace, &name, &uid).await?)
+        }
         None => Ok(()),
     }
 }

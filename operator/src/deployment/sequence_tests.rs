@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::TestCaseError;
 use sconce_crds::condition::{
     AVAILABLE, DEGRADED, MODEL_RESOLVED, PROGRESSING, READY, ROLLOUT_COMPLETE, find, is_true,
@@ -25,7 +25,7 @@ use super::rollout::{self, Rollout};
 use super::status::{Outlook, held, of_live};
 use super::validate::{Hold, Serving, validate};
 use crate::context::Images;
-use crate::labels;
+use crate::{labels, sequences};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
@@ -385,7 +385,7 @@ fn trained(byte: &str) -> ModelTraining {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(sequences::config(400))]
 
     #[test]
     fn whatever_happens_the_status_tells_no_lie_and_in_the_end_everything_is_served(

@@ -24,7 +24,7 @@ pub async fn apply(
     if let Some(live) = &found.job {
         // Its pod template cannot change, and does not: the Job's name is a hash over what it is made of.
         return writer
-            .merge(live.as_ref(), &lifecycle(run, children.job, live))
+            .merge(live.as_ref(), &lifecycle(run, &children.job, live))
             .await;
     }
     if let Some(claim) = children.claim {
@@ -40,16 +40,29 @@ pub async fn apply(
     writer.create(&run.uid, children.job).await
 }
 
-/// Ends a Job that would go on though its run has failed: by a deadline that has passed, after which its controller
-/// stops its pods, starts no others and keeps those that ended, with their logs.
-pub async fn end(writer: &Writer, job: &Job) -> Result<(), Error> {
+/// Whether that begins a run, or takes something away from one: a Job is made, deleted, or changed in how it may run.
+pub fn is_grave(run: &Run<'_>, children: &Children, found: &Found) -> bool {
+    let changes = |live: &Job| {
+        let patch = lifecycle(run, &children.job, live);
+        Writer::changes(live, &patch)
+    };
+    !found.superseded.is_empty() || found.job.as_deref().is_none_or(changes)
+}
+
+/// Whether [`end`] has something to end.
+pub fn goes_on(job: &Job) -> bool {
     let mut conditions = job
         .status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten());
-    let is_over = conditions
-        .any(|condition| condition.status == "True" && matches!(&*condition.type_, "Complete" | "Failed"));
-    if is_over {
+    !conditions
+        .any(|condition| condition.status == "True" && matches!(&*condition.type_, "Complete" | "Failed"))
+}
+
+/// Ends a Job that would go on though its run has failed: by a deadline that has passed, after which its controller
+/// stops its pods, starts no others and keeps those that ended, with their logs.
+pub async fn end(writer: &Writer, job: &Job) -> Result<(), Error> {
+    if !goes_on(job) {
         return Ok(());
     }
     match writer
@@ -63,8 +76,8 @@ pub async fn end(writer: &Writer, job: &Job) -> Result<(), Error> {
 }
 
 /// What may change of a Job that is there. In a queue, whether it is suspended is Kueue's to say.
-fn lifecycle(run: &Run<'_>, job: Job, live: &Job) -> Value {
-    let spec = job.spec.unwrap_or_default();
+pub(super) fn lifecycle(run: &Run<'_>, job: &Job, live: &Job) -> Value {
+    let spec = job.spec.clone().unwrap_or_default();
     let mut patch = json!({"spec": {
         "backoffLimit": spec.backoff_limit, "activeDeadlineSeconds": spec.active_deadline_seconds,
     }});

@@ -20,6 +20,9 @@ pub mod verdicts;
 pub mod watchdog;
 pub mod yielding;
 
+#[cfg(test)]
+mod sequence_tests;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,7 @@ use crate::apply::Refusal;
 use crate::conditions;
 use crate::context::{Context, Told};
 use crate::error::Error;
+use crate::fresh;
 use crate::labels;
 use crate::reconcile::{after_failure, drive, reconcile, references};
 use crate::watches::Watches;
@@ -177,6 +181,9 @@ async fn work(
         Ok(run) => run.yielding(decision.yielding.clone()),
         Err(problem) => {
             // A spec that cannot be carried out does not go on with what an earlier one asked for.
+            if !found.superseded.is_empty() {
+                confirm(training, identity, Stage::Due, context).await?;
+            }
             let (namespace, uid) = (
                 training.namespace().unwrap_or_default(),
                 training.uid().unwrap_or_default(),
@@ -186,6 +193,9 @@ async fn work(
         }
     };
     if run.is_withdrawn() {
+        if found.job.is_some() {
+            confirm(training, identity, Stage::Due, context).await?;
+        }
         apply::discard(&context.writer, &run.namespace, &identity.job, &run.uid).await?;
         return Ok(status::withdrawn(training, identity, &found.pods, now));
     }
@@ -201,6 +211,9 @@ async fn work(
         yielding: decision.yielding,
     };
     let children = build::build(&run, &context.images);
+    if apply::is_grave(&run, &children, found) {
+        confirm(training, identity, Stage::Due, context).await?;
+    }
     match apply::apply(&context.writer, &run, children, found).await {
         Ok(job) => Ok(status::working(
             training,
@@ -214,6 +227,17 @@ async fn work(
         Err(Refusal::Problem(problem)) => Ok(status::refused(training, identity, &problem, now)),
         Err(Refusal::Error(error)) => Err(error),
     }
+}
+
+/// Makes sure that the run is asked for and has come so far, before anything of it is begun or taken away.
+async fn confirm(
+    training: &ModelTraining,
+    identity: &Identity,
+    stands: Stage,
+    context: &Context,
+) -> Result<(), Error> {
+    let agrees = |live: &ModelTraining| stage(&live.status.clone().unwrap_or_default(), identity) == stands;
+    fresh::confirm(&context.client, training, agrees).await
 }
 
 /// A run that has ended: its gates are judged as they are now, and its Job is kept as long as is asked.
@@ -230,18 +254,19 @@ async fn rest(
         training.uid().unwrap_or_default(),
     );
     let mut outlook = status::settled(training, identity, ended, now);
-    if let (Stage::Failed, Some(job)) = (ended, &found.job) {
+    if let (Stage::Failed, Some(job)) = (ended, &found.job)
+        && apply::goes_on(job)
+    {
+        confirm(training, identity, ended, context).await?;
         apply::end(&context.writer, job).await?;
     }
     if ended == Stage::Finished {
         // The run is the same, so what an edited spec would now start is not needed, nor what it left half done.
-        apply::discard_superseded(
-            &context.writer,
-            &namespace,
-            &uid,
-            &without(found, outlook.status.job.as_deref()),
-        )
-        .await?;
+        let rest = without(found, outlook.status.job.as_deref());
+        if !rest.superseded.is_empty() {
+            confirm(training, identity, ended, context).await?;
+        }
+        apply::discard_superseded(&context.writer, &namespace, &uid, &rest).await?;
     }
     match time_left(training, &outlook.status, now) {
         Some(Duration::ZERO) => {
@@ -251,6 +276,7 @@ async fn rest(
                 .as_deref()
                 .filter(|_| found.job.is_some() || !found.superseded.is_empty())
             {
+                confirm(training, identity, ended, context).await?;
                 apply::discard(&context.writer, &namespace, job, &uid).await?;
             }
         }

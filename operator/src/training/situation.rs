@@ -357,10 +357,12 @@ fn failed_for_good(training: &ModelTraining, failed: &JobCondition, pods: &[Arc<
     let Some((reason, sentence)) = failure(pods) else {
         return Situation::Failed {
             reason: failed.reason.clone().unwrap_or_else(|| "JobFailed".to_owned()),
-            message: failed
-                .message
-                .clone()
-                .unwrap_or_else(|| "the Job failed and gives no reason".to_owned()),
+            message: format!(
+                "the Job failed ({}), and its pods are gone, and with them what they said; a new value of the annotation \
+                 {} runs it again",
+                failed.message.as_deref().unwrap_or("it gives no reason"),
+                crate::labels::RERUN
+            ),
         };
     };
     let tries = pods.iter().filter(|pod| observed::is_finished(pod)).count();

@@ -114,7 +114,8 @@ pub fn withdrawn(
     }
 }
 
-fn of_job(
+/// [`working`], of a Job that need not have been applied.
+pub(super) fn of_job(
     training: &ModelTraining,
     identity: &Identity,
     job: &Job,
