@@ -29,6 +29,7 @@
 pub mod access;
 pub mod audit;
 pub mod binaries;
+pub mod bounds;
 pub mod cache;
 pub mod choice;
 pub mod component;
