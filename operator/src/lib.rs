@@ -21,12 +21,15 @@ pub mod deployment;
 pub mod devices;
 pub mod difference;
 pub mod error;
+#[cfg(test)]
+mod fields;
 pub mod fit;
 pub mod index;
 pub mod kueue;
 pub mod labels;
 pub mod leader;
 pub mod metrics;
+pub mod mounts;
 pub mod names;
 pub mod observed;
 pub mod overrides;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
@@ -23,7 +24,7 @@ use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
 use crate::labels::{self, SELECTOR};
 use crate::volumes::Source;
-use crate::{overrides, priority};
+use crate::{mounts, overrides, priority};
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -127,6 +128,7 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         let class = deployment.spec.scheduling.priority_class_name.as_deref();
         found.priority_class_missing = priority::is_missing(&context.client, class).await?;
     }
+    mounts::tell(&context.client, &namespace, &mut found.pods, Timestamp::now()).await?;
     Ok(found)
 }
 
