@@ -6,9 +6,13 @@ use k8s_openapi::api::core::v1::{EnvVar, Toleration};
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use sconce_contract::Device;
+use sconce_contract::validation::OBJECT_NAME;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::custom::IMAGE;
+use crate::labels;
+use crate::overrides::VARIABLE_NAME;
 use crate::quantity::{Quantity, UnitCount};
 
 /// What one unit of an accelerator is: which resource a pod asks for, on which nodes, with which image.
@@ -51,11 +55,7 @@ use crate::quantity::{Quantity, UnitCount};
     validation = ("!has(self.deviceClassName) || !has(self.resources) || self.resources.size() == 0",
     "a profile has at most one of: resources, deviceClassName"),
     validation = ("!has(self.resources) || self.resources.all(name, name.contains('/') && !name.contains('kubernetes.io/'))",
-    "resources are a device plugin's, with a domain, such as nvidia.com/gpu; cpu and memory are asked for by a workload's spec.resources"),
-    validation = ("!has(self.tolerations) || self.tolerations.all(t, (!has(t.operator) || t.operator in ['Equal', 'Exists']) && (!has(t.effect) || t.effect in ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute']))",
-    "a toleration's operator is Equal or Exists, and its effect NoSchedule, PreferNoSchedule, NoExecute or absent"),
-    validation = ("!has(self.tolerations) || self.tolerations.all(t, has(t.operator) && t.operator == 'Exists' ? !has(t.value) || t.value == '' : has(t.key) && t.key != '')",
-    "a toleration with operator Exists has no value, and any other has a key")
+    "resources are a device plugin's, with a domain, such as nvidia.com/gpu; cpu and memory are asked for by a workload's spec.resources")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AcceleratorProfileSpec {
@@ -69,32 +69,32 @@ pub struct AcceleratorProfileSpec {
     /// Instead of `resources`: a DeviceClass of dynamic resource allocation (`resource.k8s.io/v1`, served by Kubernetes
     /// 1.34 and newer). One unit is one device of it; each pod gets a ResourceClaim of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub device_class_name: Option<String>,
-    /// Memory of one unit in bytes, such as `24Gi`. Told to people by `kubectl get accel`.
+    /// Memory of one unit in bytes, such as `24Gi`: a workload that needs more is refused before it holds a unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
     /// Labels that a node must carry.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "labels_schema")]
+    #[schemars(schema_with = "labels::of_nodes")]
     pub node_selector: BTreeMap<String, String>,
     /// Alternatives: a node must carry all labels of at least one of these, beside those of `nodeSelector`. Clouds
     /// and vendors name the same device by different labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "alternatives_schema")]
+    #[schemars(schema_with = "labels::alternatives")]
     pub node_selectors: Vec<BTreeMap<String, String>>,
     /// Names of labels that a node must not carry, whatever their value: such as the one by which a cloud marks
     /// nodes whose devices are shared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 317)))]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 317), regex(pattern = labels::NAME)))]
     pub without_node_labels: Vec<String>,
     /// Taints that a pod puts up with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "crate::toleration::list")]
     pub tolerations: Vec<Toleration>,
     /// RuntimeClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub runtime_class_name: Option<String>,
     /// Images built for the device. Absent: the operator's own, which compute on the processor.
     #[serde(default)]
@@ -115,11 +115,11 @@ pub struct AcceleratorProfileSpec {
 pub struct Images {
     /// Image of the trainer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
     pub trainer: Option<String>,
     /// Image of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
     pub server: Option<String>,
 }
 
@@ -153,32 +153,6 @@ pub struct Units {
     pub allocated: i64,
 }
 
-/// Labels by name, with the values that a label may have (Kubernetes' "Labels and Selectors").
-fn labels(most: u32) -> Schema {
-    json_schema!({
-        "type": "object", "minProperties": 1, "maxProperties": most,
-        "additionalProperties": {
-            "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
-        },
-    })
-}
-
-fn labels_schema(_: &mut SchemaGenerator) -> Schema {
-    let mut schema = labels(16);
-    // None is as good as absent here; an alternative without labels would be every node.
-    schema.remove("minProperties");
-    schema
-}
-
-fn alternatives_schema(_: &mut SchemaGenerator) -> Schema {
-    let mut alternative = labels(8);
-    alternative.insert(
-        "description".to_owned(),
-        "Labels that a node carries together.".into(),
-    );
-    json_schema!({"type": "array", "maxItems": 32, "items": alternative})
-}
-
 /// Names and literal values only: a reference to a Secret has no namespace in a cluster-scoped object.
 fn env_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
@@ -187,7 +161,7 @@ fn env_schema(_: &mut SchemaGenerator) -> Schema {
         "items": {
             "type": "object", "required": ["name", "value"],
             "properties": {
-                "name": {"type": "string", "minLength": 1, "maxLength": 256, "description": "Name of the variable."},
+                "name": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": VARIABLE_NAME, "description": "Name of the variable."},
                 "value": {"type": "string", "maxLength": 4096, "description": "Its value."}
             }
         }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::autoscaling::{Autoscaling, AutoscalingMode, ScaleDecision};
 use crate::condition::Condition;
 use crate::custom::CustomServer;
+use crate::labels;
 use crate::overrides::PodOverrides;
 use crate::resources::{Accelerator, ServingResources};
 use crate::rollout::Rollout;
@@ -128,11 +129,11 @@ pub struct Network {
 pub struct NetworkPeer {
     /// Labels of the namespace that the pods are in; `{}`: any namespace. Absent: the namespace of the deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 8))]
+    #[schemars(schema_with = "labels::of_peers")]
     pub namespace_labels: Option<BTreeMap<String, String>>,
     /// Labels of the pods. Absent: every pod of those namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 8))]
+    #[schemars(schema_with = "labels::of_peers")]
     pub pod_labels: Option<BTreeMap<String, String>>,
     /// Addresses outside the cluster's pods, such as `10.0.0.0/8` or `fd00::/8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -170,7 +171,9 @@ pub struct ServedModel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
-        regex(pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|(https?|s3|gs|az|hdfs|hf|oci)://.+)$")
+        regex(
+            pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|(https?|s3|gs|az|hdfs|hf|oci)://[^/\s]\S*)$"
+        )
     )]
     pub uri: Option<String>,
     /// With a `uri` of http(s)://: what the web server is shown.
@@ -187,7 +190,7 @@ pub struct ServedModel {
 #[serde(rename_all = "camelCase")]
 pub struct TrainingRef {
     /// Its name.
-    #[schemars(length(min = 1, max = 52))]
+    #[schemars(length(min = 1, max = 52), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// What makes a new artifact the one to serve.
     #[serde(default)]

@@ -24,6 +24,7 @@ pub mod autoscaling;
 pub mod condition;
 pub mod custom;
 pub mod deployment;
+pub mod labels;
 pub mod manifest;
 #[cfg(feature = "offline")]
 pub mod offline;
@@ -32,6 +33,7 @@ pub mod quantity;
 pub mod resources;
 pub mod rollout;
 pub mod scheduling;
+mod toleration;
 pub mod training;
 
 pub use accelerator::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus};

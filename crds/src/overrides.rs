@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Toleration;
 use schemars::JsonSchema;
-use sconce_contract::validation::rules;
+use sconce_contract::validation::{OBJECT_NAME, rules};
 use serde::{Deserialize, Serialize};
 
-use crate::Quantity;
+use crate::{Quantity, labels};
+
+/// What Kubernetes lets a variable be called.
+pub const VARIABLE_NAME: &str = "^[-._a-zA-Z][-._a-zA-Z0-9]*$";
 
 /// What is added to the pods. Where the AcceleratorProfile or Sconce itself already says something else of the
 /// same name, the spec is refused with both: nothing is silently overruled.
@@ -35,11 +38,11 @@ use crate::Quantity;
 pub struct PodOverrides {
     /// Labels of the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(schema_with = "labels::of_pods")]
     pub labels: BTreeMap<String, String>,
     /// Annotations of the pods.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 8192}))]
     pub annotations: BTreeMap<String, String>,
     /// Environment of the container. A value of your own names another one as `$(NAME)`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -52,7 +55,7 @@ pub struct PodOverrides {
     /// ServiceAccount of the pods, for a cloud's workload identity. Its token for the API server is not mounted.
     /// Absent: the namespace's `default`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub service_account_name: Option<String>,
     /// Secrets of the same namespace by which images are pulled.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -60,11 +63,11 @@ pub struct PodOverrides {
     pub image_pull_secrets: Vec<ObjectName>,
     /// Taints that the pods put up with, beside those of the AcceleratorProfile.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "crate::toleration::list")]
     pub tolerations: Vec<Toleration>,
     /// Labels that a node must carry, beside those of the AcceleratorProfile.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(schema_with = "labels::of_nodes")]
     pub node_selector: BTreeMap<String, String>,
     /// Volumes of the pods, and where the container finds them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -84,7 +87,7 @@ impl PodOverrides {
 #[serde(rename_all = "camelCase")]
 pub struct Variable {
     /// Its name.
-    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
+    #[schemars(length(min = 1, max = 256), regex(pattern = VARIABLE_NAME))]
     pub name: String,
     /// Its value.
     #[schemars(length(max = 4096))]
@@ -100,7 +103,7 @@ pub struct Variable {
 pub struct VariableSource {
     /// What each variable's name begins with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"))]
+    #[schemars(length(min = 1, max = 64), regex(pattern = VARIABLE_NAME))]
     pub prefix: Option<String>,
     /// A Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,7 +118,7 @@ pub struct VariableSource {
 #[serde(rename_all = "camelCase")]
 pub struct ObjectName {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 
@@ -167,7 +170,7 @@ pub struct PodVolume {
 #[serde(rename_all = "camelCase")]
 pub struct SecretVolume {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub secret_name: String,
 }
 
@@ -176,7 +179,7 @@ pub struct SecretVolume {
 #[serde(rename_all = "camelCase")]
 pub struct ClaimVolume {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub claim_name: String,
 }
 

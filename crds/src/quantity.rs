@@ -105,12 +105,13 @@ impl JsonSchema for Quantity {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // The pattern is the grammar of k8s.io/apimachinery/pkg/api/resource for amounts above or equal to 0.
+        // The grammar of k8s.io/apimachinery/pkg/api/resource for amounts above 0: no field of ours means anything
+        // with none, and Kubernetes takes a limit of 0 for none at all.
         json_schema!({
             "x-kubernetes-int-or-string": true,
-            "minimum": 0,
+            "minimum": 1,
             "maxLength": 32,
-            "pattern": r"^\+?([0-9]+\.?[0-9]*|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$",
+            "pattern": r"^\+?(0*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.0*[1-9][0-9]*)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]{1,2}))?$",
         })
     }
 }
@@ -147,7 +148,7 @@ impl JsonSchema for UnitCount {
             "minimum": 1,
             "maximum": 4096,
             "maxLength": 4,
-            "pattern": "^[1-9][0-9]*$",
+            "pattern": "^([1-9][0-9]{0,2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-6])$",
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What a pod is given, shared by both workloads.
 
 use schemars::JsonSchema;
+use sconce_contract::validation::OBJECT_NAME;
 use serde::{Deserialize, Serialize};
 
 use crate::Quantity;
@@ -10,7 +11,7 @@ use crate::Quantity;
 #[serde(rename_all = "camelCase")]
 pub struct Accelerator {
     /// Name of an AcceleratorProfile.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub profile: String,
     /// Units per pod (1 to 64).
     #[serde(default = "one")]

@@ -1,7 +1,7 @@
 //! When pods get their place, and to whom they give way.
 
 use schemars::JsonSchema;
-use sconce_contract::validation::rules;
+use sconce_contract::validation::{OBJECT_NAME, rules};
 use serde::{Deserialize, Serialize};
 
 /// When a training's pod gets its place, and to whom it gives way.
@@ -15,7 +15,7 @@ pub struct TrainingScheduling {
     /// PriorityClass of the pod: one of a higher class takes its place where there is no other. Absent: the
     /// cluster's default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub priority_class_name: Option<String>,
     /// LocalQueue of Kueue, in the same namespace, that says when the training may start. Absent: it starts at once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,6 +45,6 @@ pub struct ServingScheduling {
     /// PriorityClass of the pods: where there is no other place, they take that of pods of a lower class. Absent: the
     /// cluster's default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub priority_class_name: Option<String>,
 }

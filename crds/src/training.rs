@@ -2,7 +2,7 @@
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use sconce_contract::validation::rules;
+use sconce_contract::validation::{OBJECT_NAME, rules};
 use sconce_contract::{
     Artifact, Checkpoint, Dataset, Duration, Evaluation, History, Hyperparameters, Metric, MetricName,
     Network,
@@ -84,14 +84,14 @@ pub struct ModelTrainingSpec {
     /// Holds the training: its pod saves its state and stops, and one goes on from there when this is false.
     #[serde(default)]
     pub suspend: bool,
-    /// Seconds that the training may run, over all attempts, before it fails. Absent: no limit.
+    /// Seconds that the training may run, over all attempts, before it fails (1 to 2147483647). Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = i32::MAX))]
     pub active_deadline_seconds: Option<i64>,
-    /// Seconds after the end when the Job, its pods (and so their logs) and its plan are deleted. The
-    /// ModelTraining, its status and its artifact stay. Absent: kept with the ModelTraining.
+    /// Seconds after the end when the Job, its pods (and so their logs) and its plan are deleted (0 to 2147483647).
+    /// The ModelTraining, its status and its artifact stay. Absent: kept with the ModelTraining.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = i32::MAX))]
     pub ttl_seconds_after_finished: Option<i64>,
     /// What happens when the pod fails.
     #[serde(default)]
@@ -137,7 +137,7 @@ pub struct Output {
     pub size: Option<Quantity>,
     /// Storage class of the owned claim, when it is made. Absent: the cluster's default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub storage_class_name: Option<String>,
     /// How the owned claim may be mounted, when it is made. Absent: ReadWriteOnce. A deployment with pods on several
     /// nodes needs ReadWriteMany.
@@ -161,7 +161,7 @@ pub enum AccessMode {
     ("!has(self.stallTimeout) || duration(self.stallTimeout) >= duration('1s')", "failurePolicy.stallTimeout must be at least 1s"),
 ])))]
 pub struct FailurePolicy {
-    /// Times that a failed pod is tried again, each after a longer pause (10 s, 20 s, … at most 6 min). Bad
+    /// Times that a failed pod is tried again (0 to 100), each after a longer pause (10 s, 20 s, … 6 min). Bad
     /// input and a loss that diverges are never tried again, a pod that passes its memory limit once; a pod that
     /// its node evicts is, without counting.
     #[schemars(range(min = 0, max = 100))]

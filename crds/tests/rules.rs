@@ -175,6 +175,109 @@ fn collect_silent(schema: &Value, path: &str, into: &mut Vec<String>) {
     }
 }
 
+/// Every place of a schema that holds a value: fields, and the items and values of lists and maps.
+fn places(schema: &Value, path: &str, into: &mut Vec<(String, Value)>) {
+    into.push((path.to_owned(), schema.clone()));
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        places(field, &format!("{path}.{name}"), into);
+    }
+    if schema["items"].is_object() {
+        places(&schema["items"], &format!("{path}[]"), into);
+    }
+    if schema["additionalProperties"].is_object() {
+        places(&schema["additionalProperties"], &format!("{path}.*"), into);
+    }
+}
+
+/// The places of a schema that an object has a value at.
+fn filled(schema: &Value, value: &Value, path: &str, into: &mut BTreeSet<String>) {
+    into.insert(path.to_owned());
+    for (name, value) in value.as_object().into_iter().flatten() {
+        match schema["properties"].get(name) {
+            Some(field) => filled(field, value, &format!("{path}.{name}"), into),
+            None => filled(&schema["additionalProperties"], value, &format!("{path}.*"), into),
+        }
+    }
+    for item in value.as_array().into_iter().flatten() {
+        filled(&schema["items"], item, &format!("{path}[]"), into);
+    }
+}
+
+#[test]
+fn every_field_of_a_spec_is_in_the_maximal_objects() {
+    let maximal: Vec<Value> = serde_norway::from_str(include_str!("maximal.yaml")).unwrap();
+    for definition in manifest::definitions().unwrap() {
+        let kind = definition.spec.names.kind.clone();
+        let schema = schema(&kind)["properties"]["spec"].clone();
+        let (mut all, mut shown) = (Vec::new(), BTreeSet::new());
+        places(&schema, "spec", &mut all);
+        for object in maximal.iter().filter(|object| object["kind"] == kind.as_str()) {
+            filled(&schema, &object["spec"], "spec", &mut shown);
+        }
+        let absent: Vec<_> = all.iter().filter(|(path, _)| !shown.contains(path)).collect();
+        assert!(absent.is_empty(), "{kind}: not in maximal.yaml: {absent:#?}");
+    }
+}
+
+/// Numbers that any value is right for, and strings that are read as something else.
+const UNBOUNDED: &[(&str, &str)] = &[
+    ("spec.evaluation.gates[].min", "a metric may be any number"),
+    ("spec.evaluation.gates[].max", "a metric may be any number"),
+    ("spec.dataset.split.test", "a rule says 0 to 1"),
+    ("spec.dataset.split.validation", "a rule says 0 to 1"),
+    ("spec.model.network.layers[].dropout.rate", "a rule says 0 to 1"),
+    ("spec.hyperparameters.optimizer.momentum", "a rule says 0 to 1"),
+    (
+        "spec.hyperparameters.optimizer.learningRate",
+        "a rule says above 0; too large a one diverges",
+    ),
+    (
+        "spec.hyperparameters.optimizer.weightDecay",
+        "a rule says at least 0; too large a one diverges",
+    ),
+    (
+        "spec.hyperparameters.schedule.decay",
+        "a rule says at least 0; a larger one is a slower training",
+    ),
+    ("spec.costPerHour", "a price, of any currency; at least 0"),
+    (
+        "spec.warmup.rows[]",
+        "a row of any shape, which the model's signature decides upon",
+    ),
+    (
+        "spec.podOverrides.tolerations[].tolerationSeconds",
+        "Kubernetes takes any, below 0 for none",
+    ),
+    (
+        "spec.tolerations[].tolerationSeconds",
+        "Kubernetes takes any, below 0 for none",
+    ),
+];
+
+#[test]
+fn every_value_of_a_spec_is_bounded() {
+    let mut unused: BTreeSet<&str> = UNBOUNDED.iter().map(|(path, _)| *path).collect();
+    for definition in manifest::definitions().unwrap() {
+        let kind = definition.spec.names.kind.clone();
+        let mut all = Vec::new();
+        places(&schema(&kind)["properties"]["spec"], "spec", &mut all);
+        for (path, place) in all {
+            let has = |names: &[&str]| names.iter().all(|name| place.get(name).is_some());
+            let bounded = match place["type"].as_str() {
+                Some("object") => place.get("additionalProperties").is_none() || has(&["maxProperties"]),
+                Some("array") => has(&["maxItems"]),
+                Some("string") => has(&["enum"]) || has(&["maxLength"]),
+                Some("integer" | "number") => has(&["minimum", "maximum"]),
+                Some("boolean") => true,
+                _ => has(&["minimum", "maxLength", "pattern"]),
+            };
+            let excused = unused.remove(path.as_str()) || UNBOUNDED.iter().any(|(name, _)| *name == path);
+            assert!(bounded || excused, "{kind}: {path} has no bound: {place}");
+        }
+    }
+    assert!(unused.is_empty(), "no longer there: {unused:?}");
+}
+
 #[test]
 fn the_files_are_what_crdgen_writes_and_small_enough_for_kubectl_apply() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("yaml");

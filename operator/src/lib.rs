@@ -21,6 +21,8 @@ pub mod deployment;
 pub mod devices;
 pub mod difference;
 pub mod error;
+#[cfg(test)]
+mod fields;
 pub mod fit;
 pub mod fresh;
 pub mod index;
@@ -28,6 +30,7 @@ pub mod kueue;
 pub mod labels;
 pub mod leader;
 pub mod metrics;
+pub mod mounts;
 pub mod names;
 pub mod observed;
 pub mod overrides;

@@ -6,6 +6,7 @@ use kube::ResourceExt;
 use sconce_contract::credentials::{DATASET_CREDENTIALS, MODEL_CREDENTIALS};
 use sconce_contract::{Failure, FailureClass, Report};
 
+use crate::mounts;
 use crate::pod::CONTAINER as OURS;
 
 /// Reasons for which a waiting container will not start by itself (kubelet, `pkg/kubelet/images` and
@@ -63,6 +64,13 @@ pub fn is_running(pod: &Pod) -> bool {
         && state(pod).is_some_and(|state| state.running.is_some())
 }
 
+/// Whether the pod's container is not there yet, and nothing is said to stand in its way.
+pub fn is_being_created(pod: &Pod) -> bool {
+    let waiting = state(pod).and_then(|state| state.waiting.as_ref());
+    let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+    phase(pod) == "Pending" && (container(pod).is_none() || reason == Some("ContainerCreating"))
+}
+
 /// Whether the pod's container has ended, though the pod itself may not be said to have yet.
 pub fn has_ended(pod: &Pod) -> bool {
     state(pod).is_some_and(|state| state.terminated.is_some())
@@ -104,7 +112,10 @@ pub fn address(pod: &Pod) -> Option<&str> {
 
 /// Why the pod does not run, if something stands in its way that waiting alone may not mend.
 pub fn hindrance(pod: &Pod) -> Option<Hindrance> {
-    homeless(pod).or_else(|| stuck(pod)).or_else(|| crashing(pod))
+    homeless(pod)
+        .or_else(|| mounts::told(pod))
+        .or_else(|| stuck(pod))
+        .or_else(|| crashing(pod))
 }
 
 /// The condition of a type.

@@ -17,6 +17,8 @@ use crate::volumes::Source;
 
 /// The field in which they are said.
 const FIELD: &str = "spec.podOverrides";
+/// What the names of the user's volumes begin with in a pod.
+const PREFIX: &str = "user-";
 
 /// Makes sure that the overrides and the profile do not contradict one another.
 ///
@@ -177,7 +179,12 @@ fn variables(source: &VariableSource) -> EnvFromSource {
 
 /// A prefix of their own keeps the user's volumes apart from the operator's.
 fn volume_name(given: &PodVolume) -> String {
-    format!("user-{}", given.name)
+    format!("{PREFIX}{}", given.name)
+}
+
+/// The name that the spec gives a pod's volume; nothing for one of the operator's.
+pub fn given_name(volume: &str) -> Option<&str> {
+    volume.strip_prefix(PREFIX)
 }
 
 fn volume(given: &PodVolume) -> Volume {

@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::wait::until;
-use crate::world::NODE;
+use crate::world::{self, NODE};
 use crate::{Error, Result};
 
 /// Acts for the pods of one namespace. Pods that are asked to end do so at once, unless [`Kubelet::holds`].
 pub struct Kubelet {
+    client: Client,
     pods: Api<Pod>,
     namespace: String,
     holding: Arc<AtomicBool>,
@@ -30,11 +31,12 @@ impl Kubelet {
     /// Of that namespace.
     #[must_use]
     pub fn of(client: Client, namespace: &str) -> Self {
-        let pods: Api<Pod> = Api::namespaced(client, namespace);
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
         let holding = Arc::new(AtomicBool::new(false));
         let exit_code = Arc::new(AtomicU8::new(143));
         let reaper = tokio::spawn(reap(pods.clone(), Arc::clone(&holding), Arc::clone(&exit_code)));
         Self {
+            client,
             pods,
             namespace: namespace.to_owned(),
             holding,
@@ -121,6 +123,27 @@ impl Kubelet {
     pub async fn waits(&self, pod: &str, reason: &str, message: Option<&str>) -> Result<()> {
         let state = json!({"waiting": {"reason": reason, "message": message}});
         self.write(pod, "Pending", None, false, &state, 0).await
+    }
+
+    /// Tells of the pod in an event, as the kubelet and the controllers of volumes do.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn says(&self, pod: &str, reason: &str, message: &str) -> Result<()> {
+        let live = self.pods.get(pod).await.map_err(Error::api("get a pod"))?;
+        let object = json!({
+            "apiVersion": "v1", "kind": "Pod", "name": pod, "namespace": self.namespace, "uid": live.metadata.uid,
+        });
+        world::apply(
+            &self.client,
+            json!({
+                "apiVersion": "v1", "kind": "Event", "metadata": {"name": format!("{pod}.{}", reason.to_lowercase()), "namespace": self.namespace},
+                "involvedObject": object, "reason": reason, "message": message, "type": "Warning", "count": 1,
+                "firstTimestamp": now(), "lastTimestamp": now(), "source": {"component": "kubelet", "host": NODE},
+            }),
+        )
+        .await
+        .map(drop)
     }
 
     /// The container runs, and answers its readiness probe or does not yet.

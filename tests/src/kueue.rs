@@ -71,6 +71,35 @@ impl Kueue {
     }
 }
 
+/// Serves the two kinds of Kueue's that the operator asks for, with nobody who acts on them: no Job is ever let in.
+///
+/// # Errors
+/// When the API server refuses them.
+pub async fn without_a_controller(client: &Client) -> Result<()> {
+    for (kind, plural) in [("LocalQueue", "localqueues"), ("Workload", "workloads")] {
+        let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let schema = json!({"openAPIV3Schema": anything});
+        let version = json!({"name": "v1beta2", "served": true, "storage": true, "schema": schema});
+        let names = json!({"kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List")});
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.kueue.x-k8s.io")},
+            "spec": {"group": "kueue.x-k8s.io", "scope": "Namespaced", "versions": [version], "names": names},
+        });
+        world::apply(client, definition).await?;
+    }
+    Ok(())
+}
+
+/// A LocalQueue of that name.
+#[must_use]
+pub fn local_queue(name: &str) -> Value {
+    json!({
+        "apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "LocalQueue", "metadata": {"name": name},
+        "spec": {"clusterQueue": "all"},
+    })
+}
+
 impl Drop for Kueue {
     fn drop(&mut self) {
         // The guard reads its standard input to the end, and kills the controller then.

@@ -30,6 +30,7 @@
 pub mod access;
 pub mod audit;
 pub mod binaries;
+pub mod bounds;
 pub mod cache;
 pub mod choice;
 pub mod component;

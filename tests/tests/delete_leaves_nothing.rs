@@ -10,7 +10,8 @@ use kube::ResourceExt;
 use sconce_contract::FailureClass;
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelDeployment, ModelTraining};
-use sconce_tests::objects::{deployment_of_uri, failed, trained, training, with};
+use sconce_tests::kueue;
+use sconce_tests::objects::{deployment, deployment_of_uri, failed, trained, training, with};
 use sconce_tests::room::{Kind, Room};
 use sconce_tests::wait::until;
 use serde_json::json;
@@ -140,6 +141,63 @@ async fn a_training_that_is_refused_retries_ends_or_was_rejected() -> Outcome {
     .await?;
     room.kubelet.trainer("rerun").await?;
     deleted::<ModelTraining>(&room, "rerun").await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_training_that_is_queued_is_put_back_or_is_held_in_its_queue() -> Outcome {
+    let room = Room::open().await?;
+    kueue::without_a_controller(&room.client).await?;
+    until("the queue can be made", async || {
+        room.apply(kueue::local_queue("team-a")).await.ok()
+    })
+    .await?;
+    let queued = |name: &str| {
+        with(
+            training(name),
+            &json!({"spec": {"scheduling": {"queueName": "team-a"}}}),
+        )
+    };
+    room.apply(queued("queued")).await?;
+    room.phase("queued", Phase::Queued).await?;
+    deleted::<ModelTraining>(&room, "queued").await?;
+
+    room.apply(with(queued("held"), &json!({"spec": {"suspend": true}})))
+        .await?;
+    room.phase("held", Phase::Suspended).await?;
+    deleted::<ModelTraining>(&room, "held").await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_waits_is_refused_is_degraded_or_has_no_pods() -> Outcome {
+    let room = Room::open().await?;
+    let uri = "https://models.example/iris";
+    room.apply(deployment("awaiting", "nothing")).await?;
+    room.deployment_says("awaiting", "TrainingNotFound").await?;
+    deleted::<ModelDeployment>(&room, "awaiting").await?;
+
+    let profile = json!({"spec": {"accelerator": {"profile": "none"}}});
+    room.apply(with(deployment_of_uri("refused", uri), &profile))
+        .await?;
+    room.deployment_says("refused", "ProfileNotFound").await?;
+    deleted::<ModelDeployment>(&room, "refused").await?;
+
+    room.apply(deployment_of_uri("degraded", uri)).await?;
+    let revision = room.revision("degraded", None).await?;
+    room.answer("degraded", &revision, 1).await?;
+    room.deployment_says("degraded", "Serving").await?;
+    room.change::<ModelDeployment>("degraded", profile).await?;
+    room.deployment_says("degraded", "ProfileNotFound").await?;
+    deleted::<ModelDeployment>(&room, "degraded").await?;
+
+    room.apply(with(
+        deployment_of_uri("none", uri),
+        &json!({"spec": {"replicas": 0}}),
+    ))
+    .await?;
+    room.deployment_says("none", "ScaledToZero").await?;
+    deleted::<ModelDeployment>(&room, "none").await?;
     Ok(room.close()?)
 }
 

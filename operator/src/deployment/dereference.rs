@@ -24,7 +24,7 @@ use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
 use crate::labels::{self, SELECTOR};
 use crate::volumes::Source;
-use crate::{overrides, priority};
+use crate::{mounts, overrides, priority};
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -126,6 +126,7 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         let class = deployment.spec.scheduling.priority_class_name.as_deref();
         found.priority_class_missing = priority::is_missing(&context.client, class).await?;
     }
+    mounts::tell(&context.client, &namespace, &mut found.pods, Timestamp::now()).await?;
     Ok(found)
 }
 

@@ -8,6 +8,8 @@ pub mod apply;
 pub mod build;
 pub mod cold_start;
 pub mod dereference;
+#[cfg(test)]
+mod fields_tests;
 pub mod promote;
 pub mod protection;
 pub mod replicas;
@@ -49,6 +51,7 @@ use crate::context::{Context, Told};
 use crate::error::Error;
 use crate::fresh;
 use crate::labels;
+use crate::mounts;
 use crate::reconcile::{after_failure, drive, reconcile, references};
 use crate::scaling;
 use crate::watches::{Stores, Watches};
@@ -195,7 +198,8 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         urgent: false,
     };
     let later = context.tell(&*deployment, told).await?;
-    let again = outlook.again;
+    let mounted = mounts::again(&found.pods, Timestamp::now());
+    let again = mounted.map_or(outlook.again, |mounted| mounted.min(outlook.again));
     Ok(Action::requeue(later.unwrap_or(again).min(again)))
 }
 

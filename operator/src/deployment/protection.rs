@@ -71,7 +71,7 @@ fn pods(deployment: &ModelDeployment) -> LabelSelector {
 }
 
 /// With one replica there is nothing to keep: a drain could never take it.
-fn budget(deployment: &ModelDeployment) -> Option<PodDisruptionBudget> {
+pub(super) fn budget(deployment: &ModelDeployment) -> Option<PodDisruptionBudget> {
     (replicas::wanted(deployment) > 1).then(|| PodDisruptionBudget {
         metadata: metadata(deployment),
         spec: Some(PodDisruptionBudgetSpec {
@@ -85,7 +85,7 @@ fn budget(deployment: &ModelDeployment) -> Option<PodDisruptionBudget> {
     })
 }
 
-fn policy(deployment: &ModelDeployment) -> Option<NetworkPolicy> {
+pub(super) fn policy(deployment: &ModelDeployment) -> Option<NetworkPolicy> {
     let network = deployment.spec.network.as_ref()?;
     let port = |name: &str| NetworkPolicyPort {
         port: Some(IntOrString::String(name.to_owned())),

@@ -44,7 +44,7 @@ pub fn concerned(trainings: &Store<ModelTraining>, pod: &Pod) -> Vec<ObjectRef<M
 }
 
 /// The profile whose units a training gives up, where it does.
-fn shared(training: &ModelTraining) -> Option<&str> {
+pub(super) fn shared(training: &ModelTraining) -> Option<&str> {
     let spec = &training.spec;
     let asked = spec.accelerator.as_ref().filter(|_| !spec.suspend)?;
     spec.scheduling.yield_to.map(|_| asked.profile.as_str())

@@ -20,7 +20,7 @@ use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
 use crate::kueue::Sight;
 use crate::volumes::Source;
-use crate::{labels, observed, overrides, priority};
+use crate::{labels, mounts, observed, overrides, priority};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -137,6 +137,7 @@ pub async fn dereference(
     {
         found.refusal = refusal::look(&context.client, &namespace, job).await?;
     }
+    mounts::tell(&context.client, &namespace, &mut found.pods, Timestamp::now()).await?;
     let running = found.pods.iter().rev().find(|pod| observed::is_running(pod));
     if let Some(address) = running.and_then(|pod| observed::address(pod)) {
         found.progress = context

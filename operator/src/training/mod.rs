@@ -6,6 +6,8 @@ pub mod apply;
 pub mod build;
 pub mod contention;
 pub mod dereference;
+#[cfg(test)]
+mod fields_tests;
 pub mod gates;
 pub mod identity;
 pub mod last_words;
@@ -47,6 +49,7 @@ use crate::context::{Context, Told};
 use crate::error::Error;
 use crate::fresh;
 use crate::labels;
+use crate::mounts;
 use crate::reconcile::{after_failure, drive, reconcile, references};
 use crate::watches::Watches;
 
@@ -207,7 +210,10 @@ async fn work(
             .and_then(|victim| queue::taker(victim, &context.stores.pods.state())),
         again: decision
             .again
-            .or_else(|| queue::look_again(training, found.job.as_deref(), now)),
+            .or_else(|| queue::look_again(training, found.job.as_deref(), now))
+            .into_iter()
+            .chain(mounts::again(&found.pods, now))
+            .min(),
         yielding: decision.yielding,
     };
     let children = build::build(&run, &context.images);

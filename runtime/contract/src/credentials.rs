@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::validation::OBJECT_NAME;
+
 /// What the variables of a data set's credentials begin with; the rest of the name is the Secret's key.
 pub const DATASET_CREDENTIALS: &str = "SCONCE_DATASET_";
 /// What the variables of a model's credentials begin with.
@@ -15,6 +17,6 @@ pub const MODEL_CREDENTIALS: &str = "SCONCE_MODEL_";
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsRef {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }

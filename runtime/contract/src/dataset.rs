@@ -20,7 +20,7 @@ pub struct Dataset {
     #[schemars(
         length(min = 1, max = 2048),
         regex(
-            pattern = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://.+)$"
+            pattern = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://[^/\s]\S*)$"
         )
     )]
     pub uri: String,

@@ -1,0 +1,49 @@
+//! Taints that pods put up with: Kubernetes' type, with the bounds that Kubernetes checks when it is given a pod.
+
+use k8s_openapi::api::core::v1::Toleration;
+use schemars::{Schema, SchemaGenerator, json_schema};
+use sconce_contract::validation::rules;
+use serde_json::{Value, json};
+
+use crate::labels;
+
+const RULES: &[(&str, &str)] = &[
+    (
+        "(!has(self.operator) || self.operator in ['Equal', 'Exists']) && (!has(self.effect) || self.effect in ['', 'NoSchedule', 'PreferNoSchedule', 'NoExecute'])",
+        "a toleration's operator is Equal or Exists, and its effect NoSchedule, PreferNoSchedule, NoExecute or absent",
+    ),
+    (
+        "has(self.operator) && self.operator == 'Exists' ? !has(self.value) || self.value == '' : has(self.key) && self.key != ''",
+        "a toleration with operator Exists has no value, and any other has a key",
+    ),
+    (
+        "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+        "a toleration's tolerationSeconds goes with effect NoExecute",
+    ),
+];
+
+/// A list of at most 16.
+pub(crate) fn list(generator: &mut SchemaGenerator) -> Schema {
+    let mut one = Value::from(generator.subschema_for::<Toleration>());
+    if let Some(name) = one["$ref"]
+        .as_str()
+        .and_then(|reference| reference.rsplit('/').next())
+    {
+        one = generator.definitions().get(name).cloned().unwrap_or_default();
+    }
+    for (field, bounds) in [
+        (
+            "key",
+            json!({"maxLength": 317, "pattern": format!("^$|{}", labels::NAME)}),
+        ),
+        ("value", json!({"maxLength": 63, "pattern": labels::VALUE})),
+        ("operator", json!({"maxLength": 16})),
+        ("effect", json!({"maxLength": 32})),
+    ] {
+        if let (Some(field), Value::Object(bounds)) = (one["properties"][field].as_object_mut(), bounds) {
+            field.extend(bounds);
+        }
+    }
+    one["x-kubernetes-validations"] = rules(RULES);
+    json_schema!({"type": "array", "maxItems": 16, "items": one})
+}
