@@ -40,6 +40,7 @@ pub mod probes;
 pub mod problem;
 pub mod profile;
 pub mod progress;
+pub mod reason;
 pub mod reconcile;
 #[cfg(feature = "plugin")]
 pub mod rehearsal;

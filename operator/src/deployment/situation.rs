@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::Report;
+use sconce_crds::rollout::RETRY_ANNOTATION;
 
 use super::revision::Served;
 use super::rollout::decide::Manner;
@@ -15,6 +16,7 @@ use super::workload::Failed;
 use crate::labels;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// What is going on with a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub enum Situation {
     /// The wanted revision did not come up in time, and an earlier one is served again.
     RolledBack {
         /// CamelCase: why it did not come up.
-        because: String,
+        because: Reason,
         /// One sentence.
         message: String,
         /// Whether the earlier one's pods are all there.
@@ -37,7 +39,7 @@ pub enum Situation {
     /// Pods come or go.
     Moving {
         /// CamelCase.
-        reason: &'static str,
+        reason: Reason,
         /// One sentence.
         message: String,
     },
@@ -166,7 +168,7 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
     let message = format!("{} of {replicas} replicas answer with {title}", counts.ready);
     if rollout.overdue {
         return Situation::Hindered(Hindrance {
-            reason: "ProgressDeadlineExceeded".to_owned(),
+            reason: Reason::ProgressDeadlineExceeded,
             message: format!(
                 "{message}, and no further one did in spec.rollout.progressDeadline; `kubectl describe pod` tells what it does; {RETRY}"
             ),
@@ -184,19 +186,19 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
             String::new()
         };
         return Situation::Moving {
-            reason: "RollingOut",
+            reason: Reason::RollingOut,
             message: message + earlier + &manner,
         };
     }
     if counts.current > replicas {
         let message = format!("{} pods are there, {replicas} are wanted", counts.current);
         return Situation::Moving {
-            reason: "ScalingDown",
+            reason: Reason::ScalingDown,
             message,
         };
     }
     Situation::Moving {
-        reason: "ReplicasStarting",
+        reason: Reason::ReplicasStarting,
         message,
     }
 }
@@ -206,11 +208,17 @@ const RETRY: &str = "a new value of the annotation sconce.dev/retry has it tried
 fn rolled_back(sight: &Sight<'_>, back: &Back) -> Situation {
     let counts = Counts::of(sight.pods, Some(&back.to.revision));
     let Failed { reason, message, .. } = &back.failed;
+    // The words of an image name it already.
+    let retry = if message.contains(RETRY_ANNOTATION) {
+        String::new()
+    } else {
+        format!(": then {RETRY}")
+    };
     Situation::RolledBack {
         because: reason.clone(),
         message: format!(
             "{} did not come up in spec.rollout.progressDeadline and was rolled back: {message}; {} of {} replicas answer \
-             with {}, which was complete before; change the spec, train again, or mend what is wrong: then {RETRY}",
+             with {}, which was complete before; change the spec, train again, or mend what is wrong{retry}",
             sight.wanted.model.title(),
             counts.ready,
             sight.replicas,
@@ -223,7 +231,7 @@ fn rolled_back(sight: &Sight<'_>, back: &Back) -> Situation {
 /// Why a pod that finds no room is not given an earlier one's.
 fn with_manner(mut hindrance: Hindrance, sight: &Sight<'_>) -> Hindrance {
     let why = match sight.rollout.manner {
-        _ if sight.counts().others == 0 || hindrance.reason != "Unschedulable" => return hindrance,
+        _ if sight.counts().others == 0 || hindrance.reason != Reason::Unschedulable => return hindrance,
         Manner::SurgeAsked => {
             "spec.rollout.strategy is Surge, which needs room for one more pod: with Auto or DrainFirst an earlier one goes first".to_owned()
         }
@@ -272,7 +280,7 @@ fn crashed(pod: &Pod) -> Option<Hindrance> {
         return None;
     };
     Some(Hindrance {
-        reason: observed::class_name(failure.class).to_owned(),
+        reason: observed::class_name(failure.class),
         message: observed::sentence(&failure),
     })
 }
@@ -297,9 +305,9 @@ fn has_answered_since(pod: &Pod) -> bool {
 /// Pods that the API server refused.
 fn refused(live: &Deployment) -> Option<Hindrance> {
     let told = refusal(live)?;
-    let reason = condition(live, "ReplicaFailure").and_then(|found| found.reason.clone());
+    let reason = condition(live, "ReplicaFailure").and_then(|found| found.reason.as_deref());
     Some(Hindrance {
-        reason: reason.unwrap_or_else(|| "ReplicaFailure".to_owned()),
+        reason: reason.map_or(Reason::ReplicaFailure, Reason::told),
         message: format!("a pod cannot be created: {told}"),
     })
 }

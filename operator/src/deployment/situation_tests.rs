@@ -30,10 +30,10 @@ fn look(live: &Deployment, replicas: i32, was_complete: bool, pods: &[Arc<Pod>])
 
 fn reason(situation: &Situation) -> &str {
     match situation {
-        Situation::Awaited(problem) | Situation::Refused(problem) => problem.reason,
-        Situation::Hindered(hindrance) => &hindrance.reason,
+        Situation::Awaited(problem) | Situation::Refused(problem) => problem.reason.as_str(),
+        Situation::Hindered(hindrance) => hindrance.reason.as_str(),
         Situation::RolledBack { .. } => "RolledBack",
-        Situation::Moving { reason, .. } => reason,
+        Situation::Moving { reason, .. } => reason.as_str(),
         Situation::ScaledToZero => "ScaledToZero",
         Situation::Ready { .. } => "Ready",
     }

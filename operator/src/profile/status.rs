@@ -7,6 +7,7 @@ use sconce_crds::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfile
 
 use super::ledger::Count;
 use crate::conditions::{self, Verdict, no, unknown, yes};
+use crate::reason::Reason;
 
 /// The status of a profile whose nodes have so much.
 ///
@@ -31,7 +32,7 @@ fn nodes_found(spec: &AcceleratorProfileSpec, count: &Count) -> Verdict {
             "devices of a DeviceClass are not counted; `kubectl get resourceslices` lists devices, and `kubectl get \
              resourceclaims --all-namespaces` who holds those of {class}"
         );
-        return unknown(NODES_FOUND, "NotCounted", message);
+        return unknown(NODES_FOUND, Reason::NotCounted, message);
     }
     let resources = spec
         .resources
@@ -45,7 +46,7 @@ fn nodes_found(spec: &AcceleratorProfileSpec, count: &Count) -> Verdict {
         } else {
             format!("there are nodes that take its pods and offer {resources}")
         };
-        return yes(NODES_FOUND, "Found", offered);
+        return yes(NODES_FOUND, Reason::Found, offered);
     }
     let message = if count.labelled == 0 {
         "no node carries the labels of spec.nodeSelector and spec.nodeSelectors; correct them (`kubectl get nodes \
@@ -61,7 +62,7 @@ fn nodes_found(spec: &AcceleratorProfileSpec, count: &Count) -> Verdict {
          shows which"
             .to_owned()
     };
-    no(NODES_FOUND, "NoNodes", message)
+    no(NODES_FOUND, Reason::NoNodes, message)
 }
 
 #[cfg(test)]
