@@ -99,6 +99,11 @@ async fn scale_follows_the_load_up_and_down_and_every_step_is_told() -> Outcome 
     fleet.have(&[3]);
     let seen = desired(&room, 3).await?;
     assert_eq!(decisions(&seen), ["1-3 Queueing"]);
+    // What answered before answers still: that there are to be more is no alarm.
+    let seen = room.deployment_says("iris", "ScalingUp").await?;
+    assert!(told(served(&seen), "Ready").starts_with("True: ScalingUp"));
+    assert!(told(served(&seen), "Progressing").starts_with("True: ScalingUp"));
+    let seen = desired(&room, 3).await?;
     let decision = &seen.status.as_ref().ok_or("no status")?.scale_decisions[0];
     let inputs = decision.inputs.clone().ok_or("no inputs")?;
     assert_eq!((inputs.target, inputs.ready_replicas), (1.0, 1));

@@ -43,6 +43,15 @@ pub enum Situation {
         /// One sentence.
         message: String,
     },
+    /// An autoscaler changes the number of pods, and those that were promised before answer.
+    Scaling {
+        /// CamelCase.
+        reason: Reason,
+        /// One sentence.
+        message: String,
+        /// What stands in the way of the further pods.
+        hindrance: Option<Hindrance>,
+    },
     /// No replica is wanted and none is there.
     ScaledToZero,
     /// Every replica is of the wanted revision and answers.
@@ -111,6 +120,8 @@ pub struct Sight<'a> {
     pub rollout: &'a Rollout,
     /// Whether it was complete before.
     pub was_complete: bool,
+    /// Pods that have to answer while an autoscaler changes their number; nothing where no autoscaler does.
+    pub promised: Option<i32>,
     /// Pods of every revision.
     pub pods: &'a [Arc<Pod>],
 }
@@ -122,13 +133,27 @@ impl Sight<'_> {
 
     /// Whether its pods are all there, and no others are or will be.
     fn is_alone(&self) -> bool {
-        let counts = self.counts();
-        is_seen(self.live)
-            && counts.others == 0
-            && counts.current == self.replicas
+        is_seen(self.live) && self.counts().current == self.replicas && self.is_without_others()
+    }
+
+    /// Whether no pods of another revision are there or will be.
+    fn is_without_others(&self) -> bool {
+        self.counts().others == 0
             && self.rollout.others.iter().all(|(live, count)| {
                 *count == 0 && live.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
             })
+    }
+
+    /// Whether an autoscaler changes the number of pods of a revision that was rolled out, and those that were promised
+    /// answer. What the Deployment's status has seen does not matter: they do.
+    fn is_scaling(&self) -> bool {
+        let counts = self.counts();
+        let kept = |promised| counts.ready >= promised && self.replicas > 0;
+        self.was_complete
+            && self.promised.is_some_and(kept)
+            && self.rollout.back.is_none()
+            && self.is_without_others()
+            && !self.is_settled()
     }
 
     /// Whether every replica is of the wanted revision and answers.
@@ -138,7 +163,7 @@ impl Sight<'_> {
 
     /// Whether no pod of an earlier revision is left, and those of the wanted one have all answered once.
     pub fn is_rolled_out(&self) -> bool {
-        self.is_settled() || (self.is_alone() && self.was_complete)
+        self.is_settled() || self.is_scaling() || (self.is_alone() && self.was_complete)
     }
 }
 
@@ -162,7 +187,11 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
             message: format!("{replicas} {noun} with {title}"),
         };
     }
-    if let Some(hindrance) = hindrance(sight.live, &sight.wanted.revision, sight.pods) {
+    let hindrance = hindrance(sight.live, &sight.wanted.revision, sight.pods);
+    if sight.is_scaling() {
+        return scaling(sight, hindrance);
+    }
+    if let Some(hindrance) = hindrance {
         return Situation::Hindered(with_manner(hindrance, sight));
     }
     let message = format!("{} of {replicas} replicas answer with {title}", counts.ready);
@@ -200,6 +229,30 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
     Situation::Moving {
         reason: Reason::ReplicasStarting,
         message,
+    }
+}
+
+fn scaling(sight: &Sight<'_>, hindrance: Option<Hindrance>) -> Situation {
+    let (counts, replicas) = (sight.counts(), sight.replicas);
+    let title = sight.wanted.model.title();
+    let more = counts.current <= replicas;
+    let toward = if more {
+        format!("{} more on their way", replicas - counts.ready)
+    } else {
+        format!("{} are there and {replicas} are wanted", counts.current)
+    };
+    let why = hindrance
+        .as_ref()
+        .map(|hindrance| format!("; {}", hindrance.message))
+        .unwrap_or_default();
+    Situation::Scaling {
+        reason: if more {
+            Reason::ScalingUp
+        } else {
+            Reason::ScalingDown
+        },
+        message: format!("{} replicas answer with {title}, {toward}{why}", counts.ready),
+        hindrance,
     }
 }
 

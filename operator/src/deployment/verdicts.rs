@@ -42,7 +42,8 @@ pub fn phase(situation: &Situation) -> DeploymentPhase {
             DeploymentPhase::Degraded
         }
         Situation::Moving { .. } => DeploymentPhase::Progressing,
-        Situation::Ready { .. } => DeploymentPhase::Ready,
+        Situation::Scaling { hindrance, .. } if hindrance.is_some() => DeploymentPhase::Degraded,
+        Situation::Scaling { .. } | Situation::Ready { .. } => DeploymentPhase::Ready,
     }
 }
 
@@ -78,7 +79,9 @@ fn words(situation: &Situation, goes_on: Option<&str>) -> (Reason, String) {
         }
         Situation::Hindered(hindrance) => (hindrance.reason.clone(), hindrance.message.clone()),
         Situation::RolledBack { message, .. } => (Reason::RolledBack, message.clone()),
-        Situation::Moving { reason, message } => (reason.clone(), message.clone()),
+        Situation::Moving { reason, message } | Situation::Scaling { reason, message, .. } => {
+            (reason.clone(), message.clone())
+        }
         Situation::ScaledToZero => (
             Reason::ScaledToZero,
             "spec.replicas is 0: no pod answers, and none is wanted".to_owned(),
@@ -99,6 +102,8 @@ fn summary(situation: &Situation, reason: &Reason, message: &str) -> [Verdict; 4
         Situation::Hindered(_) => (false, true, true),
         Situation::RolledBack { settled, .. } => (false, !settled, true),
         Situation::ScaledToZero => (false, false, false),
+        // What is promised is kept, whatever becomes of the further pods.
+        Situation::Scaling { hindrance, .. } => (true, true, hindrance.is_some()),
         Situation::Ready { .. } => (true, false, false),
     };
     let tell = |kind, holds: bool| {
@@ -108,10 +113,17 @@ fn summary(situation: &Situation, reason: &Reason, message: &str) -> [Verdict; 4
             no(kind, reason, message)
         }
     };
+    let in_the_way = match situation {
+        Situation::Scaling { hindrance, .. } => hindrance.as_ref(),
+        _ => None,
+    };
     [
         tell(READY, ready),
         tell(PROGRESSING, progressing),
-        tell(DEGRADED, degraded),
+        in_the_way.map_or_else(
+            || tell(DEGRADED, degraded),
+            |hindrance| yes(DEGRADED, &hindrance.reason, &hindrance.message),
+        ),
         tell(STALLED, degraded && !progressing),
     ]
 }
