@@ -45,6 +45,7 @@ pub mod reconcile;
 #[cfg(feature = "plugin")]
 pub mod rehearsal;
 pub mod scaling;
+pub mod schema;
 pub mod strip;
 pub mod training;
 pub mod volumes;
