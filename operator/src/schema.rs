@@ -88,7 +88,8 @@ pub fn missing(ours: &Schema, theirs: &Schema) -> Vec<String> {
 }
 
 fn compare(ours: &Schema, theirs: &Schema, path: &str, found: &mut Vec<String>) {
-    if theirs.open {
+    let any = matches!(theirs.additional_properties, Some(Additional::Allowed(true)));
+    if theirs.open || any {
         return;
     }
     for (name, field) in &ours.properties {
