@@ -178,13 +178,8 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
         return Situation::ScaledToZero;
     }
     if sight.is_settled() {
-        let noun = if replicas == 1 {
-            "replica answers"
-        } else {
-            "replicas answer"
-        };
         return Situation::Ready {
-            message: format!("{replicas} {noun} with {title}"),
+            message: format!("{} with {title}", answer(replicas)),
         };
     }
     let hindrance = hindrance(sight.live, &sight.wanted.revision, sight.pods);
@@ -232,6 +227,15 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
     }
 }
 
+fn answer(replicas: i32) -> String {
+    let noun = if replicas == 1 {
+        "replica answers"
+    } else {
+        "replicas answer"
+    };
+    format!("{replicas} {noun}")
+}
+
 fn scaling(sight: &Sight<'_>, hindrance: Option<Hindrance>) -> Situation {
     let (counts, replicas) = (sight.counts(), sight.replicas);
     let title = sight.wanted.model.title();
@@ -251,7 +255,7 @@ fn scaling(sight: &Sight<'_>, hindrance: Option<Hindrance>) -> Situation {
         } else {
             Reason::ScalingDown
         },
-        message: format!("{} replicas answer with {title}, {toward}{why}", counts.ready),
+        message: format!("{} with {title}, {toward}{why}", answer(counts.ready)),
         hindrance,
     }
 }

@@ -129,8 +129,8 @@ pub(super) fn of_live(
     }
 }
 
-/// How many pods have answered at once, now that so many are wanted. `ready` are those of the current revision, once it is
-/// rolled out: a rollout changes nothing of what was promised before.
+/// How many pods have answered at once, now that so many are wanted. `ready` are those of the current revision, once it
+/// is rolled out: a rollout changes nothing of what was promised before.
 fn settled(deployment: &ModelDeployment, wanted: i32, ready: Option<i32>) -> Option<i32> {
     let before = deployment
         .status
@@ -143,7 +143,7 @@ fn settled(deployment: &ModelDeployment, wanted: i32, ready: Option<i32>) -> Opt
         .map(|most| most.min(wanted))
 }
 
-/// Pods that have to answer while an autoscaler changes their number. One at least: where none answers, nothing is Ready.
+/// Pods that have to answer while an autoscaler changes their number. One at least: where none does, nothing is Ready.
 fn promised(deployment: &ModelDeployment) -> Option<i32> {
     let spec = &deployment.spec;
     let settled = settled(deployment, replicas::wanted(deployment), None).filter(|_| spec.is_autoscaled())?;

@@ -146,7 +146,9 @@ fn a_signal_stops_it_with_75_and_leaves_no_half_model() {
     );
     let work = failure.work.unwrap();
     assert!(
-        work.busy_milliseconds >= progress.work.busy_milliseconds && work.busy_milliseconds > 0 && work.last_checkpoint.is_none(),
+        work.busy_milliseconds >= progress.work.busy_milliseconds
+            && work.busy_milliseconds > 0
+            && work.last_checkpoint.is_none(),
         "{work:?}"
     );
     assert_eq!(rehearsal.models(), [""; 0]);
