@@ -232,7 +232,8 @@ fn an_autoscaler_may_change_the_number_of_pods_while_those_that_were_promised_an
         (reason(&found).to_owned(), sight.is_rolled_out())
     };
     let (a, b, up) = (ready("a", new), ready("b", new), loading("c", new));
-    let cases: Vec<(Option<i32>, i32, Vec<Arc<Pod>>, &str, bool)> = vec![
+    type Case<'a> = (Option<i32>, i32, Vec<Arc<Pod>>, &'a str, bool);
+    let cases: Vec<Case<'_>> = vec![
         (Some(1), 3, vec![a.clone()], "ScalingUp", true),
         (
             Some(1),
