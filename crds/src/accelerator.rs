@@ -134,10 +134,10 @@ pub struct AcceleratorProfileStatus {
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
     /// Nodes that take pods of the profile and offer at least one unit: ready, not cordoned, with its labels and
-    /// without a taint that it does not tolerate. Absent where they are not counted, as with `deviceClassName`.
+    /// without a taint that it does not tolerate. Absent where they are not counted: NodesFound says why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<i64>,
-    /// Units on these nodes. Absent where the profile has no resource that could be counted.
+    /// Units on these nodes; with `deviceClassName`, devices. Absent where they are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub units: Option<Units>,
 }

@@ -152,6 +152,13 @@ impl ModelDeploymentSpec {
         let managed = |autoscaling: &&Autoscaling| autoscaling.mode == AutoscalingMode::Managed;
         self.autoscaling.as_ref().filter(managed)
     }
+
+    /// Whether it is a program that changes the number of pods, and not a person.
+    pub fn is_autoscaled(&self) -> bool {
+        self.autoscaling
+            .as_ref()
+            .is_some_and(|autoscaling| autoscaling.mode != AutoscalingMode::None)
+    }
 }
 
 /// What is served: exactly one of `trainingRef` and `uri`.
@@ -233,6 +240,10 @@ pub struct ModelDeploymentStatus {
     pub updated_replicas: i32,
     /// Pods of the current revision that answered an inference.
     pub ready_replicas: i32,
+    /// Pods that answered at once since the last rollout, at most as many as are wanted. Where an autoscaler changes their
+    /// number, Ready stays True while more are on their way and these answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled_replicas: Option<i32>,
     /// Label selector of the pods, for `/scale`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
@@ -259,7 +270,7 @@ pub enum DeploymentPhase {
     Pending,
     /// Pods of the current revision are on their way.
     Progressing,
-    /// Every replica is of the current revision and answers.
+    /// Every replica is of the current revision and answers; while an autoscaler changes their number, those before do.
     Ready,
     /// Something needs a person; an earlier revision may still answer.
     Degraded,

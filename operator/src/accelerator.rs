@@ -10,6 +10,7 @@ use sconce_crds::resources::Accelerator;
 use sconce_crds::{AcceleratorProfile, AcceleratorProfileSpec};
 
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// What a pod is given for its accelerator; the default is the processor alone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,7 +52,7 @@ pub fn resolve(
     };
     let Some(profile) = profile else {
         return Err(Problem::new(
-            "ProfileNotFound",
+            Reason::ProfileNotFound,
             "spec.accelerator.profile",
             format!(
                 "there is no AcceleratorProfile named {:?}; `kubectl get accel` lists those that there are",
@@ -82,7 +83,7 @@ pub fn image_computes_on(
     }
     let profile = profile.map(kube::ResourceExt::name_any).unwrap_or_default();
     Err(Problem::new(
-        "NoImageForDevice",
+        Reason::NoImageForDevice,
         "spec.accelerator.profile",
         format!(
             "the AcceleratorProfile {profile:?} is of another device than the operator's own {part} image computes on (CPU); \
@@ -208,7 +209,7 @@ mod tests {
         };
         let problem = resolve(Some(&asked), None).unwrap_err();
         assert_eq!(
-            (problem.reason, problem.field.as_str()),
+            (problem.reason.as_str(), problem.field.as_str()),
             ("ProfileNotFound", "spec.accelerator.profile")
         );
         assert!(problem.message.contains("\"l5\""));

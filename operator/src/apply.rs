@@ -19,6 +19,7 @@ use crate::error::{Doing, Error};
 use crate::labels::MANAGER;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// A kind that lives in a namespace and is known at compile time.
 pub trait Child:
@@ -384,14 +385,14 @@ fn taken<K: Child>(desired: &K, live: &impl Resource) -> Problem {
             "a {kind} named {name:?} is already there and belongs to somebody else; delete it, or give this object another name"
         )
     };
-    Problem::new("NameTaken", "metadata.name", message)
+    Problem::new(Reason::NameTaken, "metadata.name", message)
 }
 
 /// A 4xx that the same request would get again is for a person; everything else is for a later try.
 fn refusal(error: kube::Error, what: String) -> Refusal {
     match &error {
         kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Refusal::Problem(Problem::new(
-            "ChildRefused",
+            Reason::ChildRefused,
             "spec",
             format!("the API server refused to {what}: {}", status.message),
         )),

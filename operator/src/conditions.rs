@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sconce_crds::condition::Condition;
 
+use crate::reason::Reason;
+
 /// Longest message of a condition (Kubernetes' limit is 32768; nobody reads more than this).
 const MESSAGE_LIMIT: usize = 2048;
 
@@ -12,26 +14,31 @@ const MESSAGE_LIMIT: usize = 2048;
 pub struct Verdict {
     kind: &'static str,
     status: &'static str,
-    reason: String,
+    reason: Reason,
     message: String,
 }
 
 /// The condition holds.
-pub fn yes(kind: &'static str, reason: &str, message: impl Into<String>) -> Verdict {
+pub fn yes(kind: &'static str, reason: impl Into<Reason>, message: impl Into<String>) -> Verdict {
     verdict(kind, "True", reason, message)
 }
 
 /// The condition does not hold.
-pub fn no(kind: &'static str, reason: &str, message: impl Into<String>) -> Verdict {
+pub fn no(kind: &'static str, reason: impl Into<Reason>, message: impl Into<String>) -> Verdict {
     verdict(kind, "False", reason, message)
 }
 
 /// It cannot be told (yet) whether the condition holds.
-pub fn unknown(kind: &'static str, reason: &str, message: impl Into<String>) -> Verdict {
+pub fn unknown(kind: &'static str, reason: impl Into<Reason>, message: impl Into<String>) -> Verdict {
     verdict(kind, "Unknown", reason, message)
 }
 
-fn verdict(kind: &'static str, status: &'static str, reason: &str, message: impl Into<String>) -> Verdict {
+fn verdict(
+    kind: &'static str,
+    status: &'static str,
+    reason: impl Into<Reason>,
+    message: impl Into<String>,
+) -> Verdict {
     let mut message = message.into();
     if message.len() > MESSAGE_LIMIT {
         let end = (0..MESSAGE_LIMIT)
@@ -44,7 +51,7 @@ fn verdict(kind: &'static str, status: &'static str, reason: &str, message: impl
     Verdict {
         kind,
         status,
-        reason: reason.to_owned(),
+        reason: reason.into(),
         message,
     }
 }
@@ -68,7 +75,7 @@ pub fn settle(
             Condition {
                 type_: verdict.kind.to_owned(),
                 status: verdict.status.to_owned(),
-                reason: verdict.reason,
+                reason: verdict.reason.into(),
                 message: verdict.message,
                 observed_generation: Some(generation),
                 last_transition_time,
@@ -98,26 +105,46 @@ mod tests {
 
     #[test]
     fn time_moves_with_the_status_and_with_nothing_else() {
-        let first = settle(&[], vec![no("Ready", "Waiting", "for a pod")], 1, at(10));
-        let second = settle(&first, vec![no("Ready", "Pulling", "the image")], 2, at(20));
+        let first = settle(
+            &[],
+            vec![no("Ready", Reason::told("Waiting"), "for a pod")],
+            1,
+            at(10),
+        );
+        let second = settle(
+            &first,
+            vec![no("Ready", Reason::told("Pulling"), "the image")],
+            2,
+            at(20),
+        );
         assert_eq!(second[0].last_transition_time, Time(at(10)));
         assert_eq!(
             (second[0].reason.as_str(), second[0].observed_generation),
             ("Pulling", Some(2))
         );
-        let third = settle(&second, vec![yes("Ready", "Answers", "")], 2, at(30));
+        let third = settle(
+            &second,
+            vec![yes("Ready", Reason::told("Answers"), "")],
+            2,
+            at(30),
+        );
         assert_eq!(third[0].last_transition_time, Time(at(30)));
     }
 
     #[test]
     fn a_condition_that_is_no_longer_told_is_dropped() {
-        let first = settle(&[], vec![yes("Failed", "BadInput", "x")], 1, at(10));
+        let first = settle(&[], vec![yes("Failed", Reason::told("BadInput"), "x")], 1, at(10));
         assert!(settle(&first, vec![], 2, at(20)).is_empty());
     }
 
     #[test]
     fn a_very_long_message_is_cut_between_characters() {
-        let cut = settle(&[], vec![no("Ready", "Long", "é".repeat(5000))], 1, at(0));
+        let cut = settle(
+            &[],
+            vec![no("Ready", Reason::told("Long"), "é".repeat(5000))],
+            1,
+            at(0),
+        );
         assert!(cut[0].message.len() <= MESSAGE_LIMIT + '…'.len_utf8());
     }
 }

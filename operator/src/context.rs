@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::pace::{Bucket, Pace, Worth};
 use crate::profile::ledger::Count;
 use crate::progress::ProgressClient;
+use crate::reason::Reason;
 use crate::reconcile::key;
 use crate::training::last_words::LastWords;
 use crate::watches::Stores;
@@ -175,8 +176,8 @@ impl Context {
 
     /// Tells people what happened, through the log and an event. An event that is lost changes nothing: the status has
     /// it. When very much happens at once, only the log has it all.
-    pub fn event(&self, about: &ObjectReference, type_: EventType, reason: &str, note: &str) {
-        info!(reason, "{note}");
+    pub fn event(&self, about: &ObjectReference, type_: EventType, reason: &Reason, note: &str) {
+        info!(reason = reason.as_str(), "{note}");
         let bucket = match type_ {
             EventType::Normal => &self.events,
             EventType::Warning => &self.warnings,
@@ -192,7 +193,7 @@ impl Context {
         }
         let event = Event {
             type_,
-            reason: reason.to_owned(),
+            reason: reason.clone().into(),
             note: Some(note),
             action: "Reconcile".to_owned(),
             secondary: None,
@@ -223,7 +224,7 @@ impl Context {
         } else {
             EventType::Normal
         };
-        self.event(about, type_, &now.reason, &now.message);
+        self.event(about, type_, &Reason::told(&now.reason), &now.message);
     }
 
     /// How long to wait after another failure of this object: 1 s, 2 s, 4 s, … at most 5 minutes.

@@ -17,6 +17,7 @@ use crate::accelerator::Resolved;
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 const GROUP: &str = "resource.k8s.io";
 const VERSION: &str = "v1";
@@ -83,13 +84,13 @@ pub fn check(
     let profile = &asked.profile;
     match class {
         DeviceClass::Found if asked.count > MOST => Err(Problem::new(
-            "TooManyDevices",
+            Reason::TooManyDevices,
             "spec.accelerator.count",
             format!("a pod can claim at most {MOST} devices of a DeviceClass; ask for fewer"),
         )),
         DeviceClass::Found => Ok(()),
         DeviceClass::Missing => Err(Problem::new(
-            "DeviceClassNotFound",
+            Reason::DeviceClassNotFound,
             "spec.accelerator.profile",
             format!(
                 "the AcceleratorProfile {profile:?} names the DeviceClass {name:?}, which does not exist; `kubectl get \
@@ -98,7 +99,7 @@ pub fn check(
             ),
         )),
         DeviceClass::Unserved => Err(Problem::new(
-            "DynamicAllocationUnserved",
+            Reason::DynamicAllocationUnserved,
             "spec.accelerator.profile",
             format!(
                 "the AcceleratorProfile {profile:?} asks for a DeviceClass, and this cluster does not serve {GROUP}/{VERSION} \

@@ -23,6 +23,7 @@ use sconce_crds::resources::Accelerator;
 
 use crate::conditions::{Verdict, no, unknown, yes};
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// Bytes of a number.
 const F32: u64 = 4;
@@ -220,7 +221,7 @@ impl Question {
         };
         match room.asked.memory {
             Some(memory) if need.total() > room.bytes(memory) => Err(Problem::new(
-                "DoesNotFit",
+                Reason::DoesNotFit,
                 "spec.accelerator",
                 sentence(room, memory, need) + "; " + &room.instead(need),
             )),
@@ -236,11 +237,11 @@ impl Question {
                 "the AcceleratorProfile {:?} does not say its spec.memory",
                 room.asked.name
             );
-            return Some(unknown(FITS_ACCELERATOR, "MemoryUnknown", message));
+            return Some(unknown(FITS_ACCELERATOR, Reason::MemoryUnknown, message));
         };
         let Some(need) = &self.need else {
             let message = "what the model needs is not known before it is loaded";
-            return Some(unknown(FITS_ACCELERATOR, "NeedUnknown", message));
+            return Some(unknown(FITS_ACCELERATOR, Reason::NeedUnknown, message));
         };
         if let Err(problem) = self.check() {
             return Some(no(FITS_ACCELERATOR, problem.reason, problem.message));
@@ -248,13 +249,17 @@ impl Question {
         let sentence = sentence(room, memory, need);
         Some(if !fits(need.total(), room.bytes(memory)) {
             let message = format!("{sentence}, which leaves less than a tenth to what is not computed here");
-            unknown(FITS_ACCELERATOR, "Tight", message)
+            unknown(FITS_ACCELERATOR, Reason::Tight, message)
         } else if need.exact {
-            yes(FITS_ACCELERATOR, "Fits", sentence)
+            yes(FITS_ACCELERATOR, Reason::Fits, sentence)
         } else {
             let more =
                 "how much more depends on the table's columns, unless spec.dataset.features names them";
-            unknown(FITS_ACCELERATOR, "ColumnsUnknown", format!("{sentence}; {more}"))
+            unknown(
+                FITS_ACCELERATOR,
+                Reason::ColumnsUnknown,
+                format!("{sentence}; {more}"),
+            )
         })
     }
 }

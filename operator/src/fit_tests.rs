@@ -147,7 +147,7 @@ fn the_largest_network_there_can_be_overflows_nothing() {
 fn what_cannot_fit_is_refused_with_the_numbers_and_the_smallest_profile_that_would_do() {
     let problem = check(Some(&room(1, Some(24))), Some(&need(30, true))).unwrap_err();
     assert_eq!(
-        (problem.reason, problem.field.as_str()),
+        (problem.reason.as_str(), problem.field.as_str()),
         ("DoesNotFit", "spec.accelerator")
     );
     assert_eq!(

@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use crate::error::{Doing, Error};
+use crate::reason::Reason;
 
 /// Label on a Job: the LocalQueue that lets it in.
 pub const QUEUE_NAME: &str = "kueue.x-k8s.io/queue-name";
@@ -107,18 +108,17 @@ fn api(client: &Client, version: &str, namespace: &str, kind: &str, plural: &str
 
 impl Sight {
     /// A reason and one sentence for people.
-    pub fn tell(&self, queue: &str) -> (String, String) {
-        let told = |reason: &str, message: String| (reason.to_owned(), message);
+    pub fn tell(&self, queue: &str) -> (Reason, String) {
         match self {
-            Sight::NotServed => told(
-                "QueueNotAvailable",
+            Sight::NotServed => (
+                Reason::QueueNotAvailable,
                 format!(
                     "spec.scheduling.queueName: the API of Kueue is no longer served, so nobody lets the training in from \
                      the queue {queue:?}; install Kueue, or remove the field"
                 ),
             ),
-            Sight::Unseen => told(
-                "AwaitingKueue",
+            Sight::Unseen => (
+                Reason::AwaitingKueue,
                 format!(
                     "the Job is in the queue {queue:?}, and Kueue has not taken notice of it; if that lasts, see whether \
                      its controller runs and looks after Jobs of this namespace"
@@ -134,7 +134,7 @@ impl Sight {
     }
 }
 
-fn workload_tells(workload: &Value, queue: &str) -> (String, String) {
+fn workload_tells(workload: &Value, queue: &str) -> (Reason, String) {
     let text = |condition: &Value, key: &str| condition[key].as_str().unwrap_or_default().to_owned();
     let reserved = holds(workload, "QuotaReserved");
     if reserved.is_none()
@@ -146,8 +146,8 @@ fn workload_tells(workload: &Value, queue: &str) -> (String, String) {
             .filter(|now| !now.is_empty() && *now != why)
             .map(|now| format!("; now: {now}"))
             .unwrap_or_default();
-        let reason = text(evicted, "reason");
-        let remedy = if reason == "Deactivated" {
+        let reason = Reason::told(&text(evicted, "reason"));
+        let remedy = if reason == Reason::Deactivated {
             "it is let in again when the Workload's spec.active is true"
         } else {
             "it goes on by itself, from its last checkpoint, when the queue lets it in again"
@@ -161,7 +161,7 @@ fn workload_tells(workload: &Value, queue: &str) -> (String, String) {
             .filter(|said| !said.is_empty())
             .unwrap_or_else(|| "its admission checks are not done".to_owned());
         return (
-            "AwaitingAdmission".to_owned(),
+            Reason::AwaitingAdmission,
             format!("the queue {queue:?} has quota for it, and Kueue has not let it in yet: {said}"),
         );
     }
@@ -170,7 +170,7 @@ fn workload_tells(workload: &Value, queue: &str) -> (String, String) {
         .map(|condition| text(condition, "reason"))
         // The older word for waiting, which would be taken for the phase.
         .filter(|reason| !reason.is_empty() && reason != "Pending")
-        .unwrap_or_else(|| "WaitingForQuota".to_owned());
+        .map_or(Reason::WaitingForQuota, Reason::from);
     let said = pending
         .map(|condition| text(condition, "message"))
         .filter(|said| !said.is_empty())

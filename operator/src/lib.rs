@@ -44,10 +44,12 @@ pub mod probes;
 pub mod problem;
 pub mod profile;
 pub mod progress;
+pub mod reason;
 pub mod reconcile;
 #[cfg(feature = "plugin")]
 pub mod rehearsal;
 pub mod scaling;
+pub mod schema;
 #[cfg(test)]
 mod sequences;
 pub mod strip;

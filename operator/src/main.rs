@@ -14,7 +14,7 @@ use sconce_operator::leader::Election;
 use sconce_operator::metrics::Metrics;
 use sconce_operator::scaling::source::Servers;
 use sconce_operator::watches::Watches;
-use sconce_operator::{deployment, probes, profile, scaling, training};
+use sconce_operator::{deployment, probes, profile, scaling, schema, training};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -134,6 +134,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     };
     let watches = Watches::start(&client, watched);
     let context = Context::new(client, watches.stores(), images, metrics.clone(), &identity);
+    tokio::spawn(schema::watch(Arc::clone(&context), watched.is_none()));
     let trainings = training::run(
         Arc::clone(&context),
         training::Readers::take(&watches),

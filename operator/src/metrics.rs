@@ -35,6 +35,11 @@ struct Scaling {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Crd {
+    crd: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Asked {
     outcome: &'static str,
 }
@@ -50,6 +55,7 @@ pub struct Metrics {
     leader: Gauge<i64, AtomicI64>,
     scalings: Family<Scaling, Counter>,
     asked: Family<Asked, Counter>,
+    lacking: Family<Crd, Gauge<i64, AtomicI64>>,
 }
 
 impl Default for Metrics {
@@ -91,6 +97,12 @@ impl Default for Metrics {
             "Times that a server was asked for its load, by outcome",
             asked.clone(),
         );
+        let lacking = Family::default();
+        registry.register(
+            "crd_fields_missing",
+            "Fields of this operator that a CRD in the cluster lacks, because it is older",
+            lacking.clone(),
+        );
         Metrics {
             registry: Arc::new(registry),
             reconciles,
@@ -100,6 +112,7 @@ impl Default for Metrics {
             leader,
             scalings,
             asked,
+            lacking,
         }
     }
 }
@@ -147,6 +160,13 @@ impl Metrics {
     pub fn asked_for_load(&self, answered: bool) {
         let outcome = if answered { "answered" } else { "silent" };
         self.asked.get_or_create(&Asked { outcome }).inc();
+    }
+
+    /// A CRD in the cluster lacks so many fields.
+    pub fn crd_lacks(&self, name: &str, fields: usize) {
+        let label = Crd { crd: name.to_owned() };
+        let fields = i64::try_from(fields).unwrap_or(i64::MAX);
+        self.lacking.get_or_create(&label).set(fields);
     }
 
     /// Everything, as text.

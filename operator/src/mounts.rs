@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 
 use crate::error::{Doing, Error};
 use crate::observed::{self, Hindrance};
+use crate::reason::Reason;
 use crate::{labels, overrides};
 
 /// A pod without a container after this long may be one whose volumes cannot be mounted.
@@ -66,7 +67,7 @@ pub fn again(pods: &[Arc<Pod>], now: Timestamp) -> Option<Duration> {
 pub fn told(pod: &Pod) -> Option<Hindrance> {
     let told = observed::condition(pod, MOUNTED)?;
     Some(Hindrance {
-        reason: told.reason.clone()?,
+        reason: Reason::told(told.reason.as_deref()?),
         message: told.message.clone()?,
     })
 }
@@ -107,7 +108,10 @@ fn newest(events: Vec<Event>) -> Option<(String, String)> {
 fn hindrance(pod: &Pod, reason: &str, said: &str) -> Hindrance {
     if let Some((field, kind, name)) = missing(pod, said) {
         return Hindrance {
-            reason: format!("{kind}NotFound"),
+            reason: match kind {
+                "Secret" => Reason::SecretNotFound,
+                _ => Reason::ConfigMapNotFound,
+            },
             message: format!(
                 "{field}: there is no {kind} named {name:?} in this namespace; create it, and the pod starts by itself"
             ),
@@ -120,7 +124,7 @@ fn hindrance(pod: &Pod, reason: &str, said: &str) -> Hindrance {
             "spec.replicas"
         };
         return Hindrance {
-            reason: "ClaimAccessMode".to_owned(),
+            reason: Reason::ClaimAccessMode,
             message: format!(
                 "{field}: a claim that is ReadWriteOnce is mounted on another node, and only one node may at a time: \
                  {said}; use a claim that is ReadWriteMany or ReadOnlyMany, or have its pods on one node \
@@ -129,7 +133,7 @@ fn hindrance(pod: &Pod, reason: &str, said: &str) -> Hindrance {
         };
     }
     Hindrance {
-        reason: reason.to_owned(),
+        reason: Reason::told(reason),
         message: format!(
             "the volumes of the pod cannot be mounted: {said}; check spec.podOverrides.volumes and the claims that \
              the spec names"
@@ -167,7 +171,7 @@ fn add(pod: &mut Pod, hindrance: Hindrance) {
     conditions.push(PodCondition {
         type_: MOUNTED.to_owned(),
         status: "False".to_owned(),
-        reason: Some(hindrance.reason),
+        reason: Some(hindrance.reason.into()),
         message: Some(hindrance.message),
         ..PodCondition::default()
     });

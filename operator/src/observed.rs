@@ -8,23 +8,24 @@ use sconce_contract::{Failure, FailureClass, Report};
 
 use crate::mounts;
 use crate::pod::CONTAINER as OURS;
+use crate::reason::Reason;
 
 /// Reasons for which a waiting container will not start by itself (kubelet, `pkg/kubelet/images` and
 /// `pkg/kubelet/container`), and which field of the object to look at.
 ///
 /// The first two take turns while the kubelet tries again; told as one, they do not flap.
-const STUCK: &[(&str, &str, &str)] = &[
-    ("ErrImagePull", "ImagePullFailed", IMAGE),
-    ("ImagePullBackOff", "ImagePullFailed", IMAGE),
-    ("InvalidImageName", "InvalidImageName", IMAGE),
-    ("ErrImageNeverPull", "ErrImageNeverPull", IMAGE),
+const STUCK: &[(&str, Reason, &str)] = &[
+    ("ErrImagePull", Reason::ImagePullFailed, IMAGE),
+    ("ImagePullBackOff", Reason::ImagePullFailed, IMAGE),
+    ("InvalidImageName", Reason::InvalidImageName, IMAGE),
+    ("ErrImageNeverPull", Reason::ErrImageNeverPull, IMAGE),
     (
         "CreateContainerConfigError",
-        "CreateContainerConfigError",
+        Reason::CreateContainerConfigError,
         CONTAINER,
     ),
-    ("CreateContainerError", "CreateContainerError", CONTAINER),
-    ("RunContainerError", "RunContainerError", CONTAINER),
+    ("CreateContainerError", Reason::CreateContainerError, CONTAINER),
+    ("RunContainerError", Reason::RunContainerError, CONTAINER),
 ];
 const IMAGE: &str = "the image";
 const CONTAINER: &str = "the container";
@@ -33,7 +34,7 @@ const CONTAINER: &str = "the container";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hindrance {
     /// CamelCase, for a condition.
-    pub reason: String,
+    pub reason: Reason,
     /// One sentence.
     pub message: String,
 }
@@ -149,8 +150,8 @@ fn homeless(pod: &Pod) -> Option<Hindrance> {
     };
     Some(Hindrance {
         reason: condition(pod, "PodScheduled")
-            .and_then(|found| found.reason.clone())
-            .unwrap_or_else(|| "Unschedulable".to_owned()),
+            .and_then(|found| found.reason.as_deref())
+            .map_or(Reason::Unschedulable, Reason::told),
         message: format!("no node can take the pod: {said}; {remedy}"),
     })
 }
@@ -175,17 +176,21 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
             who_names_the_image(pod)
         )
     } else if let Some((field, kind, name)) = missing(pod, detail) {
+        let reason = match kind {
+            Source::Secret => Reason::SecretNotFound,
+            Source::ConfigMap => Reason::ConfigMapNotFound,
+        };
         return Some(Hindrance {
-            reason: format!("{kind}NotFound"),
+            reason,
             message: format!(
-                "{field}: there is no {kind} named {name:?} in this namespace; create it, and the pod starts by itself"
+                "{field}: there is no {kind:?} named {name:?} in this namespace; create it, and the pod starts by itself"
             ),
         });
     } else {
         format!("the container cannot be started: {detail}")
     };
     Some(Hindrance {
-        reason: (*reason).to_owned(),
+        reason: reason.clone(),
         message,
     })
 }
@@ -212,10 +217,20 @@ fn who_names_the_image(pod: &Pod) -> &'static str {
     }
 }
 
+/// What an environment is taken from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Secret,
+    ConfigMap,
+}
+
 /// The Secret or ConfigMap without which the container cannot be started, and the field that names it. The operator
 /// may not look for Secrets; the kubelet says `secret "NAME" not found`.
-fn missing<'a>(pod: &'a Pod, detail: &str) -> Option<(&'static str, &'static str, &'a str)> {
-    let said = |kind: &str, name: &str| detail.contains(&format!("{kind} \"{name}\" not found"));
+fn missing<'a>(pod: &'a Pod, detail: &str) -> Option<(&'static str, Source, &'a str)> {
+    let said = |kind: Source, name: &str| {
+        let kind = format!("{kind:?}").to_lowercase();
+        detail.contains(&format!("{kind} \"{name}\" not found"))
+    };
     let sources = ours(pod)?.env_from.as_ref()?;
     sources.iter().find_map(|source| {
         let field = match source.prefix.as_deref() {
@@ -226,13 +241,13 @@ fn missing<'a>(pod: &'a Pod, detail: &str) -> Option<(&'static str, &'static str
         let secret = source
             .secret_ref
             .as_ref()
-            .map(|secret| ("Secret", secret.name.as_str()));
+            .map(|secret| (Source::Secret, secret.name.as_str()));
         let map = source
             .config_map_ref
             .as_ref()
-            .map(|map| ("ConfigMap", map.name.as_str()));
+            .map(|map| (Source::ConfigMap, map.name.as_str()));
         let (kind, name) = secret.or(map)?;
-        said(&kind.to_lowercase(), name).then_some((field, kind, name))
+        said(kind, name).then_some((field, kind, name))
     })
 }
 
@@ -246,7 +261,7 @@ fn crashing(pod: &Pod) -> Option<Hindrance> {
         return None;
     };
     Some(Hindrance {
-        reason: class_name(failure.class).to_owned(),
+        reason: class_name(failure.class),
         message: sentence(&failure),
     })
 }
@@ -260,14 +275,14 @@ pub fn sentence(failure: &Failure) -> String {
 }
 
 /// A failure's class as a condition's reason.
-pub fn class_name(class: FailureClass) -> &'static str {
+pub fn class_name(class: FailureClass) -> Reason {
     match class {
-        FailureClass::BadInput => "BadInput",
-        FailureClass::OutOfMemory => "OutOfMemory",
-        FailureClass::Interrupted => "Interrupted",
-        FailureClass::Diverged => "Diverged",
-        FailureClass::Storage => "Storage",
-        FailureClass::Internal => "Internal",
+        FailureClass::BadInput => Reason::BadInput,
+        FailureClass::OutOfMemory => Reason::OutOfMemory,
+        FailureClass::Interrupted => Reason::Interrupted,
+        FailureClass::Diverged => Reason::Diverged,
+        FailureClass::Storage => Reason::Storage,
+        FailureClass::Internal => Reason::Internal,
     }
 }
 

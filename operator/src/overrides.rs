@@ -13,6 +13,7 @@ use sconce_crds::overrides::{EmptyDir, Medium, PodOverrides, PodVolume, Variable
 
 use crate::accelerator::Resolved;
 use crate::problem::Problem;
+use crate::reason::Reason;
 use crate::volumes::Source;
 
 /// The field in which they are said.
@@ -27,7 +28,7 @@ const PREFIX: &str = "user-";
 pub fn fit(overrides: &PodOverrides, accelerator: &Resolved, profile: &str) -> Result<(), Problem> {
     let conflict = |field: &str, name: &str, ours: &str, theirs: &str| {
         Problem::new(
-            "OverrideConflict",
+            Reason::OverrideConflict,
             format!("{FIELD}.{field}"),
             format!(
                 "{name:?} is {ours:?} here and {theirs:?} in the AcceleratorProfile {profile:?} (spec.{field}); \

@@ -19,6 +19,7 @@ use crate::devices::CLAIM;
 use crate::labels;
 use crate::overrides;
 use crate::problem::Problem;
+use crate::reason::Reason;
 use crate::volumes::Volumes;
 
 /// User and group of every container of ours ("nonroot" in the field's minimal images).
@@ -113,7 +114,7 @@ pub fn plan_fits(plan: &impl Serialize, field: &str) -> Result<(), Problem> {
         return Ok(());
     }
     Err(Problem::new(
-        "PlanTooLarge",
+        Reason::PlanTooLarge,
         field,
         format!(
             "it makes the plan {} KiB long, and a pod carries one of at most {} KiB; shorten it",

@@ -5,6 +5,7 @@ use kube::{Api, Client};
 
 use crate::error::{Doing, Error};
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// Whether a spec names a class that does not exist.
 pub async fn is_missing(client: &Client, class: Option<&str>) -> Result<bool, Error> {
@@ -17,7 +18,7 @@ pub async fn is_missing(client: &Client, class: Option<&str>) -> Result<bool, Er
 /// The sentence for it.
 pub fn not_found(class: &str) -> Problem {
     Problem::new(
-        "PriorityClassNotFound",
+        Reason::PriorityClassNotFound,
         "spec.scheduling.priorityClassName",
         format!(
             "there is no PriorityClass named {class:?}; `kubectl get priorityclasses` lists those that there are"

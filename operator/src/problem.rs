@@ -17,12 +17,13 @@ pub fn look_again(conditions: &[Condition], now: Timestamp) -> Duration {
     let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     (passed / 4).clamp(LOOK_AGAIN, LOOK_LATER)
 }
+use crate::reason::Reason;
 
 /// Why a spec cannot be carried out as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// CamelCase, stable: the condition's reason.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// The field of the object to look at, such as `spec.accelerator.profile`.
     pub field: String,
     /// One sentence: what is wrong and what to do.
@@ -31,7 +32,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with a field.
-    pub fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
         Problem {
             reason,
             field: field.into(),

@@ -140,6 +140,13 @@ impl Watches {
             census,
             driver: Box::pin(futures::stream::empty()),
         };
+        if namespace.is_none() {
+            drivers.push(
+                watches
+                    .census
+                    .follow_devices(client, watches.profiles.store.clone()),
+            );
+        }
         Watches {
             driver: futures::stream::select_all(drivers).boxed(),
             ..watches

@@ -66,7 +66,7 @@ impl Drop for KubeletLogs {
     }
 }
 
-fn acceptor(folder: &Path) -> Result<TlsAcceptor> {
+pub(crate) fn acceptor(folder: &Path) -> Result<TlsAcceptor> {
     let failed = |error: String| {
         Error::Unmet(format!(
             "no TLS with the certificate in {}: {error}",

@@ -49,6 +49,7 @@ pub mod kubelet_logs;
 pub mod kueue;
 mod layout;
 mod leftovers;
+pub mod metrics_api;
 mod network;
 pub mod node;
 pub mod node_image;

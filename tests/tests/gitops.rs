@@ -238,6 +238,19 @@ async fn gitops_health_of_a_deployment_in_every_state() -> Outcome {
     album
         .add::<ModelDeployment>(&room, "iris", "that serves", ["Healthy", "Current"])
         .await?;
+    let more = json!({"spec": {"autoscaling": {"mode": "External"}, "replicas": 2}});
+    room.change::<ModelDeployment>("iris", more).await?;
+    room.deployment_says("iris", "ScalingUp").await?;
+    album
+        .add::<ModelDeployment>(
+            &room,
+            "iris",
+            "that an autoscaler gives another pod",
+            ["Healthy", "Current"],
+        )
+        .await?;
+    room.answer("iris", &revision, 2).await?;
+    room.deployment_says("iris", "Serving").await?;
     room.change::<ModelDeployment>("iris", json!({"spec": {"replicas": 0}}))
         .await?;
     room.deployment_says("iris", "ScaledToZero").await?;

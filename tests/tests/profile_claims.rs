@@ -62,6 +62,22 @@ async fn allocated(room: &Room) -> Option<Vec<usize>> {
     Some(all)
 }
 
+/// What a profile tells of its devices: `capacity/allocated`, and why they are not counted.
+async fn counts(room: &Room, profile: &str, wanted: &str) -> sconce_tests::Result<()> {
+    let profiles: Api<AcceleratorProfile> = Api::all(room.client.clone());
+    let mut last = String::new();
+    until(&format!("{profile} tells {wanted}"), async || {
+        let status = profiles.get(profile).await.ok()?.status?;
+        last = match status.units {
+            Some(units) => format!("{}/{}", units.capacity, units.allocated),
+            None => told(&status.conditions, "NodesFound"),
+        };
+        last.contains(wanted).then_some(())
+    })
+    .await
+    .map_err(|error| sconce_tests::Error::Unmet(format!("{error}; it says {last:?}")))
+}
+
 async fn none_left(room: &Room, kind: &str) -> sconce_tests::Result<()> {
     until(&format!("no {kind} is left"), async || {
         let list = api(room, kind).list(&ListParams::default()).await.ok()?;
@@ -91,12 +107,19 @@ async fn pods_are_allocated_devices_and_deletion_leaves_nothing() -> Outcome {
         ready.contains("spec.accelerator.profile") && ready.contains("\"claims-class\""),
         "{ready}"
     );
+    counts(
+        &room,
+        "claims",
+        "Unknown: NotCounted: there is no DeviceClass \"claims-class\"",
+    )
+    .await?;
     room.apply_cluster(class("claims-class", driver)).await?;
     room.kubelet.active("sconce.dev/deployment=first", 1).await?;
     until("two devices are allocated", async || {
         (allocated(&room).await? == [2]).then_some(())
     })
     .await?;
+    counts(&room, "claims", "3/2").await?;
     let pods = room.kubelet.active("sconce.dev/deployment=first", 1).await?;
     until("the pod is on the node with the devices", async || {
         let pod = room.get::<Pod>(pods[0].metadata.name.as_deref()?).await.ok()?;
@@ -143,8 +166,21 @@ async fn pods_are_allocated_devices_and_deletion_leaves_nothing() -> Outcome {
         (allocated(&room).await? == [2]).then_some(())
     })
     .await?;
+    counts(&room, "claims", "3/2").await?;
     room.delete::<ModelTraining>("second").await?;
     none_left(&room, "ResourceClaim").await?;
+    counts(&room, "claims", "3/0").await?;
+    // A driver takes a device back, and a node goes away with what it had.
+    let slices: Api<DynamicObject> = Api::all_with(
+        room.client.clone(),
+        &ApiResource::from_gvk(&GroupVersionKind::gvk("resource.k8s.io", "v1", "ResourceSlice")),
+    );
+    room.apply_cluster(slice(driver, "claims-0", 1)).await?;
+    counts(&room, "claims", "1/0").await?;
+    slices
+        .delete(&format!("claims-0-{driver}"), &Default::default())
+        .await?;
+    counts(&room, "claims", "0/0").await?;
     none_left(&room, "ResourceClaimTemplate").await?;
     Ok(room.close()?)
 }
@@ -186,16 +222,36 @@ async fn another_count_takes_another_template_and_leaves_none_of_the_first() -> 
     let seen = room.training_says("counted", "TooManyDevices").await?;
     assert!(told(conditions(&seen), "Ready").contains("spec.accelerator.count"));
 
-    // Nobody says of devices that are not counted that there are none.
-    let profiles: Api<AcceleratorProfile> = Api::all(room.client.clone());
-    let status = until("the profile has a status", async || {
-        profiles.get("recount").await.ok()?.status
-    })
+    counts(&room, "recount", "4/").await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_that_a_class_selects_in_words_that_are_not_read_are_said_not_to_be_counted() -> Outcome {
+    let room = Room::within(Extent::Scheduling).await?;
+    let driver = "odd.example";
+    FakeNode::named("odd-0").create(&room.client).await?;
+    room.apply_cluster(slice(driver, "odd-0", 3)).await?;
+    let mut odd = class("odd-class", driver);
+    odd["spec"]["selectors"][0]["cel"]["expression"] = "device.driver.startsWith(\"odd.\")".into();
+    room.apply_cluster(odd).await?;
+    room.apply_cluster(by_class("odd", "odd-class")).await?;
+    let asks = json!({"spec": {"accelerator": {"profile": "odd", "count": 2}}});
+    let served = with(deployment_of_uri("odd", "https://models.example/iris"), &asks);
+    room.apply(served).await?;
+    room.kubelet.active("sconce.dev/deployment=odd", 1).await?;
+    // Nobody says of devices that are not counted that there are none; what was allocated is told all the same.
+    counts(
+        &room,
+        "odd",
+        "Unknown: NotCounted: the selectors of the DeviceClass \"odd-class\"",
+    )
     .await?;
+    counts(&room, "odd", "2 are allocated").await?;
+    let profiles: Api<AcceleratorProfile> = Api::all(room.client.clone());
+    let status = profiles.get("odd").await?.status.unwrap_or_default();
     assert_eq!((status.nodes, status.units), (None, None));
-    assert_eq!(
-        told(&status.conditions, "NodesFound").split(':').next(),
-        Some("Unknown")
-    );
+    room.delete::<ModelDeployment>("odd").await?;
+    counts(&room, "odd", "0 are allocated").await?;
     Ok(room.close()?)
 }

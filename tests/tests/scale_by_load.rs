@@ -8,6 +8,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use sconce_crds::{AcceleratorProfile, ModelDeployment};
+use sconce_tests::metrics_api::MetricsApi;
 use sconce_tests::objects::{deployment_of_uri, gpu_profile, with};
 use sconce_tests::room::{Room, served, told};
 use sconce_tests::server::FakeServer;
@@ -99,6 +100,11 @@ async fn scale_follows_the_load_up_and_down_and_every_step_is_told() -> Outcome 
     fleet.have(&[3]);
     let seen = desired(&room, 3).await?;
     assert_eq!(decisions(&seen), ["1-3 Queueing"]);
+    // What answered before answers still: that there are to be more is no alarm.
+    let seen = room.deployment_says("iris", "ScalingUp").await?;
+    assert!(told(served(&seen), "Ready").starts_with("True: ScalingUp"));
+    assert!(told(served(&seen), "Progressing").starts_with("True: ScalingUp"));
+    let seen = desired(&room, 3).await?;
     let decision = &seen.status.as_ref().ok_or("no status")?.scale_decisions[0];
     let inputs = decision.inputs.clone().ok_or("no inputs")?;
     assert_eq!((inputs.target, inputs.ready_replicas), (1.0, 1));
@@ -405,6 +411,70 @@ async fn scale_by_a_horizontal_pod_autoscaler_goes_through_scale() -> Outcome {
     );
     room.kubelet.active(PODS, 3).await?;
     room.get::<Pod>(&fleet.servers[0].0).await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_by_a_horizontal_pod_autoscaler_follows_a_metric_up_and_down() -> Outcome {
+    let room = Room::open().await?;
+    let metrics = MetricsApi::start(&room, "sconce_requests_in_flight").await?;
+    room.apply(with(
+        deployment_of_uri("iris", ELSEWHERE),
+        &json!({"spec": {"autoscaling": {"mode": "External"}}}),
+    ))
+    .await?;
+    let mut fleet = Fleet::of(&room).await?;
+    fleet.grows_to(1).await?;
+    room.deployment_says("iris", "Serving").await?;
+    metrics.says(3);
+    room.apply(json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "iris"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "sconce.dev/v1alpha1", "kind": "ModelDeployment", "name": "iris"},
+            "minReplicas": 1, "maxReplicas": 5, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+            "metrics": [{"type": "External", "external": {
+                "metric": {"name": "sconce_requests_in_flight"}, "target": {"type": "AverageValue", "averageValue": "1"},
+            }}],
+        },
+    }))
+    .await?;
+    // Three requests at one for each pod; that there are to be more is no alarm.
+    let seen = room.deployment_says("iris", "ScalingUp").await?;
+    assert!(told(served(&seen), "Ready").starts_with("True"));
+    assert_eq!(seen.spec.replicas, 3);
+    fleet.grows_to(3).await?;
+    let seen = room.deployment_says("iris", "Serving").await?;
+    assert_eq!(seen.status.and_then(|status| status.settled_replicas), Some(3));
+    let scaler = room
+        .see(
+            "iris",
+            "the autoscaler knows the metric",
+            |scaler: &HorizontalPodAutoscaler| {
+                let conditions = scaler
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.conditions.as_ref());
+                conditions.into_iter().flatten().any(|found| {
+                    found.type_ == "ScalingActive" && found.reason.as_deref() == Some("ValidMetricFound")
+                })
+            },
+        )
+        .await?;
+    let current = scaler
+        .status
+        .and_then(|status| status.current_metrics)
+        .unwrap_or_default();
+    assert!(
+        current.iter().any(|metric| metric.external.is_some()),
+        "{current:?}"
+    );
+    assert!(metrics.was_asked(&room.namespace));
+
+    metrics.says(1);
+    room.kubelet.active(PODS, 1).await?;
+    let seen = room.deployment_says("iris", "Serving").await?;
+    assert_eq!(seen.spec.replicas, 1);
+    metrics.remove(&room).await?;
     Ok(room.close()?)
 }
 

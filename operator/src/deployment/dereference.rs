@@ -23,6 +23,7 @@ use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
 use crate::labels::{self, SELECTOR};
+use crate::reason::Reason;
 use crate::volumes::Source;
 use crate::{mounts, overrides, priority};
 
@@ -94,7 +95,11 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
     let (pods, leaving) = pods(context, &namespace, &name, &uid);
     let mut found = Found {
         profile: profile.and_then(|asked| stores.profiles.get(&ObjectRef::new(&asked.profile))),
-        resolution: Resolution::Unknown(crate::problem::Problem::new("Unresolved", "spec.model", "")),
+        resolution: Resolution::Unknown(crate::problem::Problem::new(
+            Reason::TrainingNotFound,
+            "spec.model",
+            "",
+        )),
         missing: None,
         one_pod_only: false,
         missing_volumes: BTreeSet::new(),

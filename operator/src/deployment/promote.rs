@@ -4,6 +4,7 @@ use sconce_crds::deployment::PROMOTE_ANNOTATION;
 
 use super::revision::{Model, short};
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// Fewest hexadecimal digits that name an artifact: as many as people are shown.
 const SHORTEST: usize = 12;
@@ -31,7 +32,7 @@ pub fn choose<'a>(annotation: Option<&str>, known: &'a [Model]) -> Promoted<'a> 
     }
     if !(SHORTEST..=WHOLE).contains(&hex.len()) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Promoted::Wrong(problem(
-            "PromotionInvalid",
+            Reason::PromotionInvalid,
             format!(
                 "{asked:?} is no digest: write sha256: and 64 hexadecimal digits, or at least the first {SHORTEST}"
             ),
@@ -47,7 +48,7 @@ pub fn choose<'a>(annotation: Option<&str>, known: &'a [Model]) -> Promoted<'a> 
     let mut fitting = known.iter().filter(|model| begins(model));
     let Some(first) = fitting.next() else {
         return Promoted::Wrong(problem(
-            "PromotionUnknown",
+            Reason::PromotionUnknown,
             format!(
                 "no artifact of the training has the digest {asked:?}; {}",
                 listed(known)
@@ -56,14 +57,14 @@ pub fn choose<'a>(annotation: Option<&str>, known: &'a [Model]) -> Promoted<'a> 
     };
     if fitting.any(|other| other.digest != first.digest) {
         return Promoted::Wrong(problem(
-            "PromotionAmbiguous",
+            Reason::PromotionAmbiguous,
             format!("{asked:?} is the beginning of more than one digest; write more of it"),
         ));
     }
     Promoted::This(first)
 }
 
-fn problem(reason: &'static str, message: String) -> Problem {
+fn problem(reason: Reason, message: String) -> Problem {
     Problem::new(
         reason,
         format!("metadata.annotations[{PROMOTE_ANNOTATION}]"),

@@ -17,6 +17,7 @@ use sconce_crds::{ModelDeployment, ModelTraining, ModelTrainingStatus};
 use super::promote::{self, Promoted};
 use super::revision::{Model, Served, short};
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// Which artifact is to be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum Resolution {
         /// The artifact.
         model: Model,
         /// CamelCase.
-        reason: &'static str,
+        reason: Reason,
         /// One sentence.
         message: String,
     },
@@ -61,7 +62,7 @@ pub fn resolve(
                 digest: digest.clone(),
                 training: None,
             },
-            reason: "Given",
+            reason: Reason::Given,
             message: "spec.model.uri names it".to_owned(),
         },
     }
@@ -71,7 +72,7 @@ pub fn resolve(
 /// something is served: then it was deleted, or the name is wrong.
 fn missing(reference: &TrainingRef, served: Option<&Served>) -> Resolution {
     let problem = Problem::new(
-        "TrainingNotFound",
+        Reason::TrainingNotFound,
         "spec.model.trainingRef.name",
         format!(
             "there is no ModelTraining named {:?} in this namespace; create it, or correct the name",
@@ -120,26 +121,26 @@ fn passed(source: &TrainingSource, status: &ModelTrainingStatus, model: &Model) 
     let digest = model.digest.as_deref().map(short).unwrap_or_default();
     let (reason, message) = if let Some(why) = failed(status) {
         (
-            "LaterRunFailed",
+            Reason::LaterRunFailed,
             format!("{digest} stays: a later run of the ModelTraining {name:?} failed: {why}"),
         )
     } else if let Some(why) = rejected(status) {
         if status.candidate.as_ref().map(|candidate| &candidate.digest) == model.digest.as_ref() {
             (
-                "GatesRaised",
+                Reason::GatesRaised,
                 format!(
                     "{digest} stays: it passed the gates of its time and would not pass those of now: {why}"
                 ),
             )
         } else {
             (
-                "LaterRunRejected",
+                Reason::LaterRunRejected,
                 format!("{digest} stays: a later run of the ModelTraining {name:?} was rejected: {why}"),
             )
         }
     } else {
         (
-            "GatesPassed",
+            Reason::GatesPassed,
             format!("{digest} is the last artifact of the ModelTraining {name:?} that passed its gates"),
         )
     };
@@ -155,11 +156,11 @@ fn nothing_passed(source: &TrainingSource, status: &ModelTrainingStatus) -> Reso
     let name = &source.name;
     if let Some(why) = failed(status) {
         let message = format!("the ModelTraining {name:?} failed and left no artifact: {why}");
-        return Resolution::Unknown(Problem::new("TrainingFailed", field, message));
+        return Resolution::Unknown(Problem::new(Reason::TrainingFailed, field, message));
     }
     if let Some(why) = rejected(status) {
         let message = format!("no artifact of the ModelTraining {name:?} has passed its gates: {why}");
-        return Resolution::Unknown(Problem::new("TrainingRejected", field, message));
+        return Resolution::Unknown(Problem::new(Reason::TrainingRejected, field, message));
     }
     let message = match troubled(status) {
         Some(why) => {
@@ -169,7 +170,7 @@ fn nothing_passed(source: &TrainingSource, status: &ModelTrainingStatus) -> Reso
             format!("the ModelTraining {name:?} has left no artifact yet; this goes on by itself when it has")
         }
     };
-    Resolution::Awaited(Problem::new("NoArtifactYet", field, message))
+    Resolution::Awaited(Problem::new(Reason::NoArtifactYet, field, message))
 }
 
 fn failed(status: &ModelTrainingStatus) -> Option<&str> {
@@ -211,7 +212,7 @@ fn manual(
             let message = format!("{digest} is promoted by the annotation {PROMOTE_ANNOTATION}");
             Resolution::Known {
                 message: message + &awaiting(deployment, &offered, model, status),
-                reason: "Promoted",
+                reason: Reason::Promoted,
                 model: model.clone(),
             }
         }
@@ -220,11 +221,11 @@ fn manual(
             (Some(model), _) => Resolution::Known {
                 message: "nothing is promoted, so what is served stays".to_owned()
                     + &awaiting(deployment, &offered, model, status),
-                reason: "Kept",
+                reason: Reason::Kept,
                 model: model.clone(),
             },
             (None, Some(offered)) => Resolution::Awaited(Problem::new(
-                "AwaitingPromotion",
+                Reason::AwaitingPromotion,
                 format!("metadata.annotations[{PROMOTE_ANNOTATION}]"),
                 invitation(deployment, offered, status),
             )),

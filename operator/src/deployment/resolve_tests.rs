@@ -28,12 +28,12 @@ fn outcome(resolution: &Resolution) -> (&str, Option<&str>, String) {
             reason,
             message,
         } => (
-            reason,
+            reason.as_str(),
             Some(&model.digest.as_deref().unwrap_or("no digest")[..9]),
             message.clone(),
         ),
         Resolution::Awaited(problem) | Resolution::Unknown(problem) => {
-            (problem.reason, None, problem.sentence())
+            (problem.reason.as_str(), None, problem.sentence())
         }
     }
 }

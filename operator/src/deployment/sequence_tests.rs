@@ -61,8 +61,10 @@ struct World {
 type Outcome = Result<(), TestCaseError>;
 
 impl World {
-    fn new(strategy: Strategy) -> Self {
-        let mut deployment = deployment(&json!({"model": {"trainingRef": {"name": "iris"}}, "replicas": 2}));
+    fn new(strategy: Strategy, mode: &str) -> Self {
+        let spec =
+            json!({"model": {"trainingRef": {"name": "iris"}}, "replicas": 2, "autoscaling": {"mode": mode}});
+        let mut deployment = deployment(&spec);
         deployment.spec.rollout.strategy = strategy;
         World {
             now: Timestamp::from_second(1_800_000_000).unwrap(),
@@ -321,8 +323,15 @@ impl World {
         let holds = |kind: &str| is_true(&status.conditions, kind);
         let answering = self.pods.iter().filter(|pod| pod.state == State::Ready);
         prop_assert_eq!(holds(AVAILABLE), answering.clone().count() > 0);
-        prop_assert!(!(holds(READY) && (holds(DEGRADED) || holds(PROGRESSING))));
         let ready = find(&status.conditions, READY).unwrap();
+        let scales = ["ScalingUp", "ScalingDown"].contains(&ready.reason.as_str());
+        prop_assert!(scales || !(holds(READY) && (holds(DEGRADED) || holds(PROGRESSING))));
+        if let Some(settled) = status.settled_replicas {
+            prop_assert!(
+                (0..=self.deployment.spec.replicas).contains(&settled),
+                "{settled}"
+            );
+        }
         if holds(READY) {
             prop_assert!(holds(AVAILABLE) && holds(ROLLOUT_COMPLETE) && holds(MODEL_RESOLVED));
             let found = self.found(self.workloads.values().cloned());
@@ -331,7 +340,18 @@ impl World {
                 .wanted;
             let ours = answering.filter(|pod| pod.revision == wanted.revision).count();
             let replicas = usize::try_from(self.deployment.spec.replicas).unwrap();
-            prop_assert!(replicas > 0 && ours == replicas && self.pods.len() == replicas);
+            if scales {
+                // An autoscaler changes their number, and what answered before does so still.
+                prop_assert!(self.deployment.spec.is_autoscaled() && holds(PROGRESSING) && ours > 0);
+                let promised = before.settled_replicas.unwrap_or(i32::MAX);
+                prop_assert!(
+                    ours >= usize::try_from(promised).unwrap().min(replicas),
+                    "{ours} of {promised}"
+                );
+                prop_assert!(self.pods.iter().all(|pod| pod.revision == wanted.revision));
+            } else {
+                prop_assert!(replicas > 0 && ours == replicas && self.pods.len() == replicas);
+            }
             prop_assert_eq!(&status.revisions[0].name, &wanted.revision);
             if !lags {
                 let others = self.workloads.values().filter(|live| {
@@ -390,10 +410,11 @@ proptest! {
     #[test]
     fn whatever_happens_the_status_tells_no_lie_and_in_the_end_everything_is_served(
         strategy in 0..3usize,
+        external in any::<bool>(),
         events in proptest::collection::vec((0..20u8, any::<u8>()), 0..80),
     ) {
         let strategy = [Strategy::Auto, Strategy::Surge, Strategy::DrainFirst][strategy];
-        let mut world = World::new(strategy);
+        let mut world = World::new(strategy, if external { "External" } else { "None" });
         for (what, at) in events {
             world.happen(what, usize::from(at))?;
         }

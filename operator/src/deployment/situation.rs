@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::Report;
+use sconce_crds::rollout::RETRY_ANNOTATION;
 
 use super::revision::Served;
 use super::rollout::decide::Manner;
@@ -15,6 +16,7 @@ use super::workload::Failed;
 use crate::labels;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// What is going on with a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub enum Situation {
     /// The wanted revision did not come up in time, and an earlier one is served again.
     RolledBack {
         /// CamelCase: why it did not come up.
-        because: String,
+        because: Reason,
         /// One sentence.
         message: String,
         /// Whether the earlier one's pods are all there.
@@ -37,9 +39,18 @@ pub enum Situation {
     /// Pods come or go.
     Moving {
         /// CamelCase.
-        reason: &'static str,
+        reason: Reason,
         /// One sentence.
         message: String,
+    },
+    /// An autoscaler changes the number of pods, and those that were promised before answer.
+    Scaling {
+        /// CamelCase.
+        reason: Reason,
+        /// One sentence.
+        message: String,
+        /// What stands in the way of the further pods.
+        hindrance: Option<Hindrance>,
     },
     /// No replica is wanted and none is there.
     ScaledToZero,
@@ -109,6 +120,8 @@ pub struct Sight<'a> {
     pub rollout: &'a Rollout,
     /// Whether it was complete before.
     pub was_complete: bool,
+    /// Pods that have to answer while an autoscaler changes their number; nothing where no autoscaler does.
+    pub promised: Option<i32>,
     /// Pods of every revision.
     pub pods: &'a [Arc<Pod>],
 }
@@ -120,13 +133,27 @@ impl Sight<'_> {
 
     /// Whether its pods are all there, and no others are or will be.
     fn is_alone(&self) -> bool {
-        let counts = self.counts();
-        is_seen(self.live)
-            && counts.others == 0
-            && counts.current == self.replicas
+        is_seen(self.live) && self.counts().current == self.replicas && self.is_without_others()
+    }
+
+    /// Whether no pods of another revision are there or will be.
+    fn is_without_others(&self) -> bool {
+        self.counts().others == 0
             && self.rollout.others.iter().all(|(live, count)| {
                 *count == 0 && live.spec.as_ref().and_then(|spec| spec.replicas) == Some(0)
             })
+    }
+
+    /// Whether an autoscaler changes the number of pods of a revision that was rolled out, and those that were promised
+    /// answer. What the Deployment's status has seen does not matter: they do.
+    fn is_scaling(&self) -> bool {
+        let counts = self.counts();
+        let kept = |promised| counts.ready >= promised && self.replicas > 0;
+        self.was_complete
+            && self.promised.is_some_and(kept)
+            && self.rollout.back.is_none()
+            && self.is_without_others()
+            && !self.is_settled()
     }
 
     /// Whether every replica is of the wanted revision and answers.
@@ -136,7 +163,7 @@ impl Sight<'_> {
 
     /// Whether no pod of an earlier revision is left, and those of the wanted one have all answered once.
     pub fn is_rolled_out(&self) -> bool {
-        self.is_settled() || (self.is_alone() && self.was_complete)
+        self.is_settled() || self.is_scaling() || (self.is_alone() && self.was_complete)
     }
 }
 
@@ -151,22 +178,21 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
         return Situation::ScaledToZero;
     }
     if sight.is_settled() {
-        let noun = if replicas == 1 {
-            "replica answers"
-        } else {
-            "replicas answer"
-        };
         return Situation::Ready {
-            message: format!("{replicas} {noun} with {title}"),
+            message: format!("{} with {title}", answer(replicas)),
         };
     }
-    if let Some(hindrance) = hindrance(sight.live, &sight.wanted.revision, sight.pods) {
+    let hindrance = hindrance(sight.live, &sight.wanted.revision, sight.pods);
+    if sight.is_scaling() {
+        return scaling(sight, hindrance);
+    }
+    if let Some(hindrance) = hindrance {
         return Situation::Hindered(with_manner(hindrance, sight));
     }
     let message = format!("{} of {replicas} replicas answer with {title}", counts.ready);
     if rollout.overdue {
         return Situation::Hindered(Hindrance {
-            reason: "ProgressDeadlineExceeded".to_owned(),
+            reason: Reason::ProgressDeadlineExceeded,
             message: format!(
                 "{message}, and no further one did in spec.rollout.progressDeadline; `kubectl describe pod` tells what it does; {RETRY}"
             ),
@@ -184,20 +210,53 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
             String::new()
         };
         return Situation::Moving {
-            reason: "RollingOut",
+            reason: Reason::RollingOut,
             message: message + earlier + &manner,
         };
     }
     if counts.current > replicas {
         let message = format!("{} pods are there, {replicas} are wanted", counts.current);
         return Situation::Moving {
-            reason: "ScalingDown",
+            reason: Reason::ScalingDown,
             message,
         };
     }
     Situation::Moving {
-        reason: "ReplicasStarting",
+        reason: Reason::ReplicasStarting,
         message,
+    }
+}
+
+fn answer(replicas: i32) -> String {
+    let noun = if replicas == 1 {
+        "replica answers"
+    } else {
+        "replicas answer"
+    };
+    format!("{replicas} {noun}")
+}
+
+fn scaling(sight: &Sight<'_>, hindrance: Option<Hindrance>) -> Situation {
+    let (counts, replicas) = (sight.counts(), sight.replicas);
+    let title = sight.wanted.model.title();
+    let more = counts.current <= replicas;
+    let toward = if more {
+        format!("{} more on their way", replicas - counts.ready)
+    } else {
+        format!("{} are there and {replicas} are wanted", counts.current)
+    };
+    let why = hindrance
+        .as_ref()
+        .map(|hindrance| format!("; {}", hindrance.message))
+        .unwrap_or_default();
+    Situation::Scaling {
+        reason: if more {
+            Reason::ScalingUp
+        } else {
+            Reason::ScalingDown
+        },
+        message: format!("{} with {title}, {toward}{why}", answer(counts.ready)),
+        hindrance,
     }
 }
 
@@ -206,11 +265,17 @@ const RETRY: &str = "a new value of the annotation sconce.dev/retry has it tried
 fn rolled_back(sight: &Sight<'_>, back: &Back) -> Situation {
     let counts = Counts::of(sight.pods, Some(&back.to.revision));
     let Failed { reason, message, .. } = &back.failed;
+    // The words of an image name it already.
+    let retry = if message.contains(RETRY_ANNOTATION) {
+        String::new()
+    } else {
+        format!(": then {RETRY}")
+    };
     Situation::RolledBack {
         because: reason.clone(),
         message: format!(
             "{} did not come up in spec.rollout.progressDeadline and was rolled back: {message}; {} of {} replicas answer \
-             with {}, which was complete before; change the spec, train again, or mend what is wrong: then {RETRY}",
+             with {}, which was complete before; change the spec, train again, or mend what is wrong{retry}",
             sight.wanted.model.title(),
             counts.ready,
             sight.replicas,
@@ -223,7 +288,7 @@ fn rolled_back(sight: &Sight<'_>, back: &Back) -> Situation {
 /// Why a pod that finds no room is not given an earlier one's.
 fn with_manner(mut hindrance: Hindrance, sight: &Sight<'_>) -> Hindrance {
     let why = match sight.rollout.manner {
-        _ if sight.counts().others == 0 || hindrance.reason != "Unschedulable" => return hindrance,
+        _ if sight.counts().others == 0 || hindrance.reason != Reason::Unschedulable => return hindrance,
         Manner::SurgeAsked => {
             "spec.rollout.strategy is Surge, which needs room for one more pod: with Auto or DrainFirst an earlier one goes first".to_owned()
         }
@@ -272,7 +337,7 @@ fn crashed(pod: &Pod) -> Option<Hindrance> {
         return None;
     };
     Some(Hindrance {
-        reason: observed::class_name(failure.class).to_owned(),
+        reason: observed::class_name(failure.class),
         message: observed::sentence(&failure),
     })
 }
@@ -296,9 +361,9 @@ fn has_answered_since(pod: &Pod) -> bool {
 /// Pods that the API server refused.
 fn refused(live: &Deployment) -> Option<Hindrance> {
     let told = refusal(live)?;
-    let reason = condition(live, "ReplicaFailure").and_then(|found| found.reason.clone());
+    let reason = condition(live, "ReplicaFailure").and_then(|found| found.reason.as_deref());
     Some(Hindrance {
-        reason: reason.unwrap_or_else(|| "ReplicaFailure".to_owned()),
+        reason: reason.map_or(Reason::ReplicaFailure, Reason::told),
         message: format!("a pod cannot be created: {told}"),
     })
 }

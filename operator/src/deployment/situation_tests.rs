@@ -23,6 +23,7 @@ fn look(live: &Deployment, replicas: i32, was_complete: bool, pods: &[Arc<Pod>])
         replicas,
         rollout: &rollout,
         was_complete,
+        promised: None,
         pods,
     };
     (situation(&sight), sight.is_rolled_out())
@@ -30,10 +31,10 @@ fn look(live: &Deployment, replicas: i32, was_complete: bool, pods: &[Arc<Pod>])
 
 fn reason(situation: &Situation) -> &str {
     match situation {
-        Situation::Awaited(problem) | Situation::Refused(problem) => problem.reason,
-        Situation::Hindered(hindrance) => &hindrance.reason,
+        Situation::Awaited(problem) | Situation::Refused(problem) => problem.reason.as_str(),
+        Situation::Hindered(hindrance) => hindrance.reason.as_str(),
         Situation::RolledBack { .. } => "RolledBack",
-        Situation::Moving { reason, .. } => reason,
+        Situation::Moving { reason, .. } | Situation::Scaling { reason, .. } => reason.as_str(),
         Situation::ScaledToZero => "ScaledToZero",
         Situation::Ready { .. } => "Ready",
     }
@@ -202,11 +203,115 @@ fn a_pod_that_finds_no_room_says_why_no_earlier_one_makes_room() {
             replicas: 1,
             rollout: &rollout,
             was_complete: false,
+            promised: None,
             pods: &pods,
         };
         let Situation::Hindered(hindrance) = situation(&sight) else {
             panic!()
         };
         assert!(hindrance.message.contains(words), "{}", hindrance.message);
+    }
+}
+
+#[test]
+fn an_autoscaler_may_change_the_number_of_pods_while_those_that_were_promised_answer() {
+    let new = wanted().revision;
+    let (new, old) = (new.as_str(), "0000000000");
+    let told = |promised, replicas, was_complete, pods: &[Arc<Pod>]| {
+        let (wanted, rollout) = (wanted(), rollout(replicas));
+        let sight = Sight {
+            live: &live(&wanted),
+            wanted: &wanted,
+            replicas,
+            rollout: &rollout,
+            was_complete,
+            promised,
+            pods,
+        };
+        let found = situation(&sight);
+        (reason(&found).to_owned(), sight.is_rolled_out())
+    };
+    let (a, b, up) = (ready("a", new), ready("b", new), loading("c", new));
+    type Case<'a> = (Option<i32>, i32, Vec<Arc<Pod>>, &'a str, bool);
+    let cases: Vec<Case<'_>> = vec![
+        (Some(1), 3, vec![a.clone()], "ScalingUp", true),
+        (
+            Some(1),
+            3,
+            vec![a.clone(), up.clone(), loading("d", new)],
+            "ScalingUp",
+            true,
+        ),
+        (
+            Some(1),
+            2,
+            vec![a.clone(), unschedulable("c", new)],
+            "ScalingUp",
+            true,
+        ),
+        (Some(1), 2, vec![a.clone(), b.clone()], "Ready", true),
+        (Some(1), 1, vec![a.clone(), b.clone()], "ScalingDown", true),
+        // One that was promised is gone, or nobody answers.
+        (
+            Some(2),
+            3,
+            vec![a.clone(), up.clone(), loading("d", new)],
+            "ReplicasStarting",
+            true,
+        ),
+        (Some(1), 1, vec![up.clone()], "ReplicasStarting", true),
+        // A person asks for three.
+        (None, 3, vec![a.clone()], "ReplicasStarting", false),
+        // An earlier revision is there still.
+        (
+            Some(1),
+            2,
+            vec![a.clone(), up.clone(), ready("o", old)],
+            "RollingOut",
+            false,
+        ),
+        (Some(1), 0, vec![a.clone()], "ScalingDown", false),
+    ];
+    for (promised, replicas, pods, expected, rolled_out) in cases {
+        assert_eq!(
+            told(promised, replicas, true, &pods),
+            (expected.to_owned(), rolled_out),
+            "{replicas} {pods:?}"
+        );
+    }
+    assert_eq!(told(Some(1), 2, false, &[a, up]).0, "RollingOut");
+}
+
+#[test]
+fn an_image_that_was_rolled_back_is_told_with_one_way_to_try_again() {
+    let back = |message: &str| Back {
+        failed: Failed {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            reason: Reason::ImagePullFailed,
+            message: message.to_owned(),
+        },
+        new: false,
+        to: Served::of(model("aa"), &of_training().spec),
+    };
+    for said in [
+        "the image s cannot be pulled; with a new value of the annotation sconce.dev/retry the mended image is taken",
+        "spec.model.uri: damaged",
+    ] {
+        let mut rollout = rollout(1);
+        rollout.back = Some(back(said));
+        let wanted = wanted();
+        let sight = Sight {
+            live: &live(&wanted),
+            wanted: &wanted,
+            replicas: 1,
+            rollout: &rollout,
+            was_complete: false,
+            promised: None,
+            pods: &[],
+        };
+        let Situation::RolledBack { message, .. } = situation(&sight) else {
+            panic!("not rolled back")
+        };
+        assert_eq!(message.matches("sconce.dev/retry").count(), 1, "{message}");
     }
 }

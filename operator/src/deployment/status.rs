@@ -21,6 +21,7 @@ use super::verdicts;
 use super::workload::Workload;
 use crate::apply::Applied;
 use crate::problem;
+use crate::scaling::policy;
 use crate::{conditions, labels};
 
 /// A status, what it makes superfluous, and when to look again even if nothing is seen to change.
@@ -94,6 +95,7 @@ pub(super) fn of_live(
         replicas: replicas::wanted(deployment),
         rollout,
         was_complete: before.is_some_and(Workload::is_complete),
+        promised: promised(deployment),
         pods: &found.pods,
     };
     let rolled_out = sight.is_rolled_out();
@@ -112,19 +114,44 @@ pub(super) fn of_live(
         shown: rollout.back.as_ref().map_or(wanted, |back| &back.to),
     };
     let situation = situation::situation(&sight);
+    let mut status = compose(
+        deployment,
+        found,
+        &situation,
+        Some(&current),
+        rolled_out,
+        &obsolete,
+        now,
+    );
+    let whole = rolled_out || answers;
+    status.settled_replicas = settled(deployment, sight.replicas, whole.then_some(status.ready_replicas));
     Outlook {
-        status: compose(
-            deployment,
-            found,
-            &situation,
-            Some(&current),
-            rolled_out,
-            &obsolete,
-            now,
-        ),
+        status,
         obsolete,
         again: rollout.again.map_or(RESYNC, |again| again.min(RESYNC)),
     }
+}
+
+/// How many pods have answered at once, now that so many are wanted. `ready` are those of the current revision, once it
+/// is rolled out: a rollout changes nothing of what was promised before.
+fn settled(deployment: &ModelDeployment, wanted: i32, ready: Option<i32>) -> Option<i32> {
+    let before = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.settled_replicas);
+    [before, ready]
+        .into_iter()
+        .flatten()
+        .max()
+        .map(|most| most.min(wanted))
+}
+
+/// Pods that have to answer while an autoscaler changes their number. One at least: where none does, nothing is Ready.
+fn promised(deployment: &ModelDeployment) -> Option<i32> {
+    let spec = &deployment.spec;
+    let settled = settled(deployment, replicas::wanted(deployment), None).filter(|_| spec.is_autoscaled())?;
+    let least = spec.managed().map_or(1, policy::fewest);
+    Some(settled.max(least))
 }
 
 /// The revision that is asked for, or that stays.
@@ -175,6 +202,7 @@ fn compose(
         ready_replicas: counts.ready,
         selector: Some(format!("{}={name}", labels::DEPLOYMENT)),
         revisions: revisions(deployment, found, current, obsolete),
+        settled_replicas: settled(deployment, replicas::wanted(deployment), None),
         cold_start: current.and_then(|current| cold_start(deployment, found, &current.served.revision)),
         ..ModelDeploymentStatus::default()
     }

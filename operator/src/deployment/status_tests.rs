@@ -348,7 +348,7 @@ proptest! {
                 (of_live(&asked, &found, &serving.wanted, &rollout, &written, now()), Some(serving.wanted.revision))
             }
             Ok(_) => {
-                let hold = Hold::Refused(Problem::new("ChildRefused", "spec", "quota"));
+                let hold = Hold::Refused(Problem::new(crate::reason::Reason::ChildRefused, "spec", "quota"));
                 (held(&asked, &found, &hold, now()), None)
             }
             Err(hold) => (held(&asked, &found, &hold, now()), None),

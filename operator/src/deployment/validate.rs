@@ -20,6 +20,7 @@ use crate::overrides;
 use crate::pod;
 use crate::priority;
 use crate::problem::Problem;
+use crate::reason::Reason;
 use crate::training::validate::absent;
 use crate::volumes::Volumes;
 
@@ -157,7 +158,7 @@ fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) 
     one_pod_only(spec, wanted, found)?;
     if found.runtime_class_missing {
         return Err(Problem::new(
-            "RuntimeClassNotFound",
+            Reason::RuntimeClassNotFound,
             "spec.accelerator.profile",
             format!(
                 "the profile asks for the RuntimeClass {:?}, which does not exist; create it, or remove it from the profile",
@@ -200,7 +201,7 @@ fn one_pod_only(spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) -> R
         None => "spec.replicas",
     };
     Err(Problem::new(
-        "ClaimAccessMode",
+        Reason::ClaimAccessMode,
         field,
         format!(
             "{most} pods cannot mount the claim of {}, which is ReadWriteOncePod: ask for 1, or put the model on a claim \
@@ -217,7 +218,7 @@ fn gone(model: &Model) -> Problem {
         .map(|training| training.name.as_str())
         .unwrap_or_default();
     Problem::new(
-        "ClaimNotFound",
+        Reason::ClaimNotFound,
         "spec.model.trainingRef",
         format!(
             "the PersistentVolumeClaim of {} is gone, and the artifact with it; a new value of the annotation {} of the \

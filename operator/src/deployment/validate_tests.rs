@@ -64,7 +64,7 @@ fn each_thing_that_is_missing_names_its_field() {
         (&no_claim, "ClaimNotFound", "spec.model.uri", "\"models\""),
     ] {
         let problem = problem(&asked, found);
-        assert_eq!((problem.reason, problem.field.as_str()), (reason, field));
+        assert_eq!((problem.reason.as_str(), problem.field.as_str()), (reason, field));
         assert!(problem.message.contains(word), "{}", problem.message);
     }
     assert!(validate(&asked, &with_image).is_ok());
@@ -80,7 +80,7 @@ fn a_claim_that_held_a_trainings_artifact_asks_for_another_run() {
     };
     let problem = problem(&asked, &gone);
     assert_eq!(
-        (problem.reason, problem.field.as_str()),
+        (problem.reason.as_str(), problem.field.as_str()),
         ("ClaimNotFound", "spec.model.trainingRef")
     );
     assert!(

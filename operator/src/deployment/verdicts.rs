@@ -8,6 +8,7 @@ use sconce_crds::deployment::DeploymentPhase;
 use super::resolve::Resolution;
 use super::situation::{Counts, Situation};
 use crate::conditions::{Verdict, no, yes};
+use crate::reason::Reason;
 
 /// The conditions of a deployment in a situation. `goes_on` is the title of what is served while nothing new
 /// can be.
@@ -23,7 +24,7 @@ pub fn of(
     all.push(if rolled_out {
         yes(
             ROLLOUT_COMPLETE,
-            "Complete",
+            Reason::Complete,
             "no pod of an earlier revision is left",
         )
     } else {
@@ -41,7 +42,8 @@ pub fn phase(situation: &Situation) -> DeploymentPhase {
             DeploymentPhase::Degraded
         }
         Situation::Moving { .. } => DeploymentPhase::Progressing,
-        Situation::Ready { .. } => DeploymentPhase::Ready,
+        Situation::Scaling { hindrance, .. } if hindrance.is_some() => DeploymentPhase::Degraded,
+        Situation::Scaling { .. } | Situation::Ready { .. } => DeploymentPhase::Ready,
     }
 }
 
@@ -49,40 +51,42 @@ fn resolved(resolution: &Resolution) -> Verdict {
     match resolution {
         Resolution::Known { reason, message, .. } => yes(MODEL_RESOLVED, reason, message),
         Resolution::Awaited(problem) | Resolution::Unknown(problem) => {
-            no(MODEL_RESOLVED, problem.reason, problem.sentence())
+            no(MODEL_RESOLVED, &problem.reason, problem.sentence())
         }
     }
 }
 
 fn available(counts: &Counts) -> Verdict {
     match (counts.ready, counts.others_ready) {
-        (0, 0) => no(AVAILABLE, "NoPodAnswers", "no pod answers"),
-        (0, _) => yes(AVAILABLE, "EarlierRevision", "an earlier revision answers"),
-        (_, 0) => yes(AVAILABLE, "CurrentRevision", "the current revision answers"),
+        (0, 0) => no(AVAILABLE, Reason::NoPodAnswers, "no pod answers"),
+        (0, _) => yes(AVAILABLE, Reason::EarlierRevision, "an earlier revision answers"),
+        (_, 0) => yes(AVAILABLE, Reason::CurrentRevision, "the current revision answers"),
         (_, _) => yes(
             AVAILABLE,
-            "BothRevisions",
+            Reason::BothRevisions,
             "the current revision answers, and an earlier one as well",
         ),
     }
 }
 
-fn words(situation: &Situation, goes_on: Option<&str>) -> (String, String) {
+fn words(situation: &Situation, goes_on: Option<&str>) -> (Reason, String) {
     match situation {
         Situation::Awaited(problem) | Situation::Refused(problem) => {
             let stays = goes_on
                 .map(|title| format!("; until then {title} is served"))
                 .unwrap_or_default();
-            (problem.reason.to_owned(), problem.sentence() + &stays)
+            (problem.reason.clone(), problem.sentence() + &stays)
         }
         Situation::Hindered(hindrance) => (hindrance.reason.clone(), hindrance.message.clone()),
-        Situation::RolledBack { message, .. } => ("RolledBack".to_owned(), message.clone()),
-        Situation::Moving { reason, message } => ((*reason).to_owned(), message.clone()),
+        Situation::RolledBack { message, .. } => (Reason::RolledBack, message.clone()),
+        Situation::Moving { reason, message } | Situation::Scaling { reason, message, .. } => {
+            (reason.clone(), message.clone())
+        }
         Situation::ScaledToZero => (
-            "ScaledToZero".to_owned(),
+            Reason::ScaledToZero,
             "spec.replicas is 0: no pod answers, and none is wanted".to_owned(),
         ),
-        Situation::Ready { message } => ("Serving".to_owned(), message.clone()),
+        Situation::Ready { message } => (Reason::Serving, message.clone()),
     }
 }
 
@@ -90,7 +94,7 @@ fn words(situation: &Situation, goes_on: Option<&str>) -> (String, String) {
 ///
 /// With no replicas wanted, Ready is False: whoever waits for Ready wants to send a request. It is not Degraded
 /// either, and nothing progresses, by which a health check can tell it from a rollout.
-fn summary(situation: &Situation, reason: &str, message: &str) -> [Verdict; 4] {
+fn summary(situation: &Situation, reason: &Reason, message: &str) -> [Verdict; 4] {
     let (ready, progressing, degraded) = match situation {
         Situation::Awaited(_) | Situation::Moving { .. } => (false, true, false),
         Situation::Refused(_) => (false, false, true),
@@ -98,6 +102,8 @@ fn summary(situation: &Situation, reason: &str, message: &str) -> [Verdict; 4] {
         Situation::Hindered(_) => (false, true, true),
         Situation::RolledBack { settled, .. } => (false, !settled, true),
         Situation::ScaledToZero => (false, false, false),
+        // What is promised is kept, whatever becomes of the further pods.
+        Situation::Scaling { hindrance, .. } => (true, true, hindrance.is_some()),
         Situation::Ready { .. } => (true, false, false),
     };
     let tell = |kind, holds: bool| {
@@ -107,10 +113,17 @@ fn summary(situation: &Situation, reason: &str, message: &str) -> [Verdict; 4] {
             no(kind, reason, message)
         }
     };
+    let in_the_way = match situation {
+        Situation::Scaling { hindrance, .. } => hindrance.as_ref(),
+        _ => None,
+    };
     [
         tell(READY, ready),
         tell(PROGRESSING, progressing),
-        tell(DEGRADED, degraded),
+        in_the_way.map_or_else(
+            || tell(DEGRADED, degraded),
+            |hindrance| yes(DEGRADED, &hindrance.reason, &hindrance.message),
+        ),
         tell(STALLED, degraded && !progressing),
     ]
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::revision::Served;
 use crate::labels;
+use crate::reason::Reason;
 
 /// A revision that did not come up in time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub struct Failed {
     /// When it was given up.
     pub time: Timestamp,
     /// CamelCase.
-    pub reason: String,
+    pub reason: Reason,
     /// What kept its pods from answering.
     pub message: String,
 }

@@ -1,4 +1,5 @@
-//! The watch that keeps the [`Ledger`]: all nodes, and all pods that have a node and have not ended.
+//! The watches that keep the [`Ledger`]: all nodes, and all pods that have a node and have not ended; once a profile asks by
+//! a DeviceClass, all devices that drivers publish, and the claims that hold them.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,22 +7,30 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, future};
+use kube::runtime::reflector::Store;
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
-use sconce_crds::AcceleratorProfileSpec;
+use sconce_crds::{AcceleratorProfile, AcceleratorProfileSpec};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::claims::{API, SlimClaim, SlimClass, SlimSlice};
 use super::digest::{SlimNode, SlimPod};
+use super::inventory::{Inventory, Uncounted};
 use super::ledger::{Count, Ledger};
+use crate::error::Error;
 
 /// Whoever listens is told of news at most this often: a cluster that is busy changes all the time.
 const PACE: Duration = Duration::from_secs(1);
 /// Pods or nodes in one answer of the API server. Each is some 10 kB on the way, and some bytes once it is counted.
 const PAGE: u32 = 200;
+/// How soon a profile is noticed that is the first to name a DeviceClass.
+const SOON: Duration = Duration::from_secs(2);
+/// How often it is asked again whether the cluster serves the API of devices.
+const LATER: Duration = Duration::from_secs(30);
 /// Pods that hold units: the API server leaves out the others, and says when a pod becomes one of them.
 const HOLDING: &str = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
 
@@ -39,6 +48,10 @@ struct State {
     ledger: Ledger,
     nodes_listed: bool,
     pods_listed: bool,
+    /// Slices, claims and classes.
+    devices_listed: [bool; 3],
+    /// The cluster does not serve the API of devices.
+    devices_unserved: bool,
 }
 
 impl Default for Shared {
@@ -64,7 +77,153 @@ impl Census {
     /// What the profile's nodes have; nothing before nodes and pods are listed, or where nobody counts.
     pub fn count(&self, profile: &AcceleratorProfileSpec) -> Option<Count> {
         let state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.nodes_listed && state.pods_listed).then(|| state.ledger.count(profile))
+        let mut listed = state.nodes_listed && state.pods_listed;
+        if profile.device_class_name.is_some() {
+            if state.devices_unserved {
+                return Some(Count {
+                    uncounted: Some(Uncounted::Unserved),
+                    ..Count::default()
+                });
+            }
+            listed &= state.devices_listed == [true; 3];
+        }
+        listed.then(|| state.ledger.count(profile))
+    }
+
+    /// The work that keeps count of devices: it begins once a profile names a DeviceClass and the cluster serves their API,
+    /// and ends never. Few clusters have them, and those that have may have many.
+    pub fn follow_devices(
+        &self,
+        client: &Client,
+        profiles: Store<AcceleratorProfile>,
+    ) -> BoxStream<'static, ()> {
+        let (census, client) = (self.clone(), client.clone());
+        let begin = {
+            let (census, client) = (census.clone(), client.clone());
+            async move { census.devices_are_asked_for(&client, &profiles).await }
+        };
+        stream::once(begin)
+            .flat_map(move |()| {
+                let config = watcher::Config::default().page_size(PAGE);
+                let slices = census.follow_slices(events(&client, config.clone()));
+                let claims = census.follow_claims(events(&client, config.clone()));
+                let classes = census.follow_classes(events(&client, config));
+                stream::select_all([slices.boxed(), claims.boxed(), classes.boxed()])
+            })
+            .boxed()
+    }
+
+    async fn devices_are_asked_for(&self, client: &Client, profiles: &Store<AcceleratorProfile>) {
+        loop {
+            let mut pause = SOON;
+            let named = |profile: &Arc<AcceleratorProfile>| profile.spec.device_class_name.is_some();
+            if profiles.state().iter().any(named) {
+                let served = match client.list_api_group_resources(API).await {
+                    Ok(_) => Some(true),
+                    Err(error) if Error::is_not_found(&error) => Some(false),
+                    Err(error) => {
+                        warn!(%error, "whether the API of devices is served cannot be told; asking again");
+                        None
+                    }
+                };
+                pause = LATER;
+                if let Some(served) = served {
+                    let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+                    if state.devices_unserved == served {
+                        state.devices_unserved = !served;
+                        self.0.news.send_modify(|version| *version += 1);
+                    }
+                    if served {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn follow_slices(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<SlimSlice>>> + Send + 'static,
+    ) -> impl Stream<Item = ()> + Send + 'static {
+        let mut fresh = Inventory::default();
+        self.follow(events, move |state, event| match event {
+            Event::Apply(slice) => {
+                let (name, facts) = slice.facts();
+                state.ledger.devices.slice(name, Some(facts))
+            }
+            Event::Delete(slice) => state.ledger.devices.slice(slice.facts().0, None),
+            Event::Init => {
+                fresh = Inventory::default();
+                false
+            }
+            Event::InitApply(slice) => {
+                let (name, facts) = slice.facts();
+                fresh.slice(name, Some(facts));
+                false
+            }
+            Event::InitDone => {
+                state.ledger.devices.replace_slices(std::mem::take(&mut fresh));
+                state.devices_listed[0] = true;
+                true
+            }
+        })
+    }
+
+    fn follow_claims(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<SlimClaim>>> + Send + 'static,
+    ) -> impl Stream<Item = ()> + Send + 'static {
+        let mut fresh = Inventory::default();
+        self.follow(events, move |state, event| match event {
+            Event::Apply(claim) => {
+                let (uid, facts) = claim.facts();
+                state.ledger.devices.claim(uid, facts)
+            }
+            Event::Delete(claim) => state.ledger.devices.claim(claim.facts().0, None),
+            Event::Init => {
+                fresh = Inventory::default();
+                false
+            }
+            Event::InitApply(claim) => {
+                let (uid, facts) = claim.facts();
+                fresh.claim(uid, facts);
+                false
+            }
+            Event::InitDone => {
+                state.ledger.devices.replace_claims(std::mem::take(&mut fresh));
+                state.devices_listed[1] = true;
+                true
+            }
+        })
+    }
+
+    fn follow_classes(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<SlimClass>>> + Send + 'static,
+    ) -> impl Stream<Item = ()> + Send + 'static {
+        let mut fresh = Inventory::default();
+        self.follow(events, move |state, event| match event {
+            Event::Apply(class) => {
+                let (name, terms) = class.facts();
+                state.ledger.devices.class(name, Some(terms))
+            }
+            Event::Delete(class) => state.ledger.devices.class(class.facts().0, None),
+            Event::Init => {
+                fresh = Inventory::default();
+                false
+            }
+            Event::InitApply(class) => {
+                let (name, terms) = class.facts();
+                fresh.class(name, Some(terms));
+                false
+            }
+            Event::InitDone => {
+                state.ledger.devices.replace_classes(std::mem::take(&mut fresh));
+                state.devices_listed[2] = true;
+                true
+            }
+        })
     }
 
     /// Says that a count may have changed, at most once a second.

@@ -199,7 +199,7 @@ fn extended(amounts: &BTreeMap<String, String>) -> Amounts {
 }
 
 /// Reads of the metadata what is needed, and skips the rest, of which the record of managed fields is the largest.
-fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
+pub(super) fn slim_metadata<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ObjectMeta, D::Error> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Slim {

@@ -7,6 +7,7 @@ use sconce_crds::AcceleratorProfileSpec;
 use sconce_crds::accelerator::Units;
 
 use super::digest::{Amounts, NodeFacts, PodFacts};
+use super::inventory::{Inventory, OnNode, Uncounted};
 
 /// What a profile's nodes have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +18,10 @@ pub struct Count {
     pub offering: i64,
     /// Those of them that take pods of the profile.
     pub nodes: i64,
-    /// Units on the last. Nothing where the profile has no resource to count.
+    /// Units on the last. Nothing where the profile has no resource to count, or its devices are not.
     pub units: Option<Units>,
+    /// Why the devices of the profile's DeviceClass are not counted.
+    pub uncounted: Option<Uncounted>,
     /// Most units that are free on one node: a pod's units are all on the same.
     pub most_free_on_one_node: i64,
 }
@@ -38,6 +41,8 @@ pub struct Ledger {
     pods: HashMap<String, PodFacts>,
     /// Sum of what the pods hold, by node.
     held: HashMap<String, Amounts>,
+    /// Devices that are claimed by class.
+    pub(super) devices: Inventory,
 }
 
 impl Ledger {
@@ -97,10 +102,29 @@ impl Ledger {
         let nothing = Amounts::new();
         let mut count = Count::default();
         let (mut capacity, mut free) = (0, 0);
+        let claimed = match profile
+            .device_class_name
+            .as_deref()
+            .map(|class| self.devices.of(class))
+        {
+            Some(Ok(found)) => Some(found),
+            Some(Err(uncounted)) => {
+                count.uncounted = Some(uncounted);
+                None
+            }
+            None => None,
+        };
+        let is_counted = !profile.resources.is_empty() || claimed.is_some();
         for (name, node) in self.nodes.iter().filter(|(_, node)| is_selected(profile, node)) {
             count.labelled += 1;
-            let (offered, left) = units(profile, &node.offers, self.held.get(name).unwrap_or(&nothing));
-            if offered == 0 && !profile.resources.is_empty() {
+            let (offered, left) = match &claimed {
+                Some(found) => {
+                    let OnNode { offered, held } = found.get(name.as_str()).copied().unwrap_or_default();
+                    (offered, offered - held)
+                }
+                None => units(profile, &node.offers, self.held.get(name).unwrap_or(&nothing)),
+            };
+            if offered == 0 && is_counted {
                 continue;
             }
             count.offering += 1;
@@ -112,7 +136,7 @@ impl Ledger {
             free += left;
             count.most_free_on_one_node = count.most_free_on_one_node.max(left);
         }
-        count.units = (!profile.resources.is_empty()).then_some(Units {
+        count.units = is_counted.then_some(Units {
             capacity,
             allocated: capacity - free,
         });
@@ -346,5 +370,64 @@ mod tests {
             &json!({"device": "CPU", "resources": {}, "nodeSelector": {}}),
         ));
         assert_eq!((count.nodes, count.units, count.spare()), (2, None, None));
+    }
+
+    #[test]
+    fn devices_of_a_class_are_units_of_the_profiles_nodes() {
+        use super::super::claims::{ClaimFacts, Device, SliceFacts};
+        use super::super::selector::read;
+
+        let mut ledger = Ledger::default();
+        for (name, pool) in [("a", "gpu"), ("b", "gpu"), ("c", "other")] {
+            let facts = NodeFacts {
+                labels: BTreeMap::from([("pool".to_owned(), pool.to_owned())]),
+                takes_pods: true,
+                ..NodeFacts::default()
+            };
+            ledger.node(name.to_owned(), facts);
+            let devices = (0..2).map(|at| Device {
+                name: format!("gpu-{at}"),
+                attributes: BTreeMap::new(),
+            });
+            let slice = SliceFacts {
+                driver: "d".to_owned(),
+                pool: (name.to_owned(), 1),
+                node: Some(name.to_owned()),
+                devices: devices.collect(),
+                shared: false,
+            };
+            ledger.devices.slice(name.to_owned(), Some(slice));
+        }
+        let spec: AcceleratorProfileSpec = serde_json::from_value(
+            json!({"device": "CUDA", "deviceClassName": "c", "nodeSelector": {"pool": "gpu"}}),
+        )
+        .unwrap();
+        assert_eq!(
+            (ledger.count(&spec).units, ledger.count(&spec).uncounted),
+            (None, Some(Uncounted::NoClass))
+        );
+        ledger
+            .devices
+            .class("c".to_owned(), Some(read(["device.driver == 'd'"])));
+        for (pool, device) in [("a", "gpu-0"), ("a", "gpu-1"), ("c", "gpu-0")] {
+            let id = ("d".to_owned(), pool.to_owned(), device.to_owned());
+            let facts = ClaimFacts {
+                devices: vec![(id, "c".to_owned())],
+            };
+            ledger.devices.claim(format!("{pool}/{device}"), Some(facts));
+        }
+        let count = ledger.count(&spec);
+        let units = Units {
+            capacity: 4,
+            allocated: 2,
+        };
+        assert_eq!(
+            (count.nodes, count.units, count.most_free_on_one_node),
+            (2, Some(units), 2)
+        );
+        assert_eq!(
+            (count.has_room_for(2), count.has_room_for(3)),
+            (Some(true), Some(false))
+        );
     }
 }

@@ -2,15 +2,19 @@
 //! children.
 //!
 //! ```text
-//!   nodes, pods ──► digest ──► ledger ──► count ──► status
-//!    (watches)    few bytes    pure       pure      pure
+//!   nodes, pods      ──► digest ──► ledger    ──► count ──► status
+//!   slices, claims,  ──► claims ──► inventory ────┘
+//!   classes (watches)   few bytes    pure         pure      pure
 //! ```
 //!
 //! The same count is there for every other decision, by [`crate::context::Context::count`]. Read [`ledger`] first.
 
 pub mod census;
+pub mod claims;
 pub mod digest;
+pub mod inventory;
 pub mod ledger;
+pub mod selector;
 pub mod status;
 
 use std::future::Future;

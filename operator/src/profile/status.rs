@@ -5,8 +5,11 @@ use kube::Resource;
 use sconce_crds::condition::NODES_FOUND;
 use sconce_crds::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus};
 
+use super::claims::API;
+use super::inventory::Uncounted;
 use super::ledger::Count;
 use crate::conditions::{self, Verdict, no, unknown, yes};
+use crate::reason::Reason;
 
 /// The status of a profile whose nodes have so much.
 ///
@@ -15,37 +18,36 @@ use crate::conditions::{self, Verdict, no, unknown, yes};
 pub fn of(profile: &AcceleratorProfile, count: &Count, now: Timestamp) -> AcceleratorProfileStatus {
     let before = profile.status.clone().unwrap_or_default();
     let generation = profile.meta().generation.unwrap_or_default();
-    let by_class = profile.spec.device_class_name.is_some();
     let verdicts = vec![nodes_found(&profile.spec, count)];
     AcceleratorProfileStatus {
         observed_generation: Some(generation),
         conditions: conditions::settle(&before.conditions, verdicts, generation, now),
-        nodes: (!by_class).then_some(count.nodes),
+        nodes: count.uncounted.is_none().then_some(count.nodes),
         units: count.units,
     }
 }
 
 fn nodes_found(spec: &AcceleratorProfileSpec, count: &Count) -> Verdict {
-    if let Some(class) = &spec.device_class_name {
-        let message = format!(
-            "devices of a DeviceClass are not counted; `kubectl get resourceslices` lists devices, and `kubectl get \
-             resourceclaims --all-namespaces` who holds those of {class}"
-        );
-        return unknown(NODES_FOUND, "NotCounted", message);
+    if let Some(uncounted) = count.uncounted {
+        let class = spec.device_class_name.as_deref().unwrap_or_default();
+        return unknown(NODES_FOUND, Reason::NotCounted, not_counted(class, uncounted));
     }
-    let resources = spec
-        .resources
-        .keys()
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(" and ");
+    let resources = match &spec.device_class_name {
+        Some(class) => format!("devices of the DeviceClass {class}"),
+        None => spec
+            .resources
+            .keys()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" and "),
+    };
     if count.nodes > 0 {
         let offered = if resources.is_empty() {
             "there are nodes that take its pods".to_owned()
         } else {
             format!("there are nodes that take its pods and offer {resources}")
         };
-        return yes(NODES_FOUND, "Found", offered);
+        return yes(NODES_FOUND, Reason::Found, offered);
     }
     let message = if count.labelled == 0 {
         "no node carries the labels of spec.nodeSelector and spec.nodeSelectors; correct them (`kubectl get nodes \
@@ -61,7 +63,33 @@ fn nodes_found(spec: &AcceleratorProfileSpec, count: &Count) -> Verdict {
          shows which"
             .to_owned()
     };
-    no(NODES_FOUND, "NoNodes", message)
+    no(NODES_FOUND, Reason::NoNodes, message)
+}
+
+fn not_counted(class: &str, uncounted: Uncounted) -> String {
+    let see = |allocated: i64| {
+        format!(
+            "{allocated} are allocated, and how many there are is not known: `kubectl get resourceslices` lists devices, and \
+             `kubectl get resourceclaims --all-namespaces` who holds them"
+        )
+    };
+    match uncounted {
+        Uncounted::Unserved => {
+            format!("the cluster does not serve {API}, by which devices are published and claimed")
+        }
+        Uncounted::NoClass => format!(
+            "there is no DeviceClass {class:?}; `kubectl get deviceclasses` lists those that there are"
+        ),
+        Uncounted::Selectors { allocated } => format!(
+            "the selectors of the DeviceClass {class:?} say more than a driver and equalities of attributes, and are not \
+             evaluated here; {}",
+            see(allocated)
+        ),
+        Uncounted::Shared { allocated } => format!(
+            "devices of the DeviceClass {class:?} are shared, are parts of others, or belong to no one node; {}",
+            see(allocated)
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -71,12 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn devices_of_a_class_are_said_not_to_be_counted() {
+    fn devices_of_a_class_that_cannot_be_counted_are_said_not_to_be() {
         let profile = profile(&json!({"device": "CUDA", "deviceClassName": "gpu.nvidia.com"}));
         let status = of(
             &profile,
             &Count {
                 nodes: 3,
+                uncounted: Some(Uncounted::Selectors { allocated: 2 }),
                 ..Count::default()
             },
             Timestamp::UNIX_EPOCH,
@@ -84,6 +113,11 @@ mod tests {
         assert_eq!((status.nodes, status.units), (None, None));
         assert_eq!(status.conditions[0].status, "Unknown");
         assert_eq!(status.conditions[0].reason, "NotCounted");
+        let said = &status.conditions[0].message;
+        assert!(
+            said.contains("\"gpu.nvidia.com\"") && said.contains("2 are allocated"),
+            "{said}"
+        );
     }
 
     fn profile(spec: &Value) -> AcceleratorProfile {

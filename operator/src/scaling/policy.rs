@@ -66,14 +66,29 @@ impl Policy {
 /// Replicas that a deployment wants in all, of whichever revision. Pure: what was decided is in the status, so that it
 /// survives the operator.
 ///
-/// Where nothing was decided yet, as many as there are go on.
+/// Where nothing was decided yet, as many as there are go on; in the middle of a rollout, when pods of two revisions are
+/// there, as many as answered before it.
 pub fn wanted(spec: &ModelDeploymentSpec, status: Option<&ModelDeploymentStatus>) -> i32 {
     let Some(autoscaling) = spec.managed() else {
         return spec.replicas;
     };
     let policy = Policy::from(autoscaling);
-    let decided = status.map_or(0, |status| status.desired_replicas.unwrap_or(status.replicas));
+    let decided = status.map_or(0, |status| {
+        status.desired_replicas.unwrap_or_else(|| there(status))
+    });
     count(replicas(decided).clamp(policy.min, policy.max))
+}
+
+fn there(status: &ModelDeploymentStatus) -> i32 {
+    let settled = status
+        .settled_replicas
+        .filter(|_| status.updated_replicas != status.replicas);
+    settled.unwrap_or(status.replicas)
+}
+
+/// Fewest replicas of a deployment that the operator scales.
+pub fn fewest(spec: &Autoscaling) -> i32 {
+    count(Policy::from(spec).min)
 }
 
 /// Pods that there are units for: those that have theirs, and as many as the free ones make at `each`.
@@ -150,6 +165,26 @@ mod tests {
             assert_eq!(wanted(&asked, Some(&status(Some(7), 5))), 3, "{mode}");
         }
         assert_eq!(wanted(&spec(&Value::Null, 0), None), 0);
+    }
+
+    #[test]
+    fn a_scaler_that_starts_in_the_middle_of_a_rollout_counts_no_pod_twice() {
+        let asked = spec(&json!({"mode": "Managed", "maxReplicas": 8}), 1);
+        let told = |updated, replicas, settled| ModelDeploymentStatus {
+            updated_replicas: updated,
+            settled_replicas: settled,
+            ..status(None, replicas)
+        };
+        for (status, expected) in [
+            (told(1, 4, Some(3)), 3),
+            (told(2, 4, Some(3)), 3),
+            // Another autoscaler has asked for five and three answer yet; no rollout is under way.
+            (told(5, 5, Some(3)), 5),
+            // An operator before this one did not remember it.
+            (told(1, 4, None), 4),
+        ] {
+            assert_eq!(wanted(&asked, Some(&status)), expected, "{status:?}");
+        }
     }
 
     #[test]

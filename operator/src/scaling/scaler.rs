@@ -23,6 +23,7 @@ use crate::apply::Refusal;
 use crate::context::Context;
 use crate::error::Error;
 use crate::observed;
+use crate::reason::Reason;
 
 /// Longest that a write may take; kube's client repeats it by itself for longer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -206,11 +207,11 @@ impl<S: LoadSource> Scaler<S> {
         let up = to > from;
         self.context.metrics.scaled(up, change.reason.name());
         let (reason, note) = (
-            if up { "ScaledUp" } else { "ScaledDown" },
+            if up { Reason::ScaledUp } else { Reason::ScaledDown },
             format!("from {from} to {to} replicas: {}", change.message),
         );
         self.context
-            .event(&object.object_ref(&()), EventType::Normal, reason, &note);
+            .event(&object.object_ref(&()), EventType::Normal, &reason, &note);
     }
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::decide::{Change, Fleet, Limit, Sight, Verdict, number};
 use super::policy::{Policy, count};
 use crate::conditions::{self, no, yes};
+use crate::reason::Reason;
 
 /// Field manager of this part of the status.
 pub const MANAGER: &str = "sconce-scaling";
@@ -106,23 +107,23 @@ fn active(sight: Sight) -> conditions::Verdict {
     match sight {
         Sight::Known => yes(
             SCALING_ACTIVE,
-            "LoadKnown",
+            Reason::LoadKnown,
             "the number of pods follows the load that they tell",
         ),
         Sight::Partly => yes(
             SCALING_ACTIVE,
-            "LoadPartlyKnown",
+            Reason::LoadPartlyKnown,
             "not every pod that answers tells its load: until each does there may be more pods, and not fewer",
         ),
         Sight::Unknown => no(
             SCALING_ACTIVE,
-            "LoadUnknown",
+            Reason::LoadUnknown,
             "no pod tells its load, and the number of pods stays as it is: the operator asks on port 9090 of the pods, \
              which a NetworkPolicy must allow",
         ),
         Sight::NoReplica => no(
             SCALING_ACTIVE,
-            "NoPodAnswers",
+            Reason::NoPodAnswers,
             "no pod answers, and the number of pods stays as it is",
         ),
     }
@@ -132,12 +133,12 @@ fn limited(limit: Option<Limit>, policy: &Policy, fleet: &Fleet) -> conditions::
     match limit {
         None => no(
             SCALING_LIMITED,
-            "WithinLimits",
+            Reason::WithinLimits,
             "there are as many pods as the load asks for, or will be",
         ),
         Some(Limit::Maximum) => yes(
             SCALING_LIMITED,
-            "MaxReplicas",
+            Reason::MaxReplicas,
             format!(
                 "the load asks, or lately asked, for more pods than autoscaling.maxReplicas, which is {}",
                 policy.max
@@ -145,7 +146,7 @@ fn limited(limit: Option<Limit>, policy: &Policy, fleet: &Fleet) -> conditions::
         ),
         Some(Limit::Units) => yes(
             SCALING_LIMITED,
-            "NoFreeUnits",
+            Reason::NoFreeUnits,
             format!(
                 "the load asks, or lately asked, for more pods than there are units of the accelerator for, which is {}: \
                  add nodes, or take a smaller accelerator.count",
@@ -243,7 +244,12 @@ mod tests {
         let told = Told::default().after(&raised(), &policy(), &fleet(), 1, at(1));
         let rest = ModelDeploymentStatus {
             replicas: 3,
-            conditions: conditions::settle(&[], vec![yes("Ready", "Serving", "")], 1, at(1)),
+            conditions: conditions::settle(
+                &[],
+                vec![yes("Ready", crate::reason::Reason::Serving, "")],
+                1,
+                at(1),
+            ),
             ..ModelDeploymentStatus::default()
         };
         let mut all = rest.clone();

@@ -17,18 +17,14 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 
 use super::yielding::Yielding;
 use crate::kueue::{PUT_BACK, Sight};
+use crate::reason::Reason;
 use crate::{labels, observed};
-
-/// Reason of a run whose pod made way for one of a higher priority.
-pub const PREEMPTED: &str = "Preempted";
-/// Reason of a run that made way for serving.
-pub const YIELDED: &str = "YieldedToServing";
 
 /// Why a run waits for its turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// CamelCase.
-    pub reason: String,
+    pub reason: Reason,
     /// One sentence: who comes first, and what to do.
     pub message: String,
     /// Whether a pod of the run still stops.
@@ -65,7 +61,7 @@ pub fn wait(training: &ModelTraining, job: &Job, active: &[&Arc<Pod>], turn: &Tu
     }
     if let Some(yielding) = &turn.yielding {
         return Some(Wait {
-            reason: YIELDED.to_owned(),
+            reason: Reason::YieldedToServing,
             message: yielded_to(&yielding.to, training),
             stopping,
         });
@@ -74,7 +70,7 @@ pub fn wait(training: &ModelTraining, job: &Job, active: &[&Arc<Pod>], turn: &Tu
     if newest.is_some_and(|pod| preemption(pod).is_some()) {
         let taker = turn.taker.as_deref().unwrap_or("a pod");
         return Some(Wait {
-            reason: PREEMPTED.to_owned(),
+            reason: Reason::Preempted,
             message: format!(
                 "{taker} of a higher priority took its place; it goes on by itself, from its last checkpoint, when there \
                  is room; a higher scheduling.priorityClassName would have kept it, and so would another node"
@@ -104,7 +100,8 @@ const MEANWHILE: &str = "; meanwhile no node can take it: ";
 fn still(training: &ModelTraining, newest: Option<&Arc<Pod>>) -> Option<Wait> {
     let before = training.status.as_ref()?;
     let told = find(&before.conditions, READY).filter(|_| before.phase == Some(Phase::Queued))?;
-    if ![PREEMPTED, YIELDED].contains(&told.reason.as_str())
+    let reason = Reason::told(&told.reason);
+    if ![Reason::Preempted, Reason::YieldedToServing].contains(&reason)
         || told.message.starts_with(PUT_BACK)
         || newest.is_some_and(|pod| observed::is_scheduled(pod))
     {
@@ -119,7 +116,7 @@ fn still(training: &ModelTraining, newest: Option<&Arc<Pod>>) -> Option<Wait> {
         .map(|said| format!("{MEANWHILE}{said}"))
         .unwrap_or_default();
     Some(Wait {
-        reason: told.reason.clone(),
+        reason,
         message: format!("{head}{meanwhile}"),
         stopping: false,
     })

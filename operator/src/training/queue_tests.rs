@@ -105,14 +105,14 @@ fn a_preempted_run_is_queued_until_a_pod_of_its_has_a_node_again() {
         ..Turn::default()
     };
     let first = look(&training(&json!({})), false, &[preempted()], &turn).unwrap();
-    assert_eq!((first.reason.as_str(), first.stopping), (PREEMPTED, true));
+    assert_eq!((first.reason.as_str(), first.stopping), ("Preempted", true));
     assert!(
         first.message.starts_with(
             "ModelDeployment \"chat\" of a higher priority took its place; it goes on by itself"
         )
     );
 
-    let mut told = training(&queued(&first.reason, &first.message));
+    let mut told = training(&queued(first.reason.as_str(), &first.message));
     let none = look(&told, false, &[], &Turn::default()).unwrap();
     assert_eq!((&none.message, none.stopping), (&first.message, false));
     for said in [
@@ -120,13 +120,13 @@ fn a_preempted_run_is_queued_until_a_pod_of_its_has_a_node_again() {
         "0/2 nodes are available.",
     ] {
         let later = look(&told, false, &[unschedulable(said)], &Turn::default()).unwrap();
-        assert_eq!(later.reason, PREEMPTED);
+        assert_eq!(later.reason, "Preempted");
         assert_eq!(
             later.message,
             format!("{}{MEANWHILE}{}", first.message, said.trim_end_matches('.')),
             "it does not grow"
         );
-        told = training(&queued(&later.reason, &later.message));
+        told = training(&queued(later.reason.as_str(), &later.message));
     }
     let placed = trainer(Some("gpu-0"), &json!([]));
     assert_eq!(look(&told, false, &[placed], &Turn::default()), None);

@@ -34,7 +34,7 @@ pub fn exhausted(pods: &[Arc<Pod>]) -> Option<Situation> {
         .collect();
     let last = large.last().filter(|_| large.len() >= OUT_OF_MEMORY)?;
     Some(Situation::Failed {
-        reason: observed::class_name(last.class).to_owned(),
+        reason: observed::class_name(last.class),
         message: format!("{} (tried {} times)", observed::sentence(last), large.len()),
     })
 }

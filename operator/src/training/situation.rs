@@ -19,6 +19,7 @@ use super::refusal;
 use super::retries;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// What is going on with a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +65,7 @@ pub enum Situation {
     /// The run ended without one.
     Failed {
         /// CamelCase.
-        reason: String,
+        reason: Reason,
         /// One sentence.
         message: String,
     },
@@ -220,7 +221,7 @@ fn is_last(pod: &Pod) -> bool {
 fn no_pod(job: &Job, refusal: Option<&str>) -> Hindrance {
     let Some(refusal) = refusal else {
         return Hindrance {
-            reason: "NoPod".to_owned(),
+            reason: Reason::NoPod,
             message: format!(
                 "the Job has no pod, and no event says why; `kubectl describe job {}` may do so later",
                 job.name_any()
@@ -233,7 +234,7 @@ fn no_pod(job: &Job, refusal: Option<&str>) -> Hindrance {
         "ask for less, or have the quota or policy changed"
     };
     Hindrance {
-        reason: "PodRefused".to_owned(),
+        reason: Reason::PodRefused,
         message: format!("the API server refuses the pod: {refusal}; {remedy}"),
     }
 }
@@ -314,7 +315,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
     if pods.iter().any(|pod| observed::ended_well(pod)) {
         return just(
             Situation::Failed {
-                reason: "NoReport".to_owned(),
+                reason: Reason::NoReport,
                 message: format!(
                     "the trainer ended well and left no report that could be read in {REPORT_PATH}: it must be the JSON \
                      of docs/custom.md, with \"outcome\": \"trained\", in at most {REPORT_LIMIT} bytes; correct \
@@ -333,7 +334,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
     }
     just(
         Situation::Failed {
-            reason: "ReportLost".to_owned(),
+            reason: Reason::ReportLost,
             message: format!(
                 "the trainer ended well but its pod is gone, and with it the report of what it reached; \
                  a new value of the annotation {} runs it again",
@@ -348,7 +349,7 @@ fn failed_for_good(training: &ModelTraining, failed: &JobCondition, pods: &[Arc<
     if failed.reason.as_deref() == Some("DeadlineExceeded") {
         let seconds = training.spec.active_deadline_seconds.unwrap_or_default();
         return Situation::Failed {
-            reason: "DeadlineExceeded".to_owned(),
+            reason: Reason::DeadlineExceeded,
             message: format!(
                 "spec.activeDeadlineSeconds: the training did not end within {seconds} s; allow more, or ask for less"
             ),
@@ -356,7 +357,7 @@ fn failed_for_good(training: &ModelTraining, failed: &JobCondition, pods: &[Arc<
     }
     let Some((reason, sentence)) = failure(pods) else {
         return Situation::Failed {
-            reason: failed.reason.clone().unwrap_or_else(|| "JobFailed".to_owned()),
+            reason: failed.reason.as_deref().map_or(Reason::JobFailed, Reason::told),
             message: format!(
                 "the Job failed ({}), and its pods are gone, and with them what they said; a new value of the annotation \
                  {} runs it again",
@@ -371,13 +372,10 @@ fn failed_for_good(training: &ModelTraining, failed: &JobCondition, pods: &[Arc<
     } else {
         sentence
     };
-    Situation::Failed {
-        reason: reason.to_owned(),
-        message,
-    }
+    Situation::Failed { reason, message }
 }
 
-fn failure(pods: &[Arc<Pod>]) -> Option<(&'static str, String)> {
+fn failure(pods: &[Arc<Pod>]) -> Option<(Reason, String)> {
     pods.iter()
         .rev()
         .filter_map(|pod| observed::last_ending(pod))

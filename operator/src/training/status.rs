@@ -22,6 +22,7 @@ use crate::apply::Applied;
 use crate::conditions;
 use crate::observed;
 use crate::problem::{self, Problem};
+use crate::reason::Reason;
 
 /// A status, and when to look again even if nothing is seen to change.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,9 +52,7 @@ pub fn settled(training: &ModelTraining, identity: &Identity, stage: Stage, now:
         // The words of the failure were written when the Job could still be read; they are kept.
         let failed = sconce_crds::condition::find(&before.conditions, sconce_crds::condition::FAILED);
         Situation::Failed {
-            reason: failed
-                .map(|condition| condition.reason.clone())
-                .unwrap_or_default(),
+            reason: failed.map_or(Reason::JobFailed, |condition| Reason::told(&condition.reason)),
             message: failed
                 .map(|condition| condition.message.clone())
                 .unwrap_or_default(),

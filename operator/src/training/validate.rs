@@ -17,6 +17,7 @@ use crate::overrides;
 use crate::pod;
 use crate::priority;
 use crate::problem::Problem;
+use crate::reason::Reason;
 use crate::volumes::{Source, Volumes};
 
 /// A run that can be carried out.
@@ -185,7 +186,7 @@ fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Prob
             .and_then(|profile| profile.spec.runtime_class_name.clone())
             .unwrap_or_default();
         return Err(Problem::new(
-            "RuntimeClassNotFound",
+            Reason::RuntimeClassNotFound,
             "spec.accelerator.profile",
             format!(
                 "the profile asks for the RuntimeClass {class:?}, which does not exist; create it, or remove it from the profile"
@@ -198,11 +199,11 @@ fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Prob
 fn no_queue(missing: MissingQueue, queue: &str) -> Problem {
     let (reason, message) = match missing {
         MissingQueue::Api => (
-            "QueueNotAvailable",
+            Reason::QueueNotAvailable,
             "the cluster has no Kueue, so nobody would let the training in; install Kueue, or remove the field".to_owned(),
         ),
         MissingQueue::Queue => (
-            "LocalQueueNotFound",
+            Reason::LocalQueueNotFound,
             format!(
                 "there is no LocalQueue named {queue:?} in this namespace; `kubectl get localqueues` lists those that there are"
             ),
@@ -214,8 +215,8 @@ fn no_queue(missing: MissingQueue, queue: &str) -> Problem {
 /// The sentence for a claim or a ConfigMap that a URI names and that is not there.
 pub fn absent(field: &str, source: &Source) -> Problem {
     let (reason, kind, name) = match source {
-        Source::Claim(name) => ("ClaimNotFound", "PersistentVolumeClaim", name),
-        Source::ConfigMap(name) => ("ConfigMapNotFound", "ConfigMap", name),
+        Source::Claim(name) => (Reason::ClaimNotFound, "PersistentVolumeClaim", name),
+        Source::ConfigMap(name) => (Reason::ConfigMapNotFound, "ConfigMap", name),
     };
     Problem::new(
         reason,

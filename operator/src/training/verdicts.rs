@@ -10,6 +10,7 @@ use super::queue::Wait;
 use super::situation::Situation;
 use crate::conditions::{Verdict, no, unknown, yes};
 use crate::observed::Hindrance;
+use crate::reason::Reason;
 
 /// The conditions of a training in a situation.
 pub fn of(situation: &Situation) -> Vec<Verdict> {
@@ -17,52 +18,52 @@ pub fn of(situation: &Situation) -> Vec<Verdict> {
         Situation::Refused(problem) => {
             let sentence = problem.sentence();
             let mut all = vec![
-                no(ACCEPTED, problem.reason, &sentence),
+                no(ACCEPTED, &problem.reason, &sentence),
                 not_suspended(),
                 not_failed(),
             ];
-            all.extend(summary(false, false, true, problem.reason, &sentence));
+            all.extend(summary(false, false, true, &problem.reason, &sentence));
             all
         }
         Situation::Stopping => {
             let message = "spec.suspend is set; the pod saves its state and stops";
             let mut all = vec![
                 accepted(),
-                yes(RUNNING, "Stopping", message),
-                no(SUSPENDED, "Stopping", message),
+                yes(RUNNING, Reason::Stopping, message),
+                no(SUSPENDED, Reason::Stopping, message),
                 not_failed(),
             ];
-            all.extend(summary(false, true, false, "Stopping", message));
+            all.extend(summary(false, true, false, Reason::Stopping, message));
             all
         }
         Situation::Suspended => {
             let message = "held by spec.suspend; set it to false to go on from status.lastCheckpoint, or from the beginning where there is none";
             let mut all = vec![
                 accepted(),
-                no(RUNNING, "Suspended", message),
-                yes(SUSPENDED, "Suspended", message),
+                no(RUNNING, Reason::Suspended, message),
+                yes(SUSPENDED, Reason::Suspended, message),
                 not_failed(),
             ];
-            all.extend(summary(false, false, false, "Suspended", message));
+            all.extend(summary(false, false, false, Reason::Suspended, message));
             all
         }
         Situation::Queued(wait) => queued(wait),
         Situation::Pending { hindrance, after } => waiting(false, hindrance.as_ref(), after.as_deref()),
         Situation::Starting { hindrance, after } => waiting(true, hindrance.as_ref(), after.as_deref()),
-        Situation::Training { message } => at_work("Training", message),
+        Situation::Training { message } => at_work(Reason::Training, message),
         Situation::Stalled { message } => {
             let mut all = vec![
                 accepted(),
-                yes(SCHEDULED, "Scheduled", "the pod has a node"),
-                no(RUNNING, "Stalled", message),
+                yes(SCHEDULED, Reason::Scheduled, "the pod has a node"),
+                no(RUNNING, Reason::Stalled, message),
                 not_suspended(),
                 not_failed(),
             ];
-            all.extend(summary(false, true, true, "Stalled", message));
+            all.extend(summary(false, true, true, Reason::Stalled, message));
             all
         }
-        Situation::Evaluating => at_work("Evaluating", "measuring what was learned, and writing it"),
-        Situation::Ending => at_work("Ending", "the pod has ended; its report is being read"),
+        Situation::Evaluating => at_work(Reason::Evaluating, "measuring what was learned, and writing it"),
+        Situation::Ending => at_work(Reason::Ending, "the pod has ended; its report is being read"),
         Situation::Finished(judgement) => finished(judgement),
         Situation::Failed { reason, message } => {
             let mut all = vec![
@@ -79,24 +80,31 @@ pub fn of(situation: &Situation) -> Vec<Verdict> {
 }
 
 fn accepted() -> Verdict {
-    yes(ACCEPTED, "Valid", "the spec can be carried out")
+    yes(ACCEPTED, Reason::Valid, "the spec can be carried out")
 }
 
 fn not_suspended() -> Verdict {
-    no(SUSPENDED, "NotAsked", "spec.suspend is not set")
+    no(SUSPENDED, Reason::NotAsked, "spec.suspend is not set")
 }
 
 fn not_failed() -> Verdict {
-    no(FAILED, "NotFailed", "no run has failed for good")
+    no(FAILED, Reason::NotFailed, "no run has failed for good")
 }
 
 /// Ready, Progressing, Degraded and Stalled, with one reason and one sentence.
-fn summary(ready: bool, progressing: bool, degraded: bool, reason: &str, message: &str) -> [Verdict; 4] {
+fn summary(
+    ready: bool,
+    progressing: bool,
+    degraded: bool,
+    reason: impl Into<Reason>,
+    message: &str,
+) -> [Verdict; 4] {
+    let reason = reason.into();
     let tell = |kind, holds: bool| {
         if holds {
-            yes(kind, reason, message)
+            yes(kind, &reason, message)
         } else {
-            no(kind, reason, message)
+            no(kind, &reason, message)
         }
     };
     [
@@ -108,7 +116,7 @@ fn summary(ready: bool, progressing: bool, degraded: bool, reason: &str, message
 }
 
 fn queued(wait: &Wait) -> Vec<Verdict> {
-    let (reason, message) = (wait.reason.as_str(), wait.message.as_str());
+    let (reason, message) = (&wait.reason, wait.message.as_str());
     let running = if wait.stopping {
         yes(RUNNING, reason, message)
     } else {
@@ -127,24 +135,24 @@ fn queued(wait: &Wait) -> Vec<Verdict> {
 
 fn waiting(scheduled: bool, hindrance: Option<&Hindrance>, after: Option<&str>) -> Vec<Verdict> {
     let (reason, now) = match hindrance {
-        Some(hindrance) => (hindrance.reason.as_str(), hindrance.message.clone()),
-        None if scheduled => ("Starting", "the pod has a node and starts".to_owned()),
-        None if after.is_some() => ("Retrying", "waiting to try again".to_owned()),
-        None => ("Pending", "waiting for the pod to get a node".to_owned()),
+        Some(hindrance) => (hindrance.reason.clone(), hindrance.message.clone()),
+        None if scheduled => (Reason::Starting, "the pod has a node and starts".to_owned()),
+        None if after.is_some() => (Reason::Retrying, "waiting to try again".to_owned()),
+        None => (Reason::Pending, "waiting for the pod to get a node".to_owned()),
     };
     let message = match after {
         Some(after) => format!("{now}; the pod before failed: {after}"),
         None => now,
     };
     let placed = if scheduled {
-        yes(SCHEDULED, "Scheduled", "the pod has a node")
+        yes(SCHEDULED, Reason::Scheduled, "the pod has a node")
     } else {
-        no(SCHEDULED, reason, &message)
+        no(SCHEDULED, &reason, &message)
     };
     let mut all = vec![
         accepted(),
         placed,
-        no(RUNNING, reason, &message),
+        no(RUNNING, &reason, &message),
         not_suspended(),
         not_failed(),
     ];
@@ -159,13 +167,13 @@ fn waiting(scheduled: bool, hindrance: Option<&Hindrance>, after: Option<&str>) 
     all
 }
 
-fn at_work(reason: &str, message: &str) -> Vec<Verdict> {
+fn at_work(reason: Reason, message: &str) -> Vec<Verdict> {
     let mut all = vec![
         accepted(),
-        yes(SCHEDULED, "Scheduled", "the pod has a node"),
-        yes(RUNNING, reason, message),
+        yes(SCHEDULED, Reason::Scheduled, "the pod has a node"),
+        yes(RUNNING, &reason, message),
         not_suspended(),
-        unknown(GATES_PASSED, "NotMeasured", "the run has not ended"),
+        unknown(GATES_PASSED, Reason::NotMeasured, "the run has not ended"),
         not_failed(),
     ];
     all.extend(summary(false, true, false, reason, message));
@@ -174,27 +182,27 @@ fn at_work(reason: &str, message: &str) -> Vec<Verdict> {
 
 fn finished(judgement: &Judgement) -> Vec<Verdict> {
     let ended = "the run has ended";
-    let mut all = vec![accepted(), no(RUNNING, "Ended", ended), not_suspended()];
+    let mut all = vec![accepted(), no(RUNNING, Reason::Ended, ended), not_suspended()];
     if judgement.passed {
         let reason = if judgement.results.is_empty() {
-            "NoGates"
+            Reason::NoGates
         } else {
-            "AllPassed"
+            Reason::AllPassed
         };
         all.extend([
             yes(GATES_PASSED, reason, &judgement.message),
-            yes(COMPLETE, "Succeeded", ended),
+            yes(COMPLETE, Reason::Succeeded, ended),
             not_failed(),
         ]);
-        all.extend(summary(true, false, false, "Succeeded", &judgement.message));
+        all.extend(summary(true, false, false, Reason::Succeeded, &judgement.message));
     } else {
         all.extend([
-            no(GATES_PASSED, "GateMissed", &judgement.message),
-            no(COMPLETE, "Rejected", &judgement.message),
+            no(GATES_PASSED, Reason::GateMissed, &judgement.message),
+            no(COMPLETE, Reason::Rejected, &judgement.message),
             not_failed(),
         ]);
         let message = format!("{}; nothing new is served", judgement.message);
-        all.extend(summary(false, false, true, "Rejected", &message));
+        all.extend(summary(false, false, true, Reason::Rejected, &message));
     }
     all
 }

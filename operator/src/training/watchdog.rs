@@ -21,6 +21,7 @@ use sconce_crds::training::Watchdog;
 use super::identity::Identity;
 use super::situation::{Finding, Situation};
 use crate::observed;
+use crate::reason::Reason;
 
 /// What was seen is written this many times within the timeout, and no more often.
 const LOOKS: i32 = 8;
@@ -204,7 +205,7 @@ impl Watch {
             Situation::Pending { after, .. } | Situation::Starting { after, .. } if is_newest => {
                 *after = Some(self.sentence(before));
             }
-            Situation::Failed { reason, .. } if is_newest && reason != "DeadlineExceeded" => {
+            Situation::Failed { reason, .. } if is_newest && *reason != Reason::DeadlineExceeded => {
                 finding.situation = self.failed(before);
             }
             _ => {}
@@ -213,7 +214,7 @@ impl Watch {
 
     fn failed(&self, record: &Watchdog) -> Situation {
         Situation::Failed {
-            reason: "Stalled".to_owned(),
+            reason: Reason::Stalled,
             message: format!("{} (tried {} times)", self.sentence(record), record.replaced + 1),
         }
     }
@@ -415,7 +416,7 @@ mod tests {
         assert_eq!(
             situation,
             Situation::Failed {
-                reason: "Stalled".to_owned(),
+                reason: Reason::Stalled,
                 message: "spec.failurePolicy.stallTimeout: the pod b took no step for 10m after Training, step 9 (tried 2 times)"
                     .to_owned(),
             }

@@ -95,7 +95,7 @@ fn what_becomes_of_a_rollout_is_kept_on_its_deployment() {
     assert_eq!(annotations(&begins).get(labels::ROLLED_BACK), Some(&json!(null)));
     let failed = Failed {
         time: "2026-01-01T00:00:00Z".parse().unwrap(),
-        reason: "BadInput".to_owned(),
+        reason: crate::reason::Reason::BadInput,
         message: "damaged".to_owned(),
     };
     let back = Rollout {

@@ -36,6 +36,7 @@ use super::validate::{Change, Serving};
 use super::workload::{Failed, Workload};
 use super::{replicas, revision};
 use crate::observed;
+use crate::reason::Reason;
 
 /// How long a pod may find no node, or not answer, before it counts as one that will not: the scheduler and the
 /// kubelet take seconds to notice that something has become free.
@@ -206,7 +207,7 @@ fn progress<'a>(
     let (reason, message) = match hindrance {
         Some(hindrance) => (hindrance.reason, hindrance.message),
         None => (
-            "ProgressDeadlineExceeded".to_owned(),
+            Reason::ProgressDeadlineExceeded,
             "no further pod answered in time".to_owned(),
         ),
     };

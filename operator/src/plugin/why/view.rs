@@ -4,14 +4,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::{Resource, ResourceExt};
 use sconce_crds::condition::{self, Condition};
+use sconce_crds::training::Phase;
 use sconce_crds::{ModelDeployment, ModelTraining};
 
 use super::Gathered;
 use super::pods::{attempts, pods_of, replicas, workload};
-use super::step::{Names, next};
+use super::step::{Kind, Names, next};
 use super::tree::Branch;
 use crate::labels;
 use crate::plugin::table::{age, wrapped};
+use crate::reason::Reason;
 
 /// The chain, the events and the next step.
 pub fn screen(found: &Gathered, now: Timestamp, width: usize) -> String {
@@ -41,7 +43,11 @@ pub fn screen(found: &Gathered, now: Timestamp, width: usize) -> String {
     }
     text.push('\n');
     // In one line, however long: it often holds a command, which is to be copied whole.
-    text += &format!("Next: {}\n", step(found));
+    let (step, further) = steps(found);
+    text += &format!("Next: {step}\n");
+    for step in further {
+        text += &format!("Also: {step}\n");
+    }
     text
 }
 
@@ -184,14 +190,34 @@ fn verdict(generation: Option<i64>, observed: Option<i64>, conditions: &[Conditi
             other.type_.as_str(),
             condition::SUSPENDED | condition::FAILED | condition::RUNNING
         );
-        !summaries.contains(&other.type_.as_str())
+        (!summaries.contains(&other.type_.as_str()) || is_trouble(other))
             && !states
-            && other.status == "False"
+            && (other.status == "False" || is_trouble(other))
             && other.reason != ready.reason
             && !ready.message.contains(&other.message)
     });
     says.extend(others.map(told_condition));
     says
+}
+
+/// Conditions by which something else is to be mended than what Ready speaks of.
+fn is_trouble(condition: &Condition) -> bool {
+    let asks = [
+        (condition::FITS_ACCELERATOR, "Unknown"),
+        (condition::SCALING_ACTIVE, "False"),
+        (condition::SCALING_LIMITED, "True"),
+        (condition::MODEL_RESOLVED, "True"),
+        (condition::DEGRADED, "True"),
+    ];
+    let quiet = Names {
+        namespace: "",
+        of: Kind::Deployment,
+        name: "",
+        pod: "",
+        job: "",
+    };
+    asks.contains(&(condition.type_.as_str(), condition.status.as_str()))
+        && next(&Reason::told(&condition.reason), &quiet).is_some()
 }
 
 fn told_condition(condition: &Condition) -> String {
@@ -237,65 +263,82 @@ fn told(event: &Event, now: Timestamp) -> String {
     )
 }
 
-/// For the deployment, or where it only waits for its training, for that.
-fn step(found: &Gathered) -> String {
+/// For the deployment, or where it only waits for its training, for that: the one step, and what is to be mended besides.
+fn steps(found: &Gathered) -> (String, Vec<String>) {
     let training = found.training.as_ref();
     if let Some(deployment) = &found.deployment {
         let status = deployment.status.as_ref();
-        let observed = status.and_then(|status| status.observed_generation);
-        let conditions = status
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default();
-        let ready = condition::find(conditions, condition::READY);
-        let of_training = ready.is_some_and(|ready| {
+        let seen = Seen {
+            of: Kind::Deployment,
+            observed: status.and_then(|status| status.observed_generation),
+            conditions: status
+                .map(|status| status.conditions.as_slice())
+                .unwrap_or_default(),
+        };
+        let of_training = seen.reason().is_some_and(|reason| {
             matches!(
-                ready.reason.as_str(),
-                "NoArtifactYet" | "TrainingFailed" | "TrainingRejected"
+                reason,
+                Reason::NoArtifactYet | Reason::TrainingFailed | Reason::TrainingRejected
             )
         });
-        if observed != deployment.meta().generation || !of_training || training.is_none() {
-            let object = format!("mdep/{}", deployment.name_any());
-            return of_object(found, deployment, &object, observed, ready);
+        if seen.observed != deployment.meta().generation || !of_training || training.is_none() {
+            return of_object(found, deployment, &seen);
         }
     }
     let Some(training) = training else {
-        return String::new();
+        return Default::default();
     };
     let status = training.status.as_ref();
-    let observed = status.and_then(|status| status.observed_generation);
-    let conditions = status
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    let ready = condition::find(conditions, condition::READY);
-    of_object(
-        found,
-        training,
-        &format!("mtrain/{}", training.name_any()),
-        observed,
-        ready,
-    )
+    let queued = status.and_then(|status| status.phase) == Some(Phase::Queued);
+    let seen = Seen {
+        of: if queued { Kind::Queued } else { Kind::Training },
+        observed: status.and_then(|status| status.observed_generation),
+        conditions: status
+            .map(|status| status.conditions.as_slice())
+            .unwrap_or_default(),
+    };
+    of_object(found, training, &seen)
+}
+
+/// What the operator says of an object, and of which generation.
+struct Seen<'a> {
+    of: Kind,
+    observed: Option<i64>,
+    conditions: &'a [Condition],
+}
+
+impl Seen<'_> {
+    fn reason(&self) -> Option<Reason> {
+        let ready = condition::find(self.conditions, condition::READY)?;
+        Some(Reason::told(&ready.reason))
+    }
 }
 
 fn of_object<K: Resource<DynamicType = ()>>(
     found: &Gathered,
     object: &K,
-    title: &str,
-    observed: Option<i64>,
-    ready: Option<&Condition>,
-) -> String {
-    let Some(ready) = ready.filter(|_| observed == object.meta().generation) else {
-        return "wait a moment and look again; if this stays, whoever runs the cluster looks at the operator: \
-                `kubectl -n sconce-system logs deployment/sconce`"
-            .to_owned();
+    seen: &Seen<'_>,
+) -> (String, Vec<String>) {
+    let Some(reason) = seen
+        .reason()
+        .filter(|_| seen.observed == object.meta().generation)
+    else {
+        let step = "wait a moment and look again; if this stays, whoever runs the cluster looks at the operator: \
+                    `kubectl -n sconce-system logs deployment/sconce`";
+        return (step.to_owned(), Vec::new());
     };
     let pod = found.pods.first().map(ResourceExt::name_any);
     let job = found.jobs.first().map(ResourceExt::name_any);
     let names = Names {
         namespace: object.meta().namespace.as_deref().unwrap_or_default(),
-        object: title,
+        of: seen.of,
         name: object.meta().name.as_deref().unwrap_or_default(),
         pod: pod.as_deref().unwrap_or("POD"),
         job: job.as_deref().unwrap_or("JOB"),
     };
-    next(&ready.reason, &names)
+    let step = next(&reason, &names).unwrap_or_else(|| "nothing: no fault is told".to_owned());
+    let others = seen.conditions.iter().filter(|other| is_trouble(other));
+    let further = others.filter_map(|other| next(&Reason::told(&other.reason), &names));
+    let further = further.filter(|other| *other != step).collect();
+    (step, further)
 }

@@ -219,3 +219,56 @@ fn one_screen_is_enough_however_many_pods_there_are() {
         "{text}"
     );
 }
+
+#[test]
+fn what_keeps_a_model_that_answers_from_its_further_pods_has_a_step_of_its_own() {
+    let found = Gathered {
+        deployment: Some(deployment(
+            json!({"observedGeneration": 1, "phase": "Degraded", "conditions": [
+                condition("Ready", "True", "ScalingUp", "1 replicas answer, 2 more on their way; no node can take the pod"),
+                condition("Progressing", "True", "ScalingUp", "1 replicas answer"),
+                condition("Degraded", "True", "Unschedulable", "no node can take the pod"),
+                condition("ScalingLimited", "True", "MaxReplicas", "the load asks for more pods"),
+            ]}),
+        )),
+        ..Gathered::default()
+    };
+    let text = screen(&found, now(), 100);
+    for part in [
+        "Next: wait: it goes on by itself",
+        "Also: compare what it asks for with `kubectl sconce top`",
+        "Also: raise spec.autoscaling.maxReplicas",
+        "ScalingLimited=True MaxReplicas",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
+fn a_server_is_tried_again_by_its_own_annotation_and_a_queue_is_asked_of_kueue() {
+    let failed = Gathered {
+        deployment: Some(deployment(
+            json!({"observedGeneration": 1, "phase": "Degraded", "conditions": [
+                condition("Ready", "False", "Internal", "the pod ended with exit code 1"),
+            ]}),
+        )),
+        ..Gathered::default()
+    };
+    let text = screen(&failed, now(), 100);
+    assert!(
+        text.contains("mdep/tumour -n ml --overwrite sconce.dev/retry=") && !text.contains("rerun"),
+        "{text}"
+    );
+    let waits = Gathered {
+        training: Some(training(json!({
+            "observedGeneration": 1, "phase": "Queued",
+            "conditions": [condition("Ready", "False", "Inadmissible", "the queue is stopped")],
+        }))),
+        ..Gathered::default()
+    };
+    let text = screen(&waits, now(), 100);
+    assert!(
+        text.contains("Next: wait; `kubectl get localqueues,workloads -n ml`"),
+        "{text}"
+    );
+}
