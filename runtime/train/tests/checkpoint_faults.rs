@@ -285,6 +285,20 @@ fn a_checkpoint_of_a_newer_trainer_or_another_table_is_kept_for_them() {
 }
 
 #[test]
+fn a_checkpoint_beyond_the_last_epoch_is_not_used() {
+    let (rehearsal, [older, newer], _) = two();
+    rewrite(&rehearsal, &newer, |record| {
+        record["position"]["epoch"] = json!(40);
+        record["position"]["batch"] = json!(0);
+        record["position"]["step"] = json!(400);
+    });
+    let watch = Watch::default();
+    rehearsal.run_watched(&watch, &Stop::default()).unwrap();
+    let work = watch.snapshot().progress.work;
+    assert_eq!(work.resumed_from, Some(step(&older)));
+}
+
+#[test]
 fn something_else_in_the_place_of_a_file_is_passed_over_and_kept() {
     let (rehearsal, [older, newer], subject) = two();
     let path = folder(&rehearsal).join(&newer).join(STATE);
@@ -379,6 +393,8 @@ fn disk_full_for_the_artifact_is_a_storage_failure_that_may_be_tried_again_and_l
 
 #[test]
 fn when_only_the_artifact_cannot_be_written_the_next_attempt_begins_at_the_last_step() {
+    let undisturbed = Watch::default();
+    rehearsal().run_watched(&undisturbed, &Stop::default()).unwrap();
     let rehearsal = rehearsal().with("checkpoint.every", json!({"interval": "5m"}));
     // Nobody can write a folder where a file is.
     fs::remove_dir(rehearsal.path("models")).unwrap();
@@ -393,4 +409,6 @@ fn when_only_the_artifact_cannot_be_written_the_next_attempt_begins_at_the_last_
     rehearsal.run_watched(&watch, &Stop::default()).unwrap();
     let work = watch.snapshot().progress.work;
     assert_eq!((work.resumed_from, work.busy_milliseconds), (Some(300), 0));
+    // It is validated a second time, and that counts once.
+    assert_eq!(watch.snapshot().history(), undisturbed.snapshot().history());
 }
