@@ -50,7 +50,7 @@ pub const NAME_LIMIT: usize = 52;
 )]
 #[x_kube(
     validation = ("!has(self.evaluation.gates) || self.evaluation.gates.size() == 0 || self.dataset.split.test > 0.0 || self.dataset.split.validation > 0.0",
-    "evaluation.gates need held-out rows: set dataset.split.test above 0"),
+    "evaluation.gates need held-out rows: set dataset.split.test or dataset.split.validation above 0"),
     validation = ("!has(self.scheduling.yieldTo) || has(self.accelerator)",
     "scheduling.yieldTo goes with accelerator: it is units of its profile that are given up")
 )]

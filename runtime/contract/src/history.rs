@@ -96,6 +96,11 @@ impl Gatherer {
         }
     }
 
+    /// Whether the value at the step is there already.
+    pub fn has(&self, step: u64) -> bool {
+        self.every > 0 && self.last >= step
+    }
+
     /// What was gathered so far.
     pub fn series(&self) -> Series {
         let open = (self.count > 0).then(|| self.sum / self.count as f64);

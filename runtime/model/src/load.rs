@@ -8,7 +8,7 @@ use sconce_contract::artifact::{
 };
 use sconce_contract::{FileDigest, Manifest, Network, Preprocess};
 use sconce_engine::Sequential;
-use sconce_store::{Store, StoreError};
+use sconce_store::{Store, StoreError, shown};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -49,13 +49,13 @@ pub(crate) fn files(
 ) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), ModelError> {
     let uri = uri.trim_end_matches('/');
     let manifest = match store.read(&format!("{uri}/{MANIFEST_FILE}"), MANIFEST_LIMIT) {
-        Err(StoreError::NotFound { .. }) => return Err(ModelError::Missing { uri: uri.to_owned() }),
+        Err(StoreError::NotFound { .. }) => return Err(ModelError::Missing { uri: shown(uri) }),
         read => manifest(uri, &read?)?,
     };
     let found = manifest.digest();
     if let Some(asked) = digest.filter(|asked| *asked != found) {
         return Err(ModelError::Digest {
-            uri: uri.to_owned(),
+            uri: shown(uri),
             found,
             asked: asked.to_owned(),
         });
@@ -98,7 +98,7 @@ fn manifest(uri: &str, bytes: &[u8]) -> Result<Manifest, ModelError> {
     let Layout { schema } = parse(uri, MANIFEST_FILE, bytes)?;
     if schema != u64::from(MANIFEST_SCHEMA) {
         return Err(ModelError::Schema {
-            uri: uri.to_owned(),
+            uri: shown(uri),
             found: schema,
             known: MANIFEST_SCHEMA,
         });
@@ -148,7 +148,7 @@ fn parse<T: DeserializeOwned>(uri: &str, file: &str, bytes: &[u8]) -> Result<T, 
 
 fn damaged(uri: &str, file: &str, reason: impl Into<String>) -> ModelError {
     ModelError::Damaged {
-        uri: uri.to_owned(),
+        uri: shown(uri),
         file: file.to_owned(),
         reason: reason.into(),
     }

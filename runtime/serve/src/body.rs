@@ -17,9 +17,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::refusal::Refusal;
 
 /// Bytes of a body that are not taken from the budget.
-const FREE: usize = 64 << 10;
-/// How many bodies of the largest size the budget holds.
-const LARGE_BODIES: usize = 2;
+pub const FREE: usize = 4 << 10;
+/// How many bodies of the largest size the budget holds: a table of two-letter numbers takes as much again, and both
+/// have to fit the memory that a server has by default.
+const LARGE_BODIES: usize = 1;
 /// Bytes of a piece of a body that is being read.
 const SEGMENT: usize = 512 << 10;
 /// How long the rest of a refused body is read and thrown away.
@@ -39,7 +40,8 @@ pub struct Bodies {
 pub struct Body {
     /// The bytes.
     pub bytes: Bytes,
-    _budget: Option<OwnedSemaphorePermit>,
+    /// What it took from the budget, for itself and for what is made of it.
+    pub budget: Option<OwnedSemaphorePermit>,
 }
 
 impl Bodies {
@@ -87,7 +89,7 @@ impl Bodies {
             if bytes.length == 0 && chunk.len() as u64 == claimed && chunk.len() <= FREE {
                 return Ok(Body {
                     bytes: chunk,
-                    _budget: None,
+                    budget: None,
                 });
             }
             if bytes.length + chunk.len() > self.limit {
@@ -98,7 +100,7 @@ impl Bodies {
         }
         Ok(Body {
             bytes: bytes.join(),
-            _budget: budget,
+            budget,
         })
     }
 
@@ -112,7 +114,7 @@ impl Bodies {
         }
         let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(more) else {
             let sentence = "too many large bodies arrive at once: try again in a second";
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, sentence));
+            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, sentence));
         };
         match budget {
             Some(held) => held.merge(permit),

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
 use crate::admission::Slot;
+use crate::body::Body;
 use crate::protocols::{self, Endpoint, PROTOCOLS};
 use crate::refusal::Refusal;
 use crate::reply::{self, Reply};
@@ -122,7 +123,7 @@ async fn predict(
     let body = server.bodies.read(body).await?;
     let slot = server.admission.enter().await.map_err(|_| Refusal::full())?;
     let written = if server.served()?.is_small(body.bytes.len()) {
-        compute(server, &parts.headers, &body.bytes, parse, || false)?
+        compute(server, &parts.headers, body, parse, || false)?
     } else {
         elsewhere(server, parts.headers.clone(), body, parse, slot).await?
     };
@@ -135,12 +136,19 @@ async fn predict(
 fn compute(
     server: &Server,
     headers: &HeaderMap,
-    body: &Bytes,
+    body: Body,
     parse: Parse,
     gone: impl Fn() -> bool,
-) -> Result<Option<Vec<u8>>, Refusal> {
+) -> Result<Option<Bytes>, Refusal> {
     let served = server.served()?;
-    served.answer(parse(served, headers, body)?, gone)
+    // The table takes the place of the bytes.
+    let Body { bytes, budget: _held } = body;
+    let question = parse(served, headers, &bytes)?;
+    drop(bytes);
+    served.check(&question)?;
+    let room = server.answers.reserve(&question)?;
+    let written = served.answer(question, gone)?;
+    Ok(written.map(|bytes| room.hold(bytes)))
 }
 
 /// Computes on a thread that may block. The slot goes along: where the client leaves, this future is dropped,
@@ -148,15 +156,15 @@ fn compute(
 async fn elsewhere(
     server: &Arc<Server>,
     headers: HeaderMap,
-    body: crate::body::Body,
+    body: Body,
     parse: Parse,
     slot: Slot,
-) -> Result<Option<Vec<u8>>, Refusal> {
+) -> Result<Option<Bytes>, Refusal> {
     let server = Arc::clone(server);
     let (answer, answered) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
-        let written = compute(&server, &headers, &body.bytes, parse, || answer.is_closed());
-        drop((body, slot));
+        let written = compute(&server, &headers, body, parse, || answer.is_closed());
+        drop(slot);
         // The client may be gone.
         let _ = answer.send(written);
     });

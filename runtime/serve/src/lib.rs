@@ -7,7 +7,8 @@
 //!                        │        (one file each)                    │
 //!                        ├─► body        limits of size, time, memory│
 //!                        ├─► admission   slot, queue or 429          │
-//!                        └─► protocols ─► parse ─► Question ─► answer┘
+//!                        ├─► protocols ─► parse ─► Question ─► answer┤
+//!                        └─► answers     room until the client has it┘
 //!   kubelet, scaler, Prometheus ─► listen ─► observe ─► probes, load, metrics
 //! ```
 //!
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod answers;
 pub mod body;
 pub mod http;
 pub mod life;

@@ -23,6 +23,8 @@ use crate::server::Server;
 
 /// Connections of probes and scrapers at a time.
 const OBSERVERS: usize = 256;
+/// How long they may take to say what they want: a line.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves until told to stop. An error where there is nothing to serve.
 pub async fn run(options: Options) -> Result<(), Failure> {
@@ -41,7 +43,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
     let (http, observe) = listen(&options, &server).await?;
     tracing::info!(http = %http.address, observe = %observe.address, slots, "listening");
 
-    let model = plan.model.clone();
+    let model = sconce_store::shown(&plan.model);
     let loading = tokio::task::spawn_blocking(move || load::load(&plan));
     let served = tokio::select! {
         loaded = loading => loaded.map_err(|error| {
@@ -90,6 +92,7 @@ async fn listen(options: &Options, server: &Arc<Server>) -> Result<(Listener, Li
     let limits = Limits {
         connections: options.max_connections as usize,
         header_timeout: options.header_timeout,
+        brief: false,
     };
     let state = Arc::clone(server);
     let http = Listener::start(bind(options.listen).await?, limits, move |request| {
@@ -97,7 +100,8 @@ async fn listen(options: &Options, server: &Arc<Server>) -> Result<(Listener, Li
     });
     let limits = Limits {
         connections: OBSERVERS,
-        header_timeout: Duration::from_secs(30),
+        header_timeout: PROBE_TIMEOUT,
+        brief: true,
     };
     let state = Arc::clone(server);
     let observe = Listener::start(bind(options.observe).await?, limits, move |request| {

@@ -5,6 +5,7 @@
 //! accepted already and closes the port; gives new connections a moment to bring their request; and asks
 //! every connection to close after the request that it is in.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,16 +19,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::reply::Reply;
 use crate::stall::Stall;
 
 /// Most bytes of a request's header.
-const HEADER_LIMIT: usize = 64 << 10;
+pub const HEADER_LIMIT: usize = 16 << 10;
 /// How long a client may not take what is sent to it.
 const STALL: Duration = Duration::from_secs(30);
+/// How long a client may take for a whole answer: the longest at a megabyte a second.
+const ANSWER: Duration = Duration::from_secs(120);
 /// How long a connection that was accepted last may take to bring its request.
 const LINGER: Duration = Duration::from_millis(250);
 /// How long connections are taken that the kernel has accepted when the port closes.
@@ -42,6 +45,9 @@ pub struct Limits {
     pub connections: usize,
     /// How long a request's header may take to arrive; a connection that is idle for so long is closed.
     pub header_timeout: Duration,
+    /// Whether a connection brings one request only, and gives way to a newer one where there are too many: idle
+    /// connections must not keep a probe waiting.
+    pub brief: bool,
 }
 
 /// A port being served.
@@ -94,44 +100,102 @@ where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let mut places = Places::new(limits);
     let connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            accepted = next(&listener, &room) => accepted,
+            accepted = next(&listener, &mut places) => accepted,
         };
         if let Some((stream, permit)) = accepted {
-            tokio::spawn(serve(
+            let watcher = connections.watcher();
+            places.taken(&tokio::spawn(serve(
                 stream,
                 limits,
                 handler.clone(),
-                connections.watcher(),
+                watcher,
                 permit,
-            ));
+            )));
         }
     }
     // For their clients these connections are established, so they are served like the others. While clients
     // keep coming there is no last one, hence the deadline.
     let deadline = Instant::now() + BACKLOG;
-    while let Ok(Some((stream, permit))) = timeout_at(deadline, next(&listener, &room)).await {
-        tokio::spawn(serve(
+    while let Ok(Some((stream, permit))) = timeout_at(deadline, next(&listener, &mut places)).await {
+        let watcher = connections.watcher();
+        places.taken(&tokio::spawn(serve(
             stream,
             limits,
             handler.clone(),
-            connections.watcher(),
+            watcher,
             permit,
-        ));
+        )));
     }
     connections
 }
 
+/// The connections that there may be.
+struct Places {
+    limits: Limits,
+    room: Arc<Semaphore>,
+    /// Those that are open, oldest first, and some that have ended; only where they are brief.
+    open: VecDeque<AbortHandle>,
+}
+
+impl Places {
+    fn new(limits: Limits) -> Self {
+        Places {
+            limits,
+            room: Arc::new(Semaphore::new(limits.connections)),
+            open: VecDeque::new(),
+        }
+    }
+
+    /// A place, once there is one.
+    async fn free(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).acquire_owned().await.ok()
+    }
+
+    /// Closes the oldest connection where all places are taken.
+    fn make_room(&mut self) {
+        while self.room.available_permits() == 0 {
+            let Some(oldest) = self.open.pop_front() else {
+                return;
+            };
+            if !oldest.is_finished() {
+                return oldest.abort();
+            }
+        }
+    }
+
+    fn taken(&mut self, connection: &JoinHandle<()>) {
+        if self.limits.brief {
+            if self.open.len() >= 2 * self.limits.connections {
+                self.open.retain(|connection| !connection.is_finished());
+            }
+            self.open.push_back(connection.abort_handle());
+        }
+    }
+}
+
 /// The next connection, once there is room for one.
-async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+async fn next(listener: &TcpListener, places: &mut Places) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = match places.limits.brief {
+        true => None,
+        false => Some(places.free().await?),
+    };
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, permit)),
+        Ok((stream, _)) => {
+            let permit = match permit {
+                Some(permit) => permit,
+                None => {
+                    places.make_room();
+                    places.free().await?
+                }
+            };
+            Some((stream, permit))
+        }
         Err(error) => {
             tracing::info!(%error, "a connection could not be accepted");
             tokio::time::sleep(ERROR_PAUSE).await;
@@ -159,8 +223,9 @@ async fn serve<H, F>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        .keep_alive(!limits.brief)
         .max_buf_size(HEADER_LIMIT)
-        .serve_connection(TokioIo::new(Stall::new(stream, STALL)), service);
+        .serve_connection(TokioIo::new(Stall::new(stream, STALL, ANSWER)), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");
     }

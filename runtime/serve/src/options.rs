@@ -38,7 +38,7 @@ pub struct Options {
     pub max_queue: u32,
 
     /// Connections at a time; more wait to be accepted.
-    #[arg(long, env = "SCONCE_MAX_CONNECTIONS", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, env = "SCONCE_MAX_CONNECTIONS", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
 
     /// Bytes of a request's body.
@@ -101,5 +101,12 @@ mod tests {
         let options = Options::parse_from(["sconce-server"]);
         assert_eq!((options.listen.port(), options.observe.port()), (8080, 9090));
         assert_eq!(options.max_body, 64 << 20);
+    }
+
+    #[test]
+    fn all_connections_at_their_limits_fit_beside_the_model_in_the_default_memory() {
+        let connections = Options::parse_from(["sconce-server"]).max_connections as usize;
+        let each = crate::listen::HEADER_LIMIT + crate::body::FREE + crate::answers::FREE;
+        assert!(connections * each <= 32 << 20, "{connections} × {each}");
     }
 }

@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 pub type Reply = Response<Full<Bytes>>;
 
 /// JSON that is already written.
-pub fn written(body: Vec<u8>) -> Reply {
+pub fn written(body: impl Into<Bytes>) -> Reply {
     typed(StatusCode::OK, "application/json", body)
 }
 

@@ -6,6 +6,7 @@ use sconce_model::Model;
 use serde::de::DeserializeSeed;
 use serde_json::Value;
 
+use crate::parse::room::Room;
 use crate::parse::rows::Rows;
 use crate::parse::table::{Columns, Table};
 use crate::refusal::Refusal;
@@ -40,14 +41,29 @@ pub struct Served {
 }
 
 /// Writes an answer, given the outputs `[rows, outputs]`, all of them finite.
-pub type Answer = Box<dyn FnOnce(&Served, &[f32]) -> Result<Vec<u8>, serde_json::Error> + Send>;
+pub type Answer = Box<dyn FnOnce(&Served, &[f32], &mut Vec<u8>) -> Result<(), serde_json::Error> + Send>;
+
+/// Most bytes that a number takes in an answer, with its comma.
+pub const NUMBER_BYTES: usize = 16;
 
 /// A parsed request.
 pub struct Question {
     /// The rows.
     pub table: Table,
+    /// Most bytes that the answer has beside its rows.
+    pub fixed_bytes: usize,
+    /// Most bytes that a row takes in the answer.
+    pub row_bytes: usize,
     /// What to do with its outputs.
     pub answer: Answer,
+}
+
+impl Question {
+    /// Most bytes of the answer.
+    pub fn most_bytes(&self) -> usize {
+        let rows = self.table.rows.saturating_mul(self.row_bytes);
+        rows.saturating_add(self.fixed_bytes)
+    }
 }
 
 impl Served {
@@ -74,10 +90,9 @@ impl Served {
         body <= SMALL_BODY && rows.saturating_mul(self.model.parameters()) <= SMALL_WORK
     }
 
-    /// The answer to a question; nothing where `gone` says that nobody waits for it any more.
-    pub fn answer(&self, question: Question, gone: impl Fn() -> bool) -> Result<Option<Vec<u8>>, Refusal> {
-        let Question { table, answer } = question;
-        let outputs = self.model.outputs();
+    /// A refusal where a question has too many rows to be computed.
+    pub fn check(&self, question: &Question) -> Result<(), Refusal> {
+        let (table, outputs) = (&question.table, self.model.outputs());
         if table.rows.saturating_mul(outputs) > MAX_OUTPUTS {
             return Err(Refusal::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -88,6 +103,14 @@ impl Served {
                 ),
             ));
         }
+        Ok(())
+    }
+
+    /// The answer to a question; nothing where `gone` says that nobody waits for it any more.
+    pub fn answer(&self, question: Question, gone: impl Fn() -> bool) -> Result<Option<Vec<u8>>, Refusal> {
+        let bytes = question.most_bytes();
+        let Question { table, answer, .. } = question;
+        let outputs = self.model.outputs();
         let mut predicted = Vec::with_capacity(table.rows * outputs);
         let step = self.model.rows_per_step();
         for rows in table.values.chunks(step * self.columns.len()) {
@@ -110,9 +133,10 @@ impl Served {
                 ),
             ));
         }
-        answer(self, &predicted)
-            .map(Some)
-            .map_err(|error| internal(&error.to_string()))
+        // All at once: what grows is copied, and takes up to three times its size meanwhile.
+        let mut written = Vec::with_capacity(bytes);
+        answer(self, &predicted, &mut written).map_err(|error| internal(&error.to_string()))?;
+        Ok(Some(written))
     }
 
     /// Answers the sample request, or one row of the features' means.
@@ -127,6 +151,7 @@ impl Served {
                 let seed = Rows {
                     name: "warmup.rows",
                     columns: &self.columns,
+                    room: &Room::default(),
                 };
                 seed.deserialize(Value::Array(warmup.rows.clone()))
                     .map_err(|error| Failure::bad_input("warmup", error.to_string()))?
@@ -143,7 +168,9 @@ impl Served {
         };
         let question = Question {
             table,
-            answer: Box::new(|_, _| Ok(Vec::new())),
+            fixed_bytes: 0,
+            row_bytes: 0,
+            answer: Box::new(|_, _, _| Ok(())),
         };
         match self.answer(question, || false) {
             Ok(_) => Ok(()),

@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use http::StatusCode;
 
 use crate::admission::Admission;
+use crate::answers::Answers;
 use crate::body::Bodies;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::served::{Names, Served};
+
+/// Most bytes of all answers that are being taken, and so of one.
+const ANSWERS: usize = 80 << 20;
 
 /// What the server is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub struct Server {
     pub admission: Admission,
     /// Limits on bodies.
     pub bodies: Bodies,
+    /// Room for answers.
+    pub answers: Answers,
     /// What is counted.
     pub metrics: Metrics,
     served: OnceLock<Served>,
@@ -46,6 +52,7 @@ impl Server {
             names,
             admission,
             bodies,
+            answers: Answers::new(ANSWERS),
             metrics: Metrics::default(),
             served: OnceLock::new(),
             phase,

@@ -3,10 +3,10 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::time::{Duration, Instant};
+use std::io::{ErrorKind, Read, Write};
+use std::time::Duration;
 
-use common::{Client, Fixture, Server, draft};
+use common::{Client, Fixture, Server, draft, head, until, wide};
 use serde_json::json;
 
 const PREDICT: &str = "/v1/models/tumour:predict";
@@ -16,12 +16,25 @@ fn good(server: &Server) {
     assert_eq!(reply.status, 200, "{}", reply.text());
 }
 
-/// Reads until the server closes, and says how long that took.
-fn closes(client: &mut Client) -> Duration {
-    let start = Instant::now();
+/// Whether the server closes the connection.
+fn closes(client: &mut Client) -> bool {
     let mut rest = Vec::new();
-    let _ = client.stream.read_to_end(&mut rest);
-    start.elapsed()
+    match client.stream.read_to_end(&mut rest) {
+        Ok(_) => true,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+/// Whether nothing has come from the server so far.
+fn is_silent(client: &mut Client) -> bool {
+    let stream = client.stream.get_mut();
+    let patience = stream.read_timeout().unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let silent = stream
+        .peek(&mut [0])
+        .is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    stream.set_read_timeout(patience).unwrap();
+    silent
 }
 
 #[test]
@@ -111,34 +124,131 @@ fn many_slow_headers_and_bodies_take_nothing_from_others() {
         }
         slow.push(client);
     }
-    let start = Instant::now();
     for _ in 0..50 {
         good(&server);
     }
-    assert!(
-        start.elapsed() < Duration::from_secs(2),
-        "good requests took {:?}",
-        start.elapsed()
-    );
     assert_eq!(server.load()["inFlight"], 0);
     let grown = server.resident().saturating_sub(before) >> 10;
     assert!(grown <= 64, "{grown} MiB more");
     let timed_out = slow[1].read(false).unwrap();
     assert_eq!(timed_out.status, 408, "{}", timed_out.text());
     for mut client in slow {
-        assert!(closes(&mut client) < Duration::from_secs(5));
+        assert!(closes(&mut client));
     }
 }
 
 #[test]
 fn more_connections_than_allowed_wait_their_turn() {
-    let server = Fixture::new(draft(true)).serve(&["--max-connections", "8", "--header-timeout", "1s"]);
-    let idle: Vec<Client> = (0..16).map(|_| server.connect()).collect();
-    let start = Instant::now();
-    good(&server);
-    assert!(start.elapsed() < Duration::from_secs(5));
+    let server = Fixture::new(draft(true)).serve(&["--max-connections", "8", "--header-timeout", "60m"]);
+    let mut idle: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+    let mut ninth = server.connect();
+    let body = b"{\"instances\": [[14, 6]]}";
+    ninth.write(&head(PREDICT, body.len()));
+    ninth.write(body);
     assert_eq!(server.probe("/livez").status, 200);
-    drop(idle);
+    assert!(is_silent(&mut ninth), "the ninth is served beside eight");
+    // In order: the first to be accepted is there, the ninth is not.
+    assert_eq!(idle[0].post(PREDICT, body).status, 200);
+    idle.truncate(7);
+    assert_eq!(ninth.read(false).unwrap().status, 200);
+}
+
+#[test]
+fn connections_alone_do_not_use_up_the_memory() {
+    const CONNECTIONS: usize = 800;
+    let server = Fixture::new(draft(true)).serve(&["--max-body", "1048576"]);
+    let before = server.resident();
+    let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| server.connect()).collect();
+    let header = format!("GET / HTTP/1.1\r\nHost: x\r\nx: {}", "a".repeat(60_000));
+    let mut body = head(PREDICT, 1_000_000);
+    body.extend([b' '; 60_000]);
+    for (index, client) in clients.iter_mut().enumerate() {
+        // The server may refuse it before it has read everything.
+        let bytes = if index % 2 == 0 { header.as_bytes() } else { &body };
+        let _ = client.stream.get_mut().write_all(bytes);
+    }
+    let grown = (0..50).map(|_| {
+        good(&server);
+        server.resident().saturating_sub(before)
+    });
+    // With as many as there may be, a quarter of the memory that a server has by default.
+    let each = grown.max().unwrap() / CONNECTIONS as u64;
+    assert!(each <= 64, "{each} KiB more for each connection");
+}
+
+#[test]
+fn idle_connections_keep_no_probe_waiting() {
+    let server = Fixture::new(draft(true)).serve(&[]);
+    // So many more than have a place that the last would wait for minutes.
+    let mut idle: Vec<Client> = (0..900).map(|_| Client::to(&server.observe)).collect();
+    assert_eq!(server.probe("/livez").status, 200);
+    assert!(closes(&mut idle[0]), "the oldest gives way");
+}
+
+#[test]
+fn bodies_beyond_the_budget_are_answered_with_429() {
+    let server = Fixture::new(draft(true)).serve(&["--max-body", "1048576"]);
+    let body = format!("{{\"instances\": [[14, 6]]}}{}", " ".repeat(900_000));
+    let mut holds = server.connect();
+    holds.write(&head(PREDICT, 1_000_000));
+    holds.write(&body.as_bytes()[..900_000]);
+    until("the body of one keeps that of another out", || {
+        let reply = server.connect().post(PREDICT, body.as_bytes());
+        assert!(matches!(reply.status, 200 | 429), "{}", reply.text());
+        reply.status == 429 && reply.headers["retry-after"] == "1"
+    });
+    drop(holds);
+    until("its place is free again", || {
+        server.connect().post(PREDICT, body.as_bytes()).status == 200
+    });
+}
+
+#[test]
+fn answers_that_nobody_takes_are_bounded_and_free_again_when_their_clients_go() {
+    let server = Fixture::new(draft(false)).serve(&["--max-in-flight", "1"]);
+    // About 10 MB of an answer each, far more than a socket takes.
+    let rows = vec!["[14,6]"; 260_000].join(",");
+    let body = format!("{{\"instances\": [{rows}]}}");
+    let ask = |asked: u64| {
+        let mut client = server.connect();
+        client.write(&head(PREDICT, body.len()));
+        client.write(body.as_bytes());
+        until("it is answered", || server.load()["completed"] == asked);
+        client
+    };
+    let mut clients: Vec<Client> = (1..=8).map(ask).collect();
+    let refused = clients.pop().unwrap().read(false).unwrap();
+    assert_eq!(
+        (refused.status, refused.headers["retry-after"].as_str()),
+        (429, "1"),
+        "{}",
+        refused.text()
+    );
+    assert!(refused.error().contains("large answers"), "{}", refused.error());
+    good(&server);
+    drop(clients);
+    until("there is room again", || {
+        server.connect().post(PREDICT, body.as_bytes()).status == 200
+    });
+}
+
+#[test]
+fn a_shape_without_end_is_refused_and_takes_no_memory() {
+    let server = Fixture::new(draft(true)).serve(&[]);
+    let before = server.resident();
+    let shape = "1,".repeat(30 << 20);
+    let input = format!("{{\"name\":\"input\",\"datatype\":\"FP32\",\"data\":[1],\"shape\":[{shape}1]}}");
+    let body = format!("{{\"inputs\":[{input}]}}");
+    let reply = server.connect().post("/v2/models/tumour/infer", body.as_bytes());
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(
+        reply.error().contains("more than 8 dimensions"),
+        "{}",
+        reply.error()
+    );
+    let grown = server.peak().saturating_sub(before) >> 10;
+    // A body is in memory twice when its pieces are put together.
+    assert!(grown <= 160, "{grown} MiB more for a body of 60");
 }
 
 #[test]
@@ -157,7 +267,7 @@ fn overload_is_answered_with_429_and_the_admitted_are_served() {
     let served = codes.iter().filter(|(code, _)| *code == 200).count();
     assert!((3..12).contains(&served), "{codes:?}");
     for (code, retry) in codes.iter().filter(|(code, _)| *code != 200) {
-        assert!([429, 503].contains(code), "{codes:?}");
+        assert_eq!(*code, 429, "{codes:?}");
         assert_eq!(retry.as_deref(), Some("1"));
     }
     let load = server.load();
@@ -181,25 +291,17 @@ fn a_refusal_reaches_a_client_that_still_sends_and_its_connection_lives_on() {
 
 #[test]
 fn a_client_that_goes_away_frees_its_slot() {
-    let server = Fixture::new(draft(true)).serve(&["--max-in-flight", "1"]);
-    let rows = vec!["[14.0, 6.0]"; 500_000].join(",");
+    // One request alone would take minutes to its end.
+    let server = Fixture::new(wide(2048)).serve(&["--max-in-flight", "1"]);
+    let rows = vec!["[14,6]"; 2_000_000].join(",");
     let body = format!("{{\"instances\": [{rows}]}}");
-    for _ in 0..8 {
+    for _ in 0..3 {
         let mut client = server.connect();
-        client.write(
-            format!(
-                "POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            )
-            .as_bytes(),
-        );
+        client.write(&head(PREDICT, body.len()));
         client.write(body.as_bytes());
+        until("it is computed", || server.load()["inFlight"] == 1);
         drop(client);
-    }
-    let start = Instant::now();
-    while server.load()["inFlight"] != 0 || server.load()["queued"] != 0 {
-        assert!(start.elapsed() < Duration::from_secs(20), "{}", server.load());
-        std::thread::sleep(Duration::from_millis(5));
+        until("its slot is free", || server.load()["inFlight"] == 0);
     }
     good(&server);
 }

@@ -3,7 +3,8 @@
 //! A volume is written by others: a `..` or a symbolic link in it must not make a pod read or write its own
 //! root file system. Links within the volume are fine; a mounted ConfigMap consists of them. A path is
 //! resolved once and the resolved one is opened; a writer that swaps a folder for a link in between could
-//! still lead out, which is accepted because these pods hold no token and no secret.
+//! still lead out, which is accepted because these pods have no token of the cluster and no Secret among their files:
+//! credentials reach them as variables.
 
 use std::fs;
 use std::io;

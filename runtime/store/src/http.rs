@@ -3,7 +3,6 @@
 //! What may pass is tried again with growing pauses: failed connections, broken bodies, 408, 429 and 5xx.
 //! Any other status below 500 means that the URI is wrong, and no retry would mend it.
 
-use std::io::Read;
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,16 +11,10 @@ use ureq::Agent;
 use ureq::http::{Method, Response, StatusCode};
 
 use crate::StoreError;
-use crate::scheme::{Scheme, Target};
+use crate::download::Download;
+use crate::retry::Retry;
+use crate::scheme::{Scheme, Target, has_userinfo};
 
-/// Pauses between the tries. With the time limits below, an unreachable server costs about 20 s.
-const PAUSES: [Duration; 3] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-];
-/// No further try starts after this.
-const PATIENCE: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest silence within a body; a large file may take as long as it needs while bytes arrive.
@@ -44,19 +37,20 @@ static AGENT: LazyLock<Agent> = LazyLock::new(|| {
 });
 
 /// What one try came to, where it came to no answer.
-enum Miss {
+pub(crate) enum Miss {
     /// Worth another try.
     Passing(String),
+    /// Worth another try, after so many more bytes of a body than ever before.
+    Broken(String, u64),
     /// Final.
     Final(StoreError),
 }
 
 impl Scheme for Http {
     fn read(&self, target: &Target<'_>, limit: u64) -> Result<Vec<u8>, StoreError> {
-        retried(target, || {
-            let response = request(target, &Method::GET)?;
-            body(target, response, limit)
-        })
+        let mut download = Download::new(limit);
+        retried(target, || download.go_on(target))?;
+        Ok(download.bytes())
     }
 
     fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError> {
@@ -75,35 +69,53 @@ impl Scheme for Http {
 }
 
 fn retried<T>(target: &Target<'_>, mut attempt: impl FnMut() -> Result<T, Miss>) -> Result<T, StoreError> {
-    let start = Instant::now();
-    let mut tries = 0;
+    if has_userinfo(target.rest) {
+        let reason = "a name or password in a URI is told to everyone who reads it: put them into a Secret, and name it \
+                      in credentialsRef"
+            .into();
+        return Err(StoreError::Malformed {
+            uri: target.shown(),
+            reason,
+        });
+    }
+    let mut retry = Retry::default();
     loop {
-        let reason = match attempt() {
+        let start = Instant::now();
+        let (reason, pause) = match attempt() {
             Ok(value) => return Ok(value),
             Err(Miss::Final(error)) => return Err(error),
-            Err(Miss::Passing(reason)) => reason,
+            Err(Miss::Passing(reason)) => (reason, retry.failed(start.elapsed())),
+            Err(Miss::Broken(reason, more)) => (reason, retry.broke_off(more)),
         };
-        tries += 1;
-        let pause = PAUSES
-            .get(tries as usize - 1)
-            .filter(|pause| start.elapsed() + **pause < PATIENCE);
         let Some(pause) = pause else {
             return Err(StoreError::Network {
                 uri: target.shown(),
-                tries,
+                tries: retry.tries(),
                 reason,
             });
         };
         tracing::warn!(uri = target.shown(), reason, "reading failed, trying again");
-        thread::sleep(*pause);
+        thread::sleep(pause);
     }
 }
 
 fn request(target: &Target<'_>, method: &Method) -> Result<Response<ureq::Body>, Miss> {
-    let request = match *method {
+    ask(target, method, &[])
+}
+
+/// An answer of success to a request with these headers beside our own.
+pub(crate) fn ask(
+    target: &Target<'_>,
+    method: &Method,
+    headers: &[(&str, &str)],
+) -> Result<Response<ureq::Body>, Miss> {
+    let mut request = match *method {
         Method::HEAD => AGENT.head(target.uri),
         _ => AGENT.get(target.uri),
     };
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
     // The client does not take the header along to another server (its default, `RedirectAuthHeaders::Never`).
     let sent = match target.credentials {
         Some(credentials) => request.header("Authorization", credentials.header()).call(),
@@ -127,31 +139,6 @@ fn request(target: &Target<'_>, method: &Method) -> Result<Response<ureq::Body>,
             uri,
             status: status.to_string(),
         })),
-    }
-}
-
-fn body(target: &Target<'_>, response: Response<ureq::Body>, limit: u64) -> Result<Vec<u8>, Miss> {
-    let too_large = || {
-        Miss::Final(StoreError::TooLarge {
-            uri: target.shown(),
-            limit,
-        })
-    };
-    let body = response.into_body();
-    if body.content_length().is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    // The length is what the server claims, so memory grows with the bytes that arrive.
-    let mut bytes = Vec::new();
-    let read = body
-        .into_reader()
-        .take(limit.saturating_add(1))
-        .read_to_end(&mut bytes);
-    read.map_err(|error| Miss::Passing(format!("the answer broke off: {error}")))?;
-    if bytes.len() as u64 > limit {
-        Err(too_large())
-    } else {
-        Ok(bytes)
     }
 }
 

@@ -4,7 +4,7 @@
 //!                      ┌─ file       file:///PATH          ─┐
 //!   Store ── SCHEMES ──┼─ pvc        pvc://CLAIM/PATH       ├── confined (no way out of the mount)
 //!   (mounts)           ├─ configmap  configmap://NAME/KEY  ─┘   └── folder (atomic writes)
-//!                      └─ http       http(s)://HOST/PATH   ──── retries, limits
+//!                      └─ http       http(s)://HOST/PATH   ──── retry, download (goes on where it broke off)
 //! ```
 //!
 //! A URI stays as the user wrote it; [`Mount`] says which are folders on this machine. Bytes are read whole,
@@ -14,11 +14,13 @@
 mod configmap;
 mod confined;
 mod credentials;
+mod download;
 mod error;
 mod file;
 mod folder;
 mod http;
 mod pvc;
+mod retry;
 mod scheme;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ use sconce_contract::Mount;
 
 pub use credentials::{Credentials, NoCredentials};
 pub use error::StoreError;
+pub use scheme::shown;
 use scheme::{Scheme, Target};
 
 /// Every scheme, by its name.
@@ -64,7 +67,7 @@ impl Store {
 
     /// All bytes at the URI, at most `limit` of them.
     ///
-    /// Blocks: up to about 20 s where a server is unreachable and longer where it is slow but alive.
+    /// Blocks: up to about 20 s where a server is unreachable and longer where it is slow but alive, or breaks off and goes on.
     pub fn read(&self, uri: &str, limit: u64) -> Result<Vec<u8>, StoreError> {
         let (scheme, target) = self.open(uri)?;
         scheme.read(&target, limit)
@@ -118,7 +121,7 @@ impl Store {
 
     fn open<'a>(&'a self, uri: &'a str) -> Result<(&'static dyn Scheme, Target<'a>), StoreError> {
         let unknown = || StoreError::UnknownScheme {
-            uri: uri.to_owned(),
+            uri: shown(uri),
             known: SCHEMES
                 .iter()
                 .map(|(name, _)| format!("{name}://"))

@@ -56,20 +56,36 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// The URI for messages: messages end up in the status of an object, where a password or the signature
-    /// in a query must not.
+    /// The URI for messages.
     pub(crate) fn shown(&self) -> String {
-        let (before, query) = match self.uri.split_once('?') {
-            Some((before, _)) => (before, "?…"),
-            None => (self.uri, ""),
-        };
-        let Some((scheme, rest)) = before.split_once("://") else {
-            return before.to_owned();
-        };
-        let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        format!("{scheme}://{host}{path}{query}")
+        shown(self.uri)
     }
+}
+
+/// A URI for messages: messages end up in logs and in the status of an object, where a password or the signature in a
+/// query must not.
+pub fn shown(uri: &str) -> String {
+    let (before, rest) = match uri.find(['?', '#']) {
+        Some(end) => (&uri[..end], &uri[end..=end]),
+        None => (uri, ""),
+    };
+    let hidden = if rest.is_empty() { "" } else { "…" };
+    let Some((scheme, location)) = before.split_once("://") else {
+        return format!("{before}{rest}{hidden}");
+    };
+    let (authority, path) = split_authority(location);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}{rest}{hidden}")
+}
+
+/// Whether a URI has a user's name or password in it, given what follows `://`.
+pub(crate) fn has_userinfo(location: &str) -> bool {
+    let end = location.find(['?', '#']).unwrap_or(location.len());
+    split_authority(&location[..end]).0.contains('@')
+}
+
+fn split_authority(location: &str) -> (&str, &str) {
+    location.split_at(location.find('/').unwrap_or(location.len()))
 }
 
 #[cfg(test)]
@@ -85,17 +101,24 @@ mod tests {
             ),
             ("pvc://claim/a/b", "pvc://claim/a/b"),
             ("http://host", "http://host"),
+            ("https://host/x#token=secret?a", "https://host/x#…"),
+            ("s3://key:secret@bucket/x", "s3://bucket/x"),
+            ("x?sig=secret", "x?…"),
         ] {
-            assert_eq!(
-                Target {
-                    uri,
-                    rest: "",
-                    mounts: &[],
-                    credentials: None,
-                }
-                .shown(),
-                shown
-            );
+            assert_eq!(super::shown(uri), shown);
+        }
+    }
+
+    #[test]
+    fn a_name_or_password_is_found_before_the_path_only() {
+        for (location, there) in [
+            ("me:secret@host/x", true),
+            ("me@host?x", true),
+            ("host/a@b", false),
+            ("host?mail=a@b", false),
+            ("host#a@b", false),
+        ] {
+            assert_eq!(has_userinfo(location), there, "{location}");
         }
     }
 }

@@ -97,16 +97,22 @@ fn held_out(data: &Data) -> (MetricSplit, &Part) {
 
 /// Whether the targets alone let the metric have a value.
 fn defined(name: MetricName, part: &Part) -> bool {
-    let rows = part.rows();
-    // Any predictions will do; one output per class, so that each class is looked at.
-    let width = if part.classes() > 2 { part.classes() } else { 1 };
-    let outputs = vec![0.0; rows * width];
-    let predictions = metrics::Predictions {
-        outputs: &outputs,
-        width,
-        targets: part.truth(),
-    };
-    name == MetricName::Loss || metrics::measure(name, &predictions).is_some()
+    match (name, part.truth()) {
+        (MetricName::R2, metrics::Targets::Numbers(numbers)) => {
+            numbers.iter().any(|number| Some(number) != numbers.first())
+        }
+        // Each class against the rest, so there are rows of each and of others.
+        (MetricName::Auroc, metrics::Targets::Classes(rows)) => {
+            let mut seen = vec![false; part.classes()];
+            for row in rows {
+                if let Some(seen) = seen.get_mut(*row as usize) {
+                    *seen = true;
+                }
+            }
+            seen.len() > 1 && seen.iter().all(|seen| *seen)
+        }
+        _ => part.rows() > 0,
+    }
 }
 
 /// Measures the model. A value that is not finite is left to the caller, who knows that it diverged.
@@ -148,4 +154,60 @@ pub fn measure(
         })
     });
     measured.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sconce_contract::Dataset;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{table, target};
+
+    /// All rows of a target but the one that is learned from.
+    fn held_out(values: &[&str]) -> Part {
+        let dataset: Dataset = serde_json::from_value(json!({
+            "uri": "x.csv", "target": "y", "split": {"validation": 0.0, "test": 0.9}
+        }))
+        .unwrap();
+        let lines: Vec<String> = values.iter().map(|value| format!("1,{value}")).collect();
+        let csv = format!("a,y\n{}\n", lines.join("\n"));
+        let table = table::read(csv.as_bytes(), &dataset).unwrap();
+        let target = target::read(&table.target, "y", None).unwrap();
+        Data::new(table, &target, &dataset).unwrap().test
+    }
+
+    #[test]
+    fn a_metric_is_defined_where_the_engine_has_a_value_for_it() {
+        let (mut defined_ones, mut undefined_ones) = (0, 0);
+        for values in [
+            &["a", "b"].repeat(10)[..],
+            &["a", "b", "c"].repeat(10),
+            &[vec!["a"; 19], vec!["b"]].concat(),
+            &[vec!["a", "b"].repeat(10), vec!["c"]].concat(),
+            &["1", "2", "3"].repeat(7),
+            &[vec!["1.5"; 19], vec!["2.5"]].concat(),
+        ] {
+            let part = held_out(values);
+            let width = if part.classes() > 2 { part.classes() } else { 1 };
+            let outputs = vec![0.0; part.rows() * width];
+            for name in metrics::fitting(part.kind()) {
+                let predictions = metrics::Predictions {
+                    outputs: &outputs,
+                    width,
+                    targets: part.truth(),
+                };
+                let measured = metrics::measure(name, &predictions).is_some();
+                // The loss is measured by the learner.
+                let expected = measured || name == MetricName::Loss;
+                assert_eq!(defined(name, &part), expected, "{name} of {values:?}");
+                *if expected {
+                    &mut defined_ones
+                } else {
+                    &mut undefined_ones
+                } += 1;
+            }
+        }
+        assert!(defined_ones > 0 && undefined_ones > 0);
+    }
 }

@@ -173,7 +173,8 @@ impl Course<'_> {
         self.watch.update(|seen| {
             seen.progress.epoch = epoch;
             seen.progress.validation_loss = validation;
-            if let Some(value) = validation {
+            // A run that was stopped after its last step is validated again when it goes on.
+            if let Some(value) = validation.filter(|_| !seen.validation_losses.has(step)) {
                 seen.validation_losses.add(step, per_epoch, value);
             }
         });

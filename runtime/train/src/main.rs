@@ -18,6 +18,9 @@ use sconce_train::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Exit code of a training that is done and could not say so: as of a failure that a retry may mend.
+const UNREPORTED: u8 = 1;
+
 fn main() -> ExitCode {
     // First of all: it may start the program again.
     let threads = sconce_engine::threads::ensure();
@@ -42,7 +45,12 @@ fn main() -> ExitCode {
     };
     let report = supervise(&watch, &stop, work).unwrap_or_else(|error| failed(&error, &watch));
     display::trained(&report);
-    arguments.report.unwrap_or_else(Destination::found).write(&report);
+    let destination = arguments.report.unwrap_or_else(Destination::found);
+    if let Err(error) = destination.write(&report) {
+        // Whoever waits for the report has it tried again, from the checkpoints.
+        tracing::error!(?destination, %error, "the report could not be written");
+        return ExitCode::from(report.exit_code().max(UNREPORTED));
+    }
     if needs_no_checkpoint(&report) {
         // After the report, so that a kill in between loses nothing: the next attempt would still find them.
         let discarded = plan::read(&arguments.plan).map(|plan| checkpoint::discard(&plan));

@@ -137,7 +137,7 @@ fn check_dataset(dataset: &Dataset) -> Result<(), TrainError> {
         None => {
             let problem = format!(
                 "{} does not end in .csv: say which format it has, such as CSV",
-                dataset.uri
+                sconce_store::shown(&dataset.uri)
             );
             return Err(TrainError::setting("dataset.format", problem));
         }

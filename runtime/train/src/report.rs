@@ -1,6 +1,12 @@
 //! Leaving the report where the kubelet finds it.
 
-use std::{convert::Infallible, fs, io::Write, path::PathBuf, str::FromStr};
+use std::{
+    convert::Infallible,
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use sconce_contract::{Report, report::REPORT_PATH};
 
@@ -36,16 +42,16 @@ impl Destination {
         }
     }
 
-    /// Writes the report there. What was done stays done where that fails.
-    pub fn write(&self, report: &Report) {
+    /// Writes the report there.
+    ///
+    /// # Errors
+    /// It could not be written: nobody learns of what was done.
+    pub fn write(&self, report: &Report) -> io::Result<()> {
         let json = report.to_json();
-        let written = match self {
+        match self {
             Destination::File(path) => fs::write(path, json),
-            Destination::Stdout => writeln!(std::io::stdout(), "{json}"),
+            Destination::Stdout => writeln!(io::stdout(), "{json}"),
             Destination::None => Ok(()),
-        };
-        if let Err(error) = written {
-            tracing::error!(destination = ?self, %error, "the report could not be written");
         }
     }
 }

@@ -10,7 +10,7 @@ use sconce_contract::{
 };
 use sconce_engine::{EngineError, Learner, Sequential};
 use sconce_model::Draft;
-use sconce_store::{Credentials, Store, StoreError};
+use sconce_store::{Credentials, Store, StoreError, shown};
 
 use crate::{
     TrainError,
@@ -56,7 +56,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         source,
     })?;
 
-    tracing::info!(uri = plan.dataset.uri, "reading the table");
+    tracing::info!(uri = shown(&plan.dataset.uri), "reading the table");
     let bytes = read_table(store.clone(), &plan.dataset)?;
     interrupted_before(stop, "reading the table")?;
     let digest = FileDigest::of(&bytes);
@@ -154,13 +154,24 @@ fn begin(
     checkpoints: Option<&mut Checkpoints>,
 ) -> Result<(Learner, Position), TrainError> {
     let width = data.preprocess.features.len();
-    let Hyperparameters { seed, optimizer, .. } = &plan.hyperparameters;
+    let Hyperparameters {
+        epochs,
+        seed,
+        optimizer,
+        ..
+    } = &plan.hyperparameters;
     let per_epoch = learn::steps_per_epoch(&plan.hyperparameters, data.training.rows());
     let resumed = checkpoints.map(|checkpoints| {
         checkpoints.resume(|saved| {
             let Position {
                 step, epoch, batch, ..
             } = saved.position;
+            if epoch >= *epochs {
+                return Err(format!(
+                    "it is in epoch {}, but there are {epochs}",
+                    u64::from(epoch) + 1
+                ));
+            }
             if batch > per_epoch || u64::from(epoch) * per_epoch + batch != step {
                 return Err(format!("step {step} is not step {batch} of epoch {epoch}"));
             }

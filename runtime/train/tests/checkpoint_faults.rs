@@ -6,12 +6,15 @@ mod rehearsal;
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
 use rehearsal::{Rehearsal, separable};
+use sconce_contract::digest::sha256_hex;
 use sconce_contract::{CheckpointPlan, FailureClass, Mount, Report};
 use sconce_store::Store;
 use sconce_train::{
@@ -43,15 +46,17 @@ fn rehearsal() -> Rehearsal {
 /// Stops the run once it has taken so many steps.
 fn interrupt(rehearsal: &Rehearsal, step: u64) {
     let (watch, stop) = (Watch::default(), Stop::default());
+    let ended = AtomicBool::new(false);
     let result = thread::scope(|scope| {
-        let (watched, stopped) = (watch.clone(), stop.clone());
-        scope.spawn(move || {
-            while watched.snapshot().progress.step < step {
-                std::hint::spin_loop();
+        scope.spawn(|| {
+            while watch.snapshot().progress.step < step && !ended.load(Ordering::Relaxed) {
+                thread::yield_now();
             }
-            stopped.ask();
+            stop.ask();
         });
-        rehearsal.run_watched(&watch, &stop)
+        let result = rehearsal.run_watched(&watch, &stop);
+        ended.store(true, Ordering::Relaxed);
+        result
     });
     assert!(
         matches!(result, Err(TrainError::Interrupted { .. })),
@@ -86,6 +91,18 @@ fn resumes(rehearsal: &Rehearsal, subject: &Subject) -> Option<u64> {
     };
     let mut checkpoints = Checkpoints::new(&Store::new(vec![mount]), &plan, subject.clone());
     checkpoints.resume(|saved| Ok(saved.position.step)).unwrap()
+}
+
+/// Rewrites a checkpoint with another record, under the name that this record has.
+fn rewrite(rehearsal: &Rehearsal, name: &str, change: impl FnOnce(&mut Value)) -> String {
+    let path = folder(rehearsal).join(name);
+    let mut record: Value = serde_json::from_slice(&fs::read(path.join(RECORD)).unwrap()).unwrap();
+    change(&mut record);
+    let record = serde_json::to_vec(&record).unwrap();
+    replace(&path.join(RECORD), &record);
+    let renamed = format!("step-{:012}-{}", step(name), &sha256_hex(&record)[..16]);
+    fs::rename(path, folder(rehearsal).join(&renamed)).unwrap();
+    renamed
 }
 
 fn subject(checkpoint: &Path) -> Subject {
@@ -224,6 +241,75 @@ fn a_checkpoint_of_another_run_or_of_other_data_is_never_used() {
 }
 
 #[test]
+fn a_checkpoint_that_cannot_be_read_fails_the_run_and_stays() {
+    for unreadable in [RECORD, STATE] {
+        let (rehearsal, [_, newer], subject) = two();
+        let path = folder(&rehearsal).join(&newer).join(unreadable);
+        let whole = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        // Opening it fails in the kernel, also for root, who passes every permission.
+        symlink(&path, &path).unwrap();
+        let failure = rehearsal.run().unwrap_err().failure();
+        assert_eq!(
+            (failure.class, failure.field.as_deref()),
+            (FailureClass::Storage, Some("checkpoint.uri")),
+            "{failure:?}"
+        );
+        replace(&path, &whole);
+        assert_eq!(resumes(&rehearsal, &subject), Some(step(&newer)));
+    }
+}
+
+#[test]
+fn a_checkpoint_of_a_newer_trainer_or_another_table_is_kept_for_them() {
+    let (rehearsal, [older, newer], _) = two();
+    let newer = rewrite(&rehearsal, &newer, |record| record["schema"] = json!(2));
+    let older = rewrite(&rehearsal, &older, |record| record["later"] = json!("a field"));
+    // It begins again and saves its own, whose steps are behind theirs at first.
+    interrupt(&rehearsal, 13);
+    let ours: Vec<String> = names(&rehearsal);
+    assert!(
+        ours.contains(&newer) && ours.contains(&older) && ours.len() == 4,
+        "{ours:?}"
+    );
+
+    let (changed, both, subject) = two();
+    let table = fs::read(changed.path("table.csv")).unwrap();
+    fs::write(changed.path("table.csv"), separable(401)).unwrap();
+    interrupt(&changed, 13);
+    let all = names(&changed);
+    assert!(both.iter().all(|name| all.contains(name)), "{all:?}");
+    // Whoever puts the table back goes on where it was.
+    fs::write(changed.path("table.csv"), table).unwrap();
+    assert_eq!(resumes(&changed, &subject), Some(step(&both[1])));
+}
+
+#[test]
+fn a_checkpoint_beyond_the_last_epoch_is_not_used() {
+    let (rehearsal, [older, newer], _) = two();
+    rewrite(&rehearsal, &newer, |record| {
+        record["position"]["epoch"] = json!(40);
+        record["position"]["batch"] = json!(0);
+        record["position"]["step"] = json!(400);
+    });
+    let watch = Watch::default();
+    rehearsal.run_watched(&watch, &Stop::default()).unwrap();
+    let work = watch.snapshot().progress.work;
+    assert_eq!(work.resumed_from, Some(step(&older)));
+}
+
+#[test]
+fn something_else_in_the_place_of_a_file_is_passed_over_and_kept() {
+    let (rehearsal, [older, newer], subject) = two();
+    let path = folder(&rehearsal).join(&newer).join(STATE);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_eq!(resumes(&rehearsal, &subject), Some(step(&older)));
+    interrupt(&rehearsal, step(&newer) + 12);
+    assert!(names(&rehearsal).contains(&newer), "{:?}", names(&rehearsal));
+}
+
+#[test]
 fn what_lies_beside_the_checkpoints_is_left_alone() {
     let (rehearsal, ..) = two();
     for path in ["saved/mine/data", "saved/abc/notes"] {
@@ -307,6 +393,8 @@ fn disk_full_for_the_artifact_is_a_storage_failure_that_may_be_tried_again_and_l
 
 #[test]
 fn when_only_the_artifact_cannot_be_written_the_next_attempt_begins_at_the_last_step() {
+    let undisturbed = Watch::default();
+    rehearsal().run_watched(&undisturbed, &Stop::default()).unwrap();
     let rehearsal = rehearsal().with("checkpoint.every", json!({"interval": "5m"}));
     // Nobody can write a folder where a file is.
     fs::remove_dir(rehearsal.path("models")).unwrap();
@@ -321,4 +409,6 @@ fn when_only_the_artifact_cannot_be_written_the_next_attempt_begins_at_the_last_
     rehearsal.run_watched(&watch, &Stop::default()).unwrap();
     let work = watch.snapshot().progress.work;
     assert_eq!((work.resumed_from, work.busy_milliseconds), (Some(300), 0));
+    // It is validated a second time, and that counts once.
+    assert_eq!(watch.snapshot().history(), undisturbed.snapshot().history());
 }

@@ -107,6 +107,29 @@ fn what_a_retry_may_mend_exits_with_1() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_keeps_the_checkpoints_for_the_next_attempt() {
+    let rehearsal = rehearsal(5).with(
+        "checkpoint",
+        json!({"uri": "pvc://data/saved", "every": {"steps": 10}, "keep": 2}),
+    );
+    // Nobody can write a file where a folder is.
+    fs::create_dir(rehearsal.path("report")).unwrap();
+    let output = trainer(&rehearsal).output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("the report could not be written"), "{log}");
+    assert_eq!(fs::read_dir(rehearsal.path("saved/abc")).unwrap().count(), 2);
+
+    fs::remove_dir(rehearsal.path("report")).unwrap();
+    assert_eq!(trainer(&rehearsal).status().unwrap().code(), Some(0));
+    let Report::Trained { work, .. } = report(&rehearsal) else {
+        panic!("not trained")
+    };
+    assert_eq!(work.resumed_from, Some(40));
+    assert!(!rehearsal.path("saved").exists(), "nobody needs them any more");
+}
+
+#[test]
 fn a_signal_stops_it_with_75_and_leaves_no_half_model() {
     let rehearsal = rehearsal(100_000);
     let (mut child, address) = start(&rehearsal);
@@ -122,7 +145,6 @@ fn a_signal_stops_it_with_75_and_leaves_no_half_model() {
     );
     assert_eq!(get(&address, "/other").0, 404);
 
-    let asked = Instant::now();
     let id = child.id().to_string();
     assert!(
         Command::new("kill")
@@ -132,7 +154,6 @@ fn a_signal_stops_it_with_75_and_leaves_no_half_model() {
             .success()
     );
     assert_eq!(child.wait().unwrap().code(), Some(75));
-    assert!(asked.elapsed() < Duration::from_secs(5));
     let failure = failure(&rehearsal);
     assert_eq!(failure.class, FailureClass::Interrupted);
     assert!(failure.message.contains("of 900000"), "{}", failure.message);
@@ -152,6 +173,20 @@ fn a_signal_stops_it_with_75_and_leaves_no_half_model() {
         "{work:?}"
     );
     assert_eq!(rehearsal.models(), [""; 0]);
+}
+
+#[test]
+fn idle_connections_keep_no_probe_waiting() {
+    let rehearsal = rehearsal(100_000);
+    let (mut child, address) = start(&rehearsal);
+    // So many more than have a place that the last would wait for minutes.
+    let mut idle: Vec<TcpStream> = (0..900).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    assert_eq!(get(&address, "/livez").0, 200);
+    // The oldest has given way.
+    let closed = idle[0].read(&mut [0]);
+    assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -203,6 +238,7 @@ fn wait_for(address: &str, is_there: impl Fn(&Progress) -> bool) -> Progress {
 
 fn get(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     write!(
         stream,
         "GET {path} HTTP/1.1\r\nHost: trainer\r\nConnection: close\r\n\r\n"

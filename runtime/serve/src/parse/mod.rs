@@ -4,9 +4,11 @@
 //! its size. These parsers put each number where it belongs as it is read, and stop at the first mistake with
 //! a sentence that names the row and the column.
 
+pub mod list;
 pub mod nested;
 pub mod number;
 pub mod parameters;
+pub mod room;
 pub mod rows;
 pub mod table;
 
@@ -19,13 +21,20 @@ use crate::refusal::Refusal;
 /// Longest name of the client's that a message repeats.
 const SHOWN: usize = 64;
 
-/// Parses a body.
-pub fn parse<'de, S: DeserializeSeed<'de>>(body: &'de [u8], seed: S) -> Result<S::Value, Refusal> {
+/// Parses a body by a seed that takes its values' place from the room.
+pub fn parse<'de, S: DeserializeSeed<'de>>(
+    body: &'de [u8],
+    room: &room::Room,
+    seed: S,
+) -> Result<S::Value, Refusal> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let parsed = seed
         .deserialize(&mut json)
         .and_then(|value| json.end().map(|()| value));
     parsed.map_err(|error| {
+        if room.exceeded() {
+            return table::too_many();
+        }
         let sentence = match error.classify() {
             Category::Data => error.to_string(),
             _ => format!("the body is not valid JSON: {error}"),

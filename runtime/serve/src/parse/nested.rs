@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde::de::{MapAccess, Unexpected};
 
 use super::number::{Number, kind};
-use super::table::MAX_VALUES;
+use super::room::Room;
 
 /// Deepest nesting that any of our inputs has, and one more for a clear message.
 const DEPTH: usize = 3;
@@ -22,9 +22,19 @@ pub struct Nested {
     pub whole: bool,
 }
 
-impl<'de> Deserialize<'de> for Nested {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+/// Parses numbers, whose place is taken from the room.
+#[derive(Clone, Copy, Debug)]
+pub struct NestedSeed<'a> {
+    /// What is left for the values of the request.
+    pub room: &'a Room,
+}
+
+impl<'de> DeserializeSeed<'de> for NestedSeed<'_> {
+    type Value = Nested;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Nested, D::Error> {
         let mut read = Read {
+            room: self.room,
             nested: Nested {
                 whole: true,
                 ..Nested::default()
@@ -39,15 +49,16 @@ impl<'de> Deserialize<'de> for Nested {
     }
 }
 
-struct Read {
+struct Read<'a> {
+    room: &'a Room,
     nested: Nested,
     /// The depth of the numbers, once one was seen.
     leaves: Option<usize>,
 }
 
-struct Level<'a> {
+struct Level<'a, 'b> {
     depth: usize,
-    read: &'a mut Read,
+    read: &'a mut Read<'b>,
 }
 
 /// Place of a number, for messages.
@@ -59,7 +70,7 @@ impl fmt::Display for Position {
     }
 }
 
-impl Level<'_> {
+impl Level<'_, '_> {
     fn leaf<E: Error>(self, (value, whole): (f32, bool)) -> Result<(), E> {
         if self.depth == 0 {
             return Err(E::custom("the data is a number; it must be a list"));
@@ -68,9 +79,7 @@ impl Level<'_> {
         if *read.leaves.get_or_insert(self.depth) != self.depth {
             return Err(E::custom("the data mixes numbers and lists in one list"));
         }
-        if read.nested.values.len() >= MAX_VALUES {
-            return Err(E::custom(super::table::too_many().sentence));
-        }
+        read.room.take(1)?;
         read.nested.values.push(value);
         read.nested.whole &= whole;
         Ok(())
@@ -85,7 +94,7 @@ impl Level<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Level<'_> {
+impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -93,7 +102,7 @@ impl<'de> DeserializeSeed<'de> for Level<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Level<'_> {
+impl<'de> Visitor<'de> for Level<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,6 +175,13 @@ impl<'de> Visitor<'de> for Level<'_> {
 mod tests {
     use super::*;
 
+    fn nested(json: &str) -> serde_json::Result<Nested> {
+        let seed = NestedSeed {
+            room: &Room::default(),
+        };
+        seed.deserialize(&mut serde_json::Deserializer::from_str(json))
+    }
+
     #[test]
     fn shapes_follow_the_nesting() {
         for (json, values, shape) in [
@@ -176,7 +192,7 @@ mod tests {
             ("[]", &[], &[0]),
             ("[[], []]", &[], &[2, 0]),
         ] {
-            let nested: Nested = serde_json::from_str(json).unwrap();
+            let nested = nested(json).unwrap();
             assert_eq!((&nested.values[..], &nested.shape[..]), (values, shape), "{json}");
             assert_eq!(nested.whole, !json.contains('.'), "{json}");
         }
@@ -197,7 +213,7 @@ mod tests {
             ("[1e39]", "value 0 of the data is 1e39"),
             ("7", "it must be a list"),
         ] {
-            let result = serde_json::from_str::<Nested>(json);
+            let result = nested(json);
             if says.is_empty() {
                 // The shape does not match the values; whoever reads the shape notices.
                 assert!(

@@ -8,7 +8,8 @@ use serde::de::{
 
 use super::number::{Number, kind};
 use super::quoted;
-use super::table::{Columns, INPUT, MAX_VALUES, Table};
+use super::room::Room;
+use super::table::{Columns, INPUT, Table};
 
 /// Parses rows. An empty list gives an empty table.
 pub struct Rows<'a> {
@@ -16,6 +17,8 @@ pub struct Rows<'a> {
     pub name: &'static str,
     /// The model's columns.
     pub columns: &'a Columns,
+    /// What is left for the values of the request.
+    pub room: &'a Room,
 }
 
 impl<'de> DeserializeSeed<'de> for Rows<'_> {
@@ -40,6 +43,7 @@ impl<'de> Visitor<'de> for Rows<'_> {
             .next_element_seed(Row {
                 name: self.name,
                 columns: self.columns,
+                room: self.room,
                 row: rows,
                 values: &mut values,
                 named: true,
@@ -56,6 +60,7 @@ impl<'de> Visitor<'de> for Rows<'_> {
 struct Row<'a> {
     name: &'static str,
     columns: &'a Columns,
+    room: &'a Room,
     row: usize,
     values: &'a mut Vec<f32>,
     /// Whether the row may be an object.
@@ -86,13 +91,6 @@ impl Row<'_> {
             self.columns.list()
         ))
     }
-
-    fn room<E: Error>(&self) -> Result<(), E> {
-        if self.values.len() + self.columns.len() > MAX_VALUES {
-            return Err(E::custom(super::table::too_many().sentence));
-        }
-        Ok(())
-    }
 }
 
 impl<'de> DeserializeSeed<'de> for Row<'_> {
@@ -111,7 +109,7 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        self.room()?;
+        self.room.take(self.columns.len())?;
         let expected = self.columns.len();
         for column in 0..expected {
             let cell = Cell {
@@ -149,8 +147,8 @@ impl<'de> Visitor<'de> for Row<'_> {
         if !self.named {
             return Err(self.refuse(&Unexpected::Map));
         }
-        self.room()?;
         let start = self.values.len();
+        self.room.take(self.columns.len())?;
         // No number of a request is NaN, so it marks what is missing.
         self.values.resize(start + self.columns.len(), f32::NAN);
         let (name, row, columns) = (self.name, self.row, self.columns);
@@ -158,9 +156,11 @@ impl<'de> Visitor<'de> for Row<'_> {
             let Some(place) = key else {
                 // The whole row under the name that the model's metadata gives.
                 self.values.truncate(start);
+                self.room.give_back(self.columns.len());
                 let list = Row {
                     name,
                     columns,
+                    room: self.room,
                     row,
                     values: &mut *self.values,
                     named: false,
@@ -262,11 +262,42 @@ mod tests {
 
     fn rows(json: &str) -> Result<Table, String> {
         let columns = Columns::new(vec!["age".into(), "size".into()]);
+        let room = Room::default();
         let seed = Rows {
             name: "instances",
             columns: &columns,
+            room: &room,
         };
-        parse(json.as_bytes(), seed).map_err(|refusal| refusal.sentence)
+        parse(json.as_bytes(), &room, seed).map_err(|refusal| refusal.sentence)
+    }
+
+    #[test]
+    fn one_row_more_than_there_is_room_for_is_too_large_and_no_mistake() {
+        let columns = Columns::new(vec!["age".into(), "size".into()]);
+        for (row, status) in [
+            ("[1, 2]", 413),
+            (r#"{"age": 1, "size": 2}"#, 413),
+            (r#"{"input": [1, 2]}"#, 413),
+            ("[1]", 400),
+        ] {
+            let room = Room::of(5);
+            let seed = Rows {
+                name: "instances",
+                columns: &columns,
+                room: &room,
+            };
+            let body = format!("[{row}, {row}, {row}]");
+            let refusal = parse(body.as_bytes(), &room, seed).unwrap_err();
+            assert_eq!(refusal.status.as_u16(), status, "{row}: {}", refusal.sentence);
+        }
+        let room = Room::of(4);
+        let seed = Rows {
+            name: "instances",
+            columns: &columns,
+            room: &room,
+        };
+        let body = br#"[{"input": [1, 2]}, [3, 4]]"#;
+        assert_eq!(parse(body, &room, seed).unwrap().rows, 2);
     }
 
     #[test]

@@ -5,21 +5,28 @@
 //! `label` `[-1]` too. A client that has a table rather than a matrix may send one input per column instead.
 
 use http::{HeaderMap, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+mod request;
+
+use request::{Input, Output, RequestSeed};
+
 use super::{Endpoint, Protocol, check_model, check_version};
-use crate::parse::nested::Nested;
-use crate::parse::parameters::Parameters;
+use crate::parse::room::Room;
 use crate::parse::table::{INPUT, Named};
 use crate::parse::{listed, quoted};
 use crate::refusal::Refusal;
 use crate::reply::{self, Reply};
-use crate::served::{Question, Served};
+use crate::served::{NUMBER_BYTES, Question, Served};
 use crate::server::Server;
 
 const OUTPUT: &str = "output";
 const LABEL: &str = "label";
+/// More bytes than an answer has beside its rows, names and id.
+const ENVELOPE: usize = 512;
+/// Most bytes that a byte of text takes in JSON.
+const ESCAPED: usize = 6;
 /// Types of the numbers that an input may have; the model computes in FP32 whatever they are.
 const FLOATS: [&str; 2] = ["FP32", "FP64"];
 const INTEGERS: [&str; 2] = ["INT32", "INT64"];
@@ -114,37 +121,6 @@ fn metadata(server: &Server) -> Result<Reply, Refusal> {
     Ok(reply::value(StatusCode::OK, &about))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InferRequest {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default, rename = "parameters")]
-    _parameters: Parameters,
-    inputs: Vec<InputTensor>,
-    #[serde(default)]
-    outputs: Vec<WantedOutput>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InputTensor {
-    name: String,
-    shape: Vec<u64>,
-    datatype: String,
-    #[serde(default, rename = "parameters")]
-    _parameters: Parameters,
-    data: Nested,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WantedOutput {
-    name: String,
-    #[serde(default, rename = "parameters")]
-    _parameters: Parameters,
-}
-
 #[derive(Serialize)]
 struct InferResponse<'a> {
     model_name: &'a str,
@@ -166,7 +142,21 @@ struct OutputTensor<'a> {
 #[serde(untagged)]
 enum Data<'a> {
     Numbers(&'a [f32]),
-    Labels(Vec<&'a str>),
+    Labels(Labels<'a>),
+}
+
+/// The label of each row, without a list of them in between.
+struct Labels<'a> {
+    served: &'a Served,
+    outputs: &'a [f32],
+}
+
+impl Serialize for Labels<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let model = &self.served.model;
+        let rows = self.outputs.chunks(model.outputs());
+        serializer.collect_seq(rows.map(|row| model.label(row).unwrap_or_default()))
+    }
 }
 
 fn infer(served: &Served, headers: &HeaderMap, body: &[u8]) -> Result<Question, Refusal> {
@@ -175,32 +165,63 @@ fn infer(served: &Served, headers: &HeaderMap, body: &[u8]) -> Result<Question, 
             "binary tensors are not supported yet: send and receive JSON".into(),
         ));
     }
-    let request: InferRequest = crate::parse::parse(body, std::marker::PhantomData)?;
+    let room = Room::default();
+    let seed = RequestSeed {
+        columns: &served.columns,
+        room: &room,
+    };
+    let request = crate::parse::parse(body, &room, seed)?;
     let wanted = wanted(served, &request.outputs)?;
     let tensors = request.inputs.into_iter().map(tensor).collect::<Result<_, _>>()?;
     let table = served.columns.assemble(tensors)?;
     let id = request.id;
-    let answer = move |served: &Served, outputs: &[f32]| {
+    let fixed_bytes = ENVELOPE
+        + [
+            Some(&served.names.name),
+            Some(&served.names.revision),
+            id.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|text| ESCAPED * text.len())
+        .sum::<usize>();
+    let row_bytes = wanted.iter().map(|name| row_bytes(served, name)).sum();
+    let answer = move |served: &Served, outputs: &[f32], written: &mut Vec<u8>| {
         let tensors = wanted
             .into_iter()
             .map(|name| output(served, name, outputs))
             .collect();
         let (model_name, model_version) = (&served.names.name, &served.names.revision);
-        serde_json::to_vec(&InferResponse {
+        let response = InferResponse {
             model_name,
             model_version,
             id,
             outputs: tensors,
-        })
+        };
+        serde_json::to_writer(written, &response)
     };
     Ok(Question {
         table,
+        fixed_bytes,
+        row_bytes,
         answer: Box::new(answer),
     })
 }
 
+/// Most bytes that an output takes for a row.
+fn row_bytes(served: &Served, output: &str) -> usize {
+    match output {
+        LABEL => {
+            let classes = served.model.classes().unwrap_or_default();
+            let longest = classes.iter().map(String::len).max().unwrap_or_default();
+            ESCAPED * longest + "\"\",".len()
+        }
+        _ => served.model.outputs() * NUMBER_BYTES,
+    }
+}
+
 /// The outputs to answer with, in the order in which they were asked for.
-fn wanted(served: &Served, asked: &[WantedOutput]) -> Result<Vec<&'static str>, Refusal> {
+fn wanted(served: &Served, asked: &[Output]) -> Result<Vec<&'static str>, Refusal> {
     let known = if served.model.classes().is_some() {
         &[OUTPUT, LABEL][..]
     } else {
@@ -224,13 +245,12 @@ fn wanted(served: &Served, asked: &[WantedOutput]) -> Result<Vec<&'static str>, 
 }
 
 /// An input with its shape checked against its data, which may be flat or nested.
-fn tensor(input: InputTensor) -> Result<Named, Refusal> {
-    let InputTensor {
+fn tensor(input: Input) -> Result<Named, Refusal> {
+    let Input {
         name,
         shape,
         datatype,
         data,
-        ..
     } = input;
     let shown = quoted(&name);
     let integers = INTEGERS.contains(&datatype.as_str());
@@ -274,18 +294,12 @@ fn output<'a>(served: &'a Served, name: &'static str, outputs: &'a [f32]) -> Out
     let width = served.model.outputs();
     let rows = outputs.len() / width;
     match name {
-        LABEL => {
-            let labels = outputs
-                .chunks(width)
-                .map(|row| served.model.label(row).unwrap_or_default())
-                .collect();
-            OutputTensor {
-                name,
-                shape: vec![rows],
-                datatype: "BYTES",
-                data: Data::Labels(labels),
-            }
-        }
+        LABEL => OutputTensor {
+            name,
+            shape: vec![rows],
+            datatype: "BYTES",
+            data: Data::Labels(Labels { served, outputs }),
+        },
         _ => OutputTensor {
             name,
             shape: vec![rows, width],

@@ -8,20 +8,24 @@ use std::fmt;
 
 use http::{HeaderMap, StatusCode};
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::{Endpoint, Protocol, check_model, check_version};
-use crate::parse::nested::Nested;
+use crate::parse::nested::NestedSeed;
 use crate::parse::quoted;
+use crate::parse::room::Room;
 use crate::parse::rows::Rows;
 use crate::parse::table::{Columns, INPUT, Named, Table, filled};
 use crate::refusal::Refusal;
 use crate::reply::{self, Reply};
-use crate::served::{Names, Question, Served};
+use crate::served::{NUMBER_BYTES, Names, Question, Served};
 use crate::server::Server;
 
 const SIGNATURE: &str = "serving_default";
+/// More bytes than an answer has beside its rows.
+const ENVELOPE: usize = 64;
 const FIELDS: &[&str] = &["signature_name", "instances", "inputs"];
 
 pub(super) struct TensorFlowServing;
@@ -114,12 +118,12 @@ fn metadata(server: &Server) -> Result<Reply, Refusal> {
 }
 
 fn predict(served: &Served, _: &HeaderMap, body: &[u8]) -> Result<Question, Refusal> {
-    let request = crate::parse::parse(
-        body,
-        Request {
-            columns: &served.columns,
-        },
-    )?;
+    let room = Room::default();
+    let request = Request {
+        columns: &served.columns,
+        room: &room,
+    };
+    let request = crate::parse::parse(body, &room, request)?;
     if let Some(name) = request.signature.filter(|name| name != SIGNATURE) {
         let name = quoted(&name);
         return Err(refuse(format!(
@@ -140,14 +144,31 @@ fn predict(served: &Served, _: &HeaderMap, body: &[u8]) -> Result<Question, Refu
             ));
         }
     };
-    let answer = move |served: &Served, outputs: &[f32]| {
-        let rows: Vec<&[f32]> = outputs.chunks(served.model.outputs()).collect();
-        serde_json::to_vec(&std::collections::BTreeMap::from([(key, rows)]))
+    let answer = move |served: &Served, outputs: &[f32], written: &mut Vec<u8>| {
+        let rows = Matrix {
+            width: served.model.outputs(),
+            values: outputs,
+        };
+        serde_json::to_writer(written, &std::collections::BTreeMap::from([(key, rows)]))
     };
     Ok(Question {
         table,
+        fixed_bytes: ENVELOPE,
+        row_bytes: served.model.outputs() * NUMBER_BYTES + "[],".len(),
         answer: Box::new(answer),
     })
+}
+
+/// Rows of numbers, without a list of the rows in between.
+struct Matrix<'a> {
+    width: usize,
+    values: &'a [f32],
+}
+
+impl Serialize for Matrix<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.values.chunks(self.width))
+    }
 }
 
 fn refuse(sentence: String) -> Refusal {
@@ -157,6 +178,7 @@ fn refuse(sentence: String) -> Refusal {
 /// The body of a predict request.
 struct Request<'a> {
     columns: &'a Columns,
+    room: &'a Room,
 }
 
 #[derive(Default)]
@@ -184,19 +206,20 @@ impl<'de> Visitor<'de> for Request<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Parsed, A::Error> {
         let mut parsed = Parsed::default();
         while let Some(key) = object.next_key::<String>()? {
-            let columns = self.columns;
+            let Request { columns, room } = self;
             let twice = match key.as_str() {
                 "signature_name" => parsed.signature.replace(object.next_value()?).is_some(),
                 "instances" => {
                     let rows = Rows {
                         name: "instances",
                         columns,
+                        room,
                     };
                     parsed.instances.replace(object.next_value_seed(rows)?).is_some()
                 }
                 "inputs" => parsed
                     .inputs
-                    .replace(object.next_value_seed(Inputs { columns })?)
+                    .replace(object.next_value_seed(Inputs { columns, room })?)
                     .is_some(),
                 _ => {
                     return Err(A::Error::custom(format_args!(
@@ -217,6 +240,7 @@ impl<'de> Visitor<'de> for Request<'_> {
 /// The columnar format: the one input's value, or an object of inputs by name.
 struct Inputs<'a> {
     columns: &'a Columns,
+    room: &'a Room,
 }
 
 impl<'de> DeserializeSeed<'de> for Inputs<'_> {
@@ -235,7 +259,8 @@ impl<'de> Visitor<'de> for Inputs<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
-        let data = Nested::deserialize(SeqAccessDeserializer::new(list))?;
+        let seed = NestedSeed { room: self.room };
+        let data = seed.deserialize(SeqAccessDeserializer::new(list))?;
         Ok(vec![Named {
             name: INPUT.into(),
             shape: data.shape,
@@ -253,7 +278,7 @@ impl<'de> Visitor<'de> for Inputs<'_> {
                     "there are more inputs than the columns {known}"
                 )));
             }
-            let data: Nested = object.next_value()?;
+            let data = object.next_value_seed(NestedSeed { room: self.room })?;
             tensors.push(Named {
                 name,
                 shape: data.shape,

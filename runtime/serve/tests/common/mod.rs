@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use sconce_contract::{Activation, Feature, FileDigest, Layer, Mount, Network, Preprocess, Target};
 use sconce_model::{Draft, save};
 use sconce_store::Store;
@@ -65,6 +65,30 @@ pub fn draft(binary: bool) -> Draft {
         rows: 100,
         seed: 42,
         trainer: "0.1.0".into(),
+    }
+}
+
+/// A binary model with two hidden layers of so many units: it takes a while.
+pub fn wide(units: usize) -> Draft {
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let width = u32::try_from(units).unwrap();
+    let sizes = [(2, units), (units, units), (units, 1)];
+    let tensors = sizes.iter().enumerate().flat_map(|(layer, (inputs, outputs))| {
+        [
+            (format!("layers.{layer}.weight"), zeros(&[*inputs, *outputs])),
+            (format!("layers.{layer}.bias"), zeros(&[*outputs])),
+        ]
+    });
+    Draft {
+        network: Network {
+            layers: vec![
+                Layer::dense(width, Activation::Tanh),
+                Layer::dense(width, Activation::Tanh),
+                Layer::dense(1, Activation::Sigmoid),
+            ],
+        },
+        weights: tensors.collect(),
+        ..draft(true)
     }
 }
 
@@ -153,6 +177,23 @@ impl Fixture {
     }
 }
 
+/// Looks until it is so; gives up where nothing will come any more.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(
+            start.elapsed() < Duration::from_secs(120),
+            "waited in vain until {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The head of a request to predict, whose body has so many bytes.
+pub fn head(path: &str, length: usize) -> Vec<u8> {
+    format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").into_bytes()
+}
+
 /// A running server; killed when dropped.
 pub struct Server {
     pub child: Child,
@@ -162,14 +203,7 @@ pub struct Server {
 
 impl Server {
     pub fn wait_ready(&self) {
-        let start = Instant::now();
-        while self.probe("/readyz").status != 200 {
-            assert!(
-                start.elapsed() < Duration::from_secs(20),
-                "the server is not ready"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until("the server is ready", || self.probe("/readyz").status == 200);
     }
 
     pub fn connect(&self) -> Client {
@@ -200,21 +234,29 @@ impl Server {
         assert!(kill.success());
     }
 
-    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(start.elapsed() < patience, "the server does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    /// Waits until the process has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the server ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
     }
 
     /// Resident memory in KiB.
     pub fn resident(&self) -> u64 {
+        self.memory("VmRSS")
+    }
+
+    /// The most resident memory that it ever had, in KiB.
+    pub fn peak(&self) -> u64 {
+        self.memory("VmHWM")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }

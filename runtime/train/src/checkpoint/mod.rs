@@ -3,7 +3,8 @@
 //! ```text
 //!   learn ── due? ──► state::write ──► Store::write_folder (hidden, flushed, renamed) ──► older ones removed
 //!     ▲
-//!     └── resume ◄── state::read ◄── the newest that is whole and of this run; others are skipped with a warning
+//!     └── resume ◄── state::read ◄── the newest that is whole and of this run; others are skipped with a warning,
+//!                                    and only the damaged ones are removed
 //! ```
 //!
 //! The layout is [`sconce_contract::checkpoint`]'s. What a run draws at random depends on its seed, the epoch and
@@ -22,6 +23,7 @@ pub use state::{Position, Saved, Subject};
 
 use crate::TrainError;
 use clock::Clock;
+use state::Unusable;
 
 /// What a crashed writer left is removed after this long: more than a pod has between SIGTERM and SIGKILL, so that
 /// one that is still saving its last state is not disturbed.
@@ -38,6 +40,8 @@ pub struct Checkpoints {
     subject: Subject,
     /// Names of those that turned out to be damaged.
     damaged: Vec<String>,
+    /// Names of those that are whole but not this run's to go on from, nor to remove.
+    unfit: Vec<String>,
     /// The newest that is known to be good.
     newest: Option<CheckpointMark>,
 }
@@ -52,6 +56,7 @@ impl Checkpoints {
             clock: Clock::new(&plan.every, Instant::now()),
             subject,
             damaged: Vec::new(),
+            unfit: Vec::new(),
             newest: None,
         }
     }
@@ -62,8 +67,8 @@ impl Checkpoints {
     }
 
     /// What `build` makes of the newest checkpoint that is whole, of this run and of the same data; nothing where
-    /// there is none. Others are skipped with a warning. That the place cannot be looked at is an error: to begin
-    /// again at the beginning would hide it.
+    /// there is none. Others are skipped with a warning. That the place or a checkpoint cannot be looked at is an
+    /// error: to begin again at the beginning would hide it.
     pub fn resume<T>(&mut self, build: impl Fn(Saved) -> Result<T, String>) -> Result<Option<T>, TrainError> {
         self.store.tidy(&self.folder, ABANDONED).map_err(at_uri)?;
         let mut names = self.store.folders(&self.folder).map_err(at_uri)?;
@@ -75,16 +80,21 @@ impl Checkpoints {
             let read = state::read(&self.store, &self.folder, &name, &self.subject);
             let built = read.and_then(|saved| {
                 let mark = saved.mark(uri.clone());
-                Ok((build(saved)?, mark))
+                Ok((build(saved).map_err(Unusable::Unfit)?, mark))
             });
             match built {
                 Ok((built, mark)) => {
                     self.newest = Some(mark);
                     return Ok(Some(built));
                 }
-                Err(reason) => {
-                    tracing::warn!(uri, reason, "a checkpoint is not used");
+                Err(Unusable::Unseen(error)) => return Err(at_uri(error)),
+                Err(Unusable::Damaged(reason)) => {
+                    tracing::warn!(uri, reason, "a checkpoint is damaged and not used");
                     self.damaged.push(name);
+                }
+                Err(Unusable::Unfit(reason)) => {
+                    tracing::warn!(uri, reason, "a checkpoint is not used");
+                    self.unfit.push(name);
                 }
             }
         }
@@ -126,10 +136,11 @@ impl Checkpoints {
         Ok(position.mark(uri, time))
     }
 
-    /// Keeps the newest few of those that are not known to be damaged.
+    /// Keeps the newest few of those that are not known to be damaged. Those that fit another run or trainer are
+    /// left to it and do not count: their steps may be ahead of ours.
     fn prune(&self) {
         let pruned = self.store.folders(&self.folder).and_then(|mut names| {
-            names.retain(|name| state::step_of(name).is_some());
+            names.retain(|name| state::step_of(name).is_some() && !self.unfit.contains(name));
             names.sort_unstable();
             let (damaged, mut good): (Vec<_>, Vec<_>) =
                 names.into_iter().partition(|name| self.damaged.contains(name));

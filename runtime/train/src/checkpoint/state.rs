@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::Tensor;
 use sconce_contract::digest::sha256_hex;
 use sconce_contract::history::Gatherer;
-use sconce_contract::{CheckpointMark, FileDigest};
+use sconce_contract::{CheckpointMark, FailureClass, FileDigest};
 use sconce_engine::Learner;
 use sconce_model::weights::{self, Numbers};
-use sconce_store::Store;
+use sconce_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// Name of the record in a checkpoint's folder.
@@ -98,6 +98,29 @@ impl Saved {
     }
 }
 
+/// Why a run does not go on from a checkpoint.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// The bytes are not those that were written: nobody will ever go on from it.
+    Damaged(String),
+    /// It is whole, but of another run, table or layout: somebody may yet go on from it.
+    Unfit(String),
+    /// It could not be looked at, which may pass.
+    Unseen(StoreError),
+}
+
+impl From<StoreError> for Unusable {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // A checkpoint appears whole and never grows.
+            StoreError::NotFound { .. } | StoreError::TooLarge { .. } => Unusable::Damaged(error.to_string()),
+            StoreError::Forbidden { .. } => Unusable::Unseen(error),
+            _ if error.class() == FailureClass::Storage => Unusable::Unseen(error),
+            _ => Unusable::Unfit(error.to_string()),
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Record {
@@ -162,41 +185,53 @@ pub(super) fn write(
 }
 
 /// What was saved, where it is whole and of this subject.
-pub(super) fn read(store: &Store, folder: &str, name: &str, subject: &Subject) -> Result<Saved, String> {
+pub(super) fn read(store: &Store, folder: &str, name: &str, subject: &Subject) -> Result<Saved, Unusable> {
     let uri = |file: &str| format!("{folder}/{name}/{file}");
-    let bytes = store
-        .read(&uri(RECORD_FILE), RECORD_LIMIT)
-        .map_err(|error| error.to_string())?;
-    let damaged = |file: &str, what: &str| format!("it is damaged: {file} {what}");
+    let bytes = store.read(&uri(RECORD_FILE), RECORD_LIMIT)?;
+    let damaged = |file: &str, what: &str| Unusable::Damaged(format!("it is damaged: {file} {what}"));
     // The name is made from the record's own bytes, so nothing in it has to be believed.
     if step_of(name).is_none_or(|step| name_of(step, &bytes) != name) {
         return Err(damaged(RECORD_FILE, "is not what its folder's name says"));
     }
-    let record: Record = serde_json::from_slice(&bytes)
-        .map_err(|error| format!("it has another layout than this version of the trainer reads ({error})"))?;
-    if record.schema != SCHEMA {
-        return Err(format!(
-            "it has layout {}, but this version of the trainer reads {SCHEMA}",
-            record.schema
-        ));
-    }
-    belongs(&record.subject, subject)?;
+    let record = parse(&bytes).map_err(Unusable::Unfit)?;
+    belongs(&record.subject, subject).map_err(Unusable::Unfit)?;
     let expected = record
         .files
         .get(STATE_FILE)
-        .ok_or_else(|| damaged(RECORD_FILE, "does not name the state"))?;
-    let bytes = store
-        .read(&uri(STATE_FILE), expected.size)
-        .map_err(|error| error.to_string())?;
+        .ok_or_else(|| Unusable::Unfit(format!("{RECORD_FILE} does not name the state")))?;
+    let bytes = store.read(&uri(STATE_FILE), expected.size)?;
     if FileDigest::of(&bytes) != *expected {
         return Err(damaged(
             STATE_FILE,
             "does not have the digest that the record says",
         ));
     }
-    let mut weights = HashMap::new();
-    let mut optimiser = BTreeMap::new();
-    for (name, tensor) in weights::deserialize(&bytes).map_err(|what| damaged(STATE_FILE, &what))? {
+    let (weights, optimiser) = numbers(&bytes).map_err(Unusable::Unfit)?;
+    Ok(Saved {
+        position: record.position,
+        weights,
+        optimiser,
+        time: record.time,
+    })
+}
+
+fn parse(bytes: &[u8]) -> Result<Record, String> {
+    let record: Record = serde_json::from_slice(bytes)
+        .map_err(|error| format!("it has another layout than this version of the trainer reads ({error})"))?;
+    match record.schema {
+        SCHEMA => Ok(record),
+        schema => Err(format!(
+            "it has layout {schema}, but this version of the trainer reads {SCHEMA}"
+        )),
+    }
+}
+
+type State = (HashMap<String, Tensor>, BTreeMap<String, Vec<f32>>);
+
+/// The weights and what the optimiser remembered.
+fn numbers(bytes: &[u8]) -> Result<State, String> {
+    let (mut weights, mut optimiser) = State::default();
+    for (name, tensor) in weights::deserialize(bytes)? {
         match name.strip_prefix(OPTIMISER) {
             Some(name) => {
                 let values = tensor.to_vec1().map_err(|error| error.to_string())?;
@@ -205,12 +240,7 @@ pub(super) fn read(store: &Store, folder: &str, name: &str, subject: &Subject) -
             None => drop(weights.insert(name, tensor)),
         }
     }
-    Ok(Saved {
-        position: record.position,
-        weights,
-        optimiser,
-        time: record.time,
-    })
+    Ok((weights, optimiser))
 }
 
 /// The version of the trainer may differ: an upgrade is no reason to begin again.
@@ -257,7 +287,41 @@ mod maybe_bits {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    #[test]
+    fn only_what_nobody_can_ever_read_counts_as_damaged() {
+        let uri = || "pvc://a/b".to_owned();
+        let failed = |source: io::Error| StoreError::Io {
+            uri: uri(),
+            action: "reading",
+            source,
+        };
+        for (error, expected) in [
+            (StoreError::NotFound { uri: uri() }, "Damaged"),
+            (StoreError::TooLarge { uri: uri(), limit: 1 }, "Damaged"),
+            (failed(io::ErrorKind::TimedOut.into()), "Unseen"),
+            (
+                StoreError::Forbidden {
+                    uri: uri(),
+                    reason: "the file system does".to_owned(),
+                },
+                "Unseen",
+            ),
+            (
+                StoreError::NotAFile {
+                    uri: uri(),
+                    kind: "a folder",
+                },
+                "Unfit",
+            ),
+        ] {
+            let unusable = format!("{:?}", Unusable::from(error));
+            assert!(unusable.starts_with(expected), "{unusable}");
+        }
+    }
 
     #[test]
     fn names_sort_as_steps_do_and_nothing_else_is_taken_for_one() {

@@ -3,10 +3,11 @@
 mod metrics;
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, mpsc},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -24,16 +25,17 @@ use sconce_contract::history::HISTORY_PATH;
 use sconce_contract::progress::PROGRESS_PATH;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::Semaphore,
+    task::AbortHandle,
 };
 
 use crate::watch::{Stop, Watch};
 
-/// Connections at a time; the operator, a kubelet and a scraper need three.
+/// Connections at a time; the operator, a kubelet and a scraper need three. Where there are more the oldest gives way:
+/// idle ones must not keep a probe waiting.
 const CONNECTIONS: usize = 32;
 /// How long a client may take to say what it wants, and then to take the answer: a request of ours is one line.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts the thread and returns once signals are heard, with the address that is listened on. Where the address
 /// cannot be had the error says so, and signals are heard all the same.
@@ -92,18 +94,22 @@ async fn observe(
 
 async fn accept(listener: TcpListener, watch: Watch) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    // Oldest first, and some that have ended.
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return Ok(());
-        };
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, or a client that left at once: both pass.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
         let watch = watch.clone();
-        tokio::spawn(async move {
+        let connection = tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let answer = answer(&request, &watch);
                 async move { Ok::<_, Infallible>(answer) }
@@ -111,11 +117,12 @@ async fn accept(listener: TcpListener, watch: Watch) -> io::Result<()> {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), service);
             // How a client leaves does not concern the training.
             let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
-            drop(slot);
         });
+        open.push_back(connection.abort_handle());
     }
 }
 
