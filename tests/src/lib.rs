@@ -47,6 +47,7 @@ pub mod kubelet_logs;
 pub mod kueue;
 mod layout;
 mod leftovers;
+pub mod models;
 mod network;
 pub mod node;
 pub mod node_image;

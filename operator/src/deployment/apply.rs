@@ -19,6 +19,7 @@ use super::validate::{Change, Serving};
 use crate::apply::{Applied, Refusal, Writer};
 use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
+use crate::problem::Problem;
 
 /// Makes the cluster hold the objects of the deployment. Where the revision was given up, the one to go back to comes
 /// first.
@@ -61,7 +62,9 @@ pub async fn apply(
             writer.ensure(&serving.uid, deployment, None).await?
         }
         (Workload::Whole(deployment) | Workload::Anew(deployment), _) => {
-            writer.ensure(&serving.uid, deployment, None).await?
+            let explain = image_volumes(&deployment);
+            let applied = writer.ensure(&serving.uid, deployment, None).await;
+            applied.map_err(explain)?
         }
         (Workload::Patch(_), _) => {
             let what = format!("Deployment {}/{}", serving.namespace, serving.name);
@@ -72,6 +75,31 @@ pub async fn apply(
         scale(writer, &rollout.others).await?;
     }
     Ok(applied)
+}
+
+/// What the API server says of an image volume that it does not know: it drops the field, and then misses it
+/// (`pkg/apis/core/validation`, `validateVolumeSource`).
+const NO_SOURCE: &str = "must specify a volume type";
+
+/// Says so where that is why the Deployment is refused.
+fn image_volumes(deployment: &Deployment) -> impl FnOnce(Refusal) -> Refusal + use<> {
+    let volumes = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref()?.volumes.as_ref());
+    let asked = volumes.into_iter().flatten().any(|volume| volume.image.is_some());
+    move |refusal| match refusal {
+        Refusal::Problem(problem) if asked && problem.message.contains(NO_SOURCE) => {
+            Refusal::Problem(Problem::new(
+                "ImageVolumesNotServed",
+                "spec.model.uri",
+                "oci:// is mounted as an image volume, which this cluster's API server does not serve (the feature gate \
+                 ImageVolume, on by default from Kubernetes 1.35): have it set there and on the kubelets, or put the model on \
+                 a claim (pvc://) or a web server (https://)",
+            ))
+        }
+        refusal => refusal,
+    }
 }
 
 /// Gives Deployments their number of pods.

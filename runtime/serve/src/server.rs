@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use http::StatusCode;
+use sconce_contract::CacheReport;
 
 use crate::admission::Admission;
 use crate::body::Bodies;
@@ -34,6 +35,8 @@ pub struct Server {
     pub bodies: Bodies,
     /// What is counted.
     pub metrics: Metrics,
+    /// What became of the look into the cache, once the model is loaded by way of one.
+    pub cache: OnceLock<CacheReport>,
     served: OnceLock<Served>,
     phase: AtomicU8,
 }
@@ -47,6 +50,7 @@ impl Server {
             admission,
             bodies,
             metrics: Metrics::default(),
+            cache: OnceLock::new(),
             served: OnceLock::new(),
             phase,
         }
