@@ -30,6 +30,9 @@ pub async fn apply(
     rollout: &Rollout,
     found: &Found,
 ) -> Result<Applied<Deployment>, Refusal> {
+    if let Workload::Whole(deployment) | Workload::Anew(deployment) = &children.workload {
+        image_volumes(writer, deployment).await?;
+    }
     if let Some(plan) = children.plan {
         match (&children.workload, &serving.change) {
             // Of this revision, and well: its pods have mounted the plan.
@@ -62,9 +65,7 @@ pub async fn apply(
             writer.ensure(&serving.uid, deployment, None).await?
         }
         (Workload::Whole(deployment) | Workload::Anew(deployment), _) => {
-            let explain = image_volumes(&deployment);
-            let applied = writer.ensure(&serving.uid, deployment, None).await;
-            applied.map_err(explain)?
+            writer.ensure(&serving.uid, deployment, None).await?
         }
         (Workload::Patch(_), _) => {
             let what = format!("Deployment {}/{}", serving.namespace, serving.name);
@@ -77,29 +78,28 @@ pub async fn apply(
     Ok(applied)
 }
 
-/// What the API server says of an image volume that it does not know: it drops the field, and then misses it
-/// (`pkg/apis/core/validation`, `validateVolumeSource`).
-const NO_SOURCE: &str = "must specify a volume type";
+/// An API server that serves no image volumes drops them and their mounts without a word (`pkg/api/pod`,
+/// `dropImageVolumes`), so it is asked what it would store before pods are made without their model.
+async fn image_volumes(writer: &Writer, deployment: &Deployment) -> Result<(), Refusal> {
+    if !has_image(deployment) || has_image(&writer.rehearse(deployment).await?) {
+        return Ok(());
+    }
+    Err(Refusal::Problem(Problem::new(
+        "ImageVolumesNotServed",
+        "spec.model.uri",
+        "oci:// is mounted as an image volume, which this cluster's API server does not serve (the feature gate \
+         ImageVolume, on by default from Kubernetes 1.35): have it set there and on the kubelets, or put the model on a \
+         claim (pvc://) or a web server (https://)",
+    )))
+}
 
-/// Says so where that is why the Deployment is refused.
-fn image_volumes(deployment: &Deployment) -> impl FnOnce(Refusal) -> Refusal + use<> {
-    let volumes = deployment
+fn has_image(deployment: &Deployment) -> bool {
+    let template = deployment
         .spec
         .as_ref()
-        .and_then(|spec| spec.template.spec.as_ref()?.volumes.as_ref());
-    let asked = volumes.into_iter().flatten().any(|volume| volume.image.is_some());
-    move |refusal| match refusal {
-        Refusal::Problem(problem) if asked && problem.message.contains(NO_SOURCE) => {
-            Refusal::Problem(Problem::new(
-                "ImageVolumesNotServed",
-                "spec.model.uri",
-                "oci:// is mounted as an image volume, which this cluster's API server does not serve (the feature gate \
-                 ImageVolume, on by default from Kubernetes 1.35): have it set there and on the kubelets, or put the model on \
-                 a claim (pvc://) or a web server (https://)",
-            ))
-        }
-        refusal => refusal,
-    }
+        .and_then(|spec| spec.template.spec.as_ref());
+    let volumes = template.and_then(|pod| pod.volumes.as_ref());
+    volumes.into_iter().flatten().any(|volume| volume.image.is_some())
 }
 
 /// Gives Deployments their number of pods.
