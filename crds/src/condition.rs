@@ -24,6 +24,8 @@ pub const FAILED: &str = "Failed";
 pub const FITS_ACCELERATOR: &str = "FitsAccelerator";
 /// The artifact to serve is known.
 pub const MODEL_RESOLVED: &str = "ModelResolved";
+/// The newest pod's model came from the cache, or is in it now.
+pub const CACHED: &str = "Cached";
 /// At least one pod answers, of whichever revision.
 pub const AVAILABLE: &str = "Available";
 /// Every replica is of the current revision.

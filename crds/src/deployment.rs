@@ -11,6 +11,7 @@ use sconce_contract::{Duration, Warmup};
 use serde::{Deserialize, Serialize};
 
 use crate::autoscaling::{Autoscaling, AutoscalingMode, ScaleDecision};
+use crate::cache::{Cache, CacheStrategy, CacheTold};
 use crate::condition::Condition;
 use crate::custom::CustomServer;
 use crate::labels;
@@ -55,8 +56,14 @@ pub const PROMOTE_ANNOTATION: &str = "sconce.dev/promote";
     "autoscaling.mode Managed asks Sconce's own server for its load: with server.custom choose mode None or External"),
     validation = ("!has(self.server) || !has(self.server.custom) || !has(self.warmup)",
     "warmup is an inference by Sconce's own server: with server.custom, readinessPath says when the model can be asked"),
-    validation = ("!has(self.model.uri) || self.model.uri.startsWith('pvc://') || self.model.uri.startsWith('http://') || self.model.uri.startsWith('https://') || (has(self.server) && has(self.server.custom))",
-    "Sconce's own server reads a model.uri of pvc:// and http(s)://: another one needs a server.custom that reads it")
+    validation = ("!has(self.model.uri) || self.model.uri.startsWith('pvc://') || self.model.uri.startsWith('oci://') || self.model.uri.startsWith('http://') || self.model.uri.startsWith('https://') || (has(self.server) && has(self.server.custom))",
+    "Sconce's own server reads a model.uri of pvc://, oci:// and http(s)://: another one needs a server.custom that reads it"),
+    validation = ("!has(self.cache) || self.cache.strategy == 'None' || has(self.model.trainingRef) || has(self.model.digest)",
+    "cache finds a model by its digest: give model.digest, or leave the cache out"),
+    validation = ("!has(self.cache) || self.cache.strategy == 'None' || !has(self.server) || !has(self.server.custom)",
+    "cache is Sconce's own server's: with server.custom leave it out"),
+    validation = ("!has(self.cache) || self.cache.strategy == 'None' || !has(self.model.uri) || !self.model.uri.startsWith('oci://')",
+    "a model.uri of oci:// is kept by each node among its images: leave the cache out")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ModelDeploymentSpec {
@@ -88,6 +95,9 @@ pub struct ModelDeploymentSpec {
     /// The inference that must succeed before a pod is ready. Absent: one row of the features' means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Warmup>,
+    /// Where the model is kept once it was fetched. Absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// What is added to the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_overrides: Option<PodOverrides>,
@@ -147,6 +157,12 @@ impl ModelDeploymentSpec {
         self.server.as_ref()?.custom.as_ref()
     }
 
+    /// Where the servers keep the model, where they do.
+    pub fn caching(&self) -> Option<&Cache> {
+        let caching = |cache: &&Cache| cache.strategy != CacheStrategy::None;
+        self.cache.as_ref().filter(caching)
+    }
+
     /// How the operator itself scales, where it does.
     pub fn managed(&self) -> Option<&Autoscaling> {
         let managed = |autoscaling: &&Autoscaling| autoscaling.mode == AutoscalingMode::Managed;
@@ -173,13 +189,14 @@ pub struct ServedModel {
     /// What a ModelTraining of the same namespace leaves behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_ref: Option<TrainingRef>,
-    /// An artifact's folder: `pvc://CLAIM/PATH` or `http(s)://HOST/PATH`; with `server.custom` also a URI of s3, gs,
-    /// az, hdfs, hf or oci that the server itself reads.
+    /// An artifact's folder: `pvc://CLAIM/PATH`, `http(s)://HOST/PATH`, or an image that holds it
+    /// (`oci://REGISTRY/REPOSITORY:TAG` or `@sha256:HEX`), which is mounted; with `server.custom` also a URI of s3, gs, az,
+    /// hdfs or hf that the server itself reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
         regex(
-            pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|(https?|s3|gs|az|hdfs|hf|oci)://[^/\s]\S*)$"
+            pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|oci://[a-z0-9][-._:/@A-Za-z0-9]*|(https?|s3|gs|az|hdfs|hf)://[^/\s]\S*)$"
         )
     )]
     pub uri: Option<String>,
@@ -224,7 +241,7 @@ pub struct ModelDeploymentStatus {
     /// One word for people; programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<DeploymentPhase>,
-    /// ModelResolved, FitsAccelerator, Available, RolloutComplete; Ready, Progressing, Degraded, Stalled; with autoscaling.mode Managed
+    /// ModelResolved, FitsAccelerator, Cached, Available, RolloutComplete; Ready, Progressing, Degraded, Stalled; with autoscaling.mode Managed
     /// also ScalingActive and ScalingLimited.
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
@@ -312,6 +329,9 @@ pub struct ColdStart {
     /// then.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub phases: Vec<ColdStartPhase>,
+    /// Of a pod with a cache, once its server has told: where its model came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheTold>,
 }
 
 /// A part of a pod's start.

@@ -21,6 +21,7 @@
 
 pub mod accelerator;
 pub mod autoscaling;
+pub mod cache;
 pub mod condition;
 pub mod custom;
 pub mod deployment;

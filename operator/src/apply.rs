@@ -120,6 +120,21 @@ impl Writer {
         }
     }
 
+    /// The child as the API server would store it, without storing it.
+    ///
+    /// # Errors
+    /// As [`Writer::ensure`], but for a name that is taken.
+    pub async fn rehearse<K: Child>(&self, desired: &K) -> Result<K, Refusal> {
+        let (namespace, name) = (desired.namespace().unwrap_or_default(), desired.name_any());
+        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let mut parameters = PatchParams::apply(MANAGER).force();
+        parameters.dry_run = true;
+        let answer = api
+            .patch(&name, &parameters, &Patch::Apply(&typed(desired)))
+            .await;
+        answer.map_err(|error| refusal(error, format!("apply {} {namespace}/{name}", K::kind(&()))))
+    }
+
     /// Makes a child that is not there. One of ours that is there stays as it is.
     ///
     /// # Errors

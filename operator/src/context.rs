@@ -15,6 +15,8 @@ use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::apply::{Child, Writer};
+use crate::ask::PodClient;
+use crate::deployment::caching::NodeCache;
 use crate::error::Error;
 use crate::fit::{Offer, Room};
 use crate::kueue::Kueue;
@@ -54,10 +56,14 @@ pub struct Context {
     pub stores: Stores,
     /// What pods are made of.
     pub images: Images,
+    /// The folder of every node in which servers may keep models; absent: none.
+    pub node_cache: Option<NodeCache>,
     /// Counts.
     pub metrics: Metrics,
     /// Asks trainers how far they are.
     pub progress: ProgressClient,
+    /// Asks servers where their model came from.
+    pub servers: PodClient,
     /// What trainers said that are gone.
     pub last_words: LastWords,
     /// Asks Kueue, where it is installed.
@@ -109,6 +115,7 @@ impl Context {
         client: Client,
         stores: Stores,
         images: Images,
+        node_cache: Option<NodeCache>,
         metrics: Metrics,
         identity: &str,
     ) -> Arc<Self> {
@@ -120,6 +127,7 @@ impl Context {
             writer: Writer::new(client.clone(), metrics.clone()),
             recorder: Recorder::new(client.clone(), reporter),
             progress: ProgressClient::default(),
+            servers: PodClient::default(),
             last_words: LastWords::default(),
             kueue: Kueue::default(),
             failures: Mutex::default(),
@@ -129,6 +137,7 @@ impl Context {
             client,
             stores,
             images,
+            node_cache,
             metrics,
         })
     }

@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use futures::{StreamExt, future};
 use jiff::Timestamp;
 use kube::Client;
+use sconce_crds::Quantity;
 use sconce_operator::context::{Context, Images};
+use sconce_operator::deployment::caching::{NodeCache, node_path};
 use sconce_operator::leader::Election;
 use sconce_operator::metrics::Metrics;
 use sconce_operator::scaling::source::Servers;
@@ -62,12 +64,23 @@ struct Options {
     /// Objects of each kind that are reconciled at once.
     #[arg(long, env = "SCONCE_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
+    /// Folder of each node in which servers may keep models (`spec.cache.strategy: Node`). Absent: none.
+    #[arg(long, env = "SCONCE_NODE_CACHE_PATH", value_parser = node_path)]
+    node_cache_path: Option<String>,
+    /// Most bytes of all models in that folder, such as 50Gi. Absent: what the disk holds.
+    #[arg(long, env = "SCONCE_NODE_CACHE_SIZE_LIMIT", value_parser = bytes, requires = "node_cache_path")]
+    node_cache_size_limit: Option<u64>,
     /// What is logged, such as `info` or `sconce_operator=debug,info`.
     #[arg(long, env = "SCONCE_LOG", default_value = "info")]
     log: EnvFilter,
     /// How it is logged.
     #[arg(long, env = "SCONCE_LOG_FORMAT", default_value = "json")]
     log_format: LogFormat,
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let whole = Quantity::new(text).whole().filter(|bytes| *bytes > 0);
+    whole.ok_or_else(|| format!("{text:?} is no number of bytes: write one such as 50Gi"))
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -132,8 +145,19 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         server: options.server_image,
         pull_policy: options.image_pull_policy,
     };
+    let node_cache = options.node_cache_path.map(|path| NodeCache {
+        path,
+        size_limit: options.node_cache_size_limit,
+    });
     let watches = Watches::start(&client, watched);
-    let context = Context::new(client, watches.stores(), images, metrics.clone(), &identity);
+    let context = Context::new(
+        client,
+        watches.stores(),
+        images,
+        node_cache,
+        metrics.clone(),
+        &identity,
+    );
     tokio::spawn(schema::watch(Arc::clone(&context), watched.is_none()));
     let trainings = training::run(
         Arc::clone(&context),

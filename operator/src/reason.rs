@@ -44,6 +44,7 @@ reasons! {
     ConfigMapNotFound ClaimNotFound SecretNotFound TrainingNotFound ProfileNotFound PriorityClassNotFound
     RuntimeClassNotFound DeviceClassNotFound LocalQueueNotFound QueueNotAvailable DynamicAllocationUnserved
     TooManyDevices NoImageForDevice OverrideConflict PlanTooLarge DoesNotFit ClaimAccessMode NameTaken ChildRefused
+    NodeCacheDisabled InvalidSizeLimit ImageVolumesNotServed
     // What keeps a pod from running.
     Unschedulable PodRefused NoPod FailedCreate ReplicaFailure ImagePullFailed InvalidImageName ErrImageNeverPull
     CreateContainerConfigError CreateContainerError RunContainerError FailedMount FailedAttachVolume
@@ -62,6 +63,7 @@ reasons! {
     Valid Scheduled NotAsked NotFailed NotMeasured Ended AllPassed NoGates CurrentRevision EarlierRevision
     BothRevisions Complete NoPodAnswers LoadKnown LoadPartlyKnown LoadUnknown WithinLimits MaxReplicas NoFreeUnits
     Fits Tight ColumnsUnknown MemoryUnknown NeedUnknown Found NoNodes NotCounted
+    Hit Fetched NotCached NoPodTold
     // Of events alone.
     ScaledUp ScaledDown CrdOutdated
 }

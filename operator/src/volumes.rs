@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMap, ConfigMapVolumeSource, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Volume,
-    VolumeMount,
+    ConfigMap, ConfigMapVolumeSource, HostPathVolumeSource, ImageVolumeSource, PersistentVolumeClaim,
+    PersistentVolumeClaimVolumeSource, Volume, VolumeMount,
 };
 use kube::{Api, Client};
 use sconce_contract::{Mount, digest::short_hash};
@@ -15,6 +15,8 @@ use crate::error::{Doing, Error};
 
 /// Folder below which volumes are mounted.
 const ROOT: &str = "/mnt/sconce";
+/// Where the node's folder of models is mounted.
+pub const NODE_CACHE: &str = "/mnt/sconce/cache";
 
 /// The object behind a URI that a pod reads or writes through a volume.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,39 +76,66 @@ async fn exists<K: Child>(client: &Client, namespace: &str, name: &str) -> Resul
 
 /// Volumes of a pod; each source is mounted once, writable if any of its uses writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Volumes(BTreeMap<Source, bool>);
+pub struct Volumes {
+    sources: BTreeMap<Source, bool>,
+    /// An image whose files are read.
+    image: Option<String>,
+    /// A folder of the node for models.
+    node_cache: Option<String>,
+}
 
 impl Volumes {
     /// Adds what a URI needs in order to be read.
     pub fn reading(mut self, uri: &str) -> Self {
         if let Some(source) = Source::of(uri) {
-            self.0.entry(source).or_insert(false);
+            self.sources.entry(source).or_insert(false);
         }
+        self
+    }
+
+    /// Adds what the URI of a model needs in order to be read: as [`Volumes::reading`], and an image may hold it.
+    pub fn reading_model(mut self, uri: &str) -> Self {
+        self.image = uri.strip_prefix(OCI).map(str::to_owned);
+        self.reading(uri)
+    }
+
+    /// Adds a folder of the node, at [`NODE_CACHE`].
+    pub fn node_cache(mut self, path: &str) -> Self {
+        self.node_cache = Some(path.to_owned());
         self
     }
 
     /// Adds what a URI needs in order to be written.
     pub fn writing(mut self, uri: &str) -> Self {
         if let Some(source) = Source::of(uri) {
-            self.0.insert(source, true);
+            self.sources.insert(source, true);
         }
         self
     }
 
     /// The plan's table: which URIs are folders in the pod.
     pub fn mounts(&self) -> Vec<Mount> {
-        self.0
-            .keys()
-            .map(|source| Mount {
-                uri: source.uri(),
-                path: source.path(),
-            })
-            .collect()
+        let sources = self.sources.keys().map(|source| Mount {
+            uri: source.uri(),
+            path: source.path(),
+        });
+        let image = self.image.iter().map(|image| Mount {
+            uri: format!("{OCI}{image}"),
+            path: image_path(image),
+        });
+        sources.chain(image).collect()
     }
 
     /// Where the container finds what a URI names; nothing where it is not in a volume.
     pub fn path(&self, uri: &str) -> Option<PathBuf> {
-        let source = Source::of(uri).filter(|source| self.0.contains_key(source))?;
+        if let Some(image) = self
+            .image
+            .as_ref()
+            .filter(|image| uri.strip_prefix(OCI) == Some(image))
+        {
+            return Some(image_path(image));
+        }
+        let source = Source::of(uri).filter(|source| self.sources.contains_key(source))?;
         let rest = uri.strip_prefix(&source.uri())?.trim_matches('/');
         let path = source.path();
         Some(if rest.is_empty() { path } else { path.join(rest) })
@@ -114,21 +143,66 @@ impl Volumes {
 
     /// The pod's volumes and the container's mounts.
     pub fn of_pod(&self) -> (Vec<Volume>, Vec<VolumeMount>) {
-        self.0
-            .iter()
-            .map(|(source, writable)| {
-                // A volume's name is a DNS label of at most 63 characters, a claim's may be longer.
-                let name = format!("data-{}", short_hash(&source.uri()));
-                let mount = VolumeMount {
-                    name: name.clone(),
-                    mount_path: source.path().to_string_lossy().into_owned(),
-                    read_only: (!writable).then_some(true),
-                    ..VolumeMount::default()
-                };
-                (volume(source, name), mount)
-            })
-            .unzip()
+        let sources = self.sources.iter().map(|(source, writable)| {
+            // A volume's name is a DNS label of at most 63 characters, a claim's may be longer.
+            let name = format!("data-{}", short_hash(&source.uri()));
+            let mount = VolumeMount {
+                name: name.clone(),
+                mount_path: source.path().to_string_lossy().into_owned(),
+                read_only: (!writable).then_some(true),
+                ..VolumeMount::default()
+            };
+            (volume(source, name), mount)
+        });
+        let image = self.image.iter().map(|image| image_volume(image));
+        let node = self.node_cache.iter().map(|path| node_volume(path));
+        sources.chain(image).chain(node).unzip()
     }
+}
+
+const OCI: &str = "oci://";
+
+/// A reference may hold characters that a path to be typed should not.
+fn image_path(image: &str) -> PathBuf {
+    PathBuf::from(ROOT).join("oci").join(short_hash(&image))
+}
+
+fn image_volume(image: &str) -> (Volume, VolumeMount) {
+    let name = "model-image".to_owned();
+    let mount = VolumeMount {
+        name: name.clone(),
+        mount_path: image_path(image).to_string_lossy().into_owned(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    let volume = Volume {
+        name,
+        image: Some(ImageVolumeSource {
+            reference: Some(image.to_owned()),
+            pull_policy: None,
+        }),
+        ..Volume::default()
+    };
+    (volume, mount)
+}
+
+fn node_volume(path: &str) -> (Volume, VolumeMount) {
+    let name = "node-cache".to_owned();
+    let mount = VolumeMount {
+        name: name.clone(),
+        mount_path: NODE_CACHE.to_owned(),
+        ..VolumeMount::default()
+    };
+    let volume = Volume {
+        name,
+        host_path: Some(HostPathVolumeSource {
+            path: path.to_owned(),
+            // A node that is new may not have been prepared yet: the server then goes without, and says so.
+            type_: Some("DirectoryOrCreate".to_owned()),
+        }),
+        ..Volume::default()
+    };
+    (volume, mount)
 }
 
 fn volume(source: &Source, name: String) -> Volume {
@@ -189,5 +263,35 @@ mod tests {
         assert_eq!(container.len(), 1);
         assert_eq!(container[0].read_only, Some(true));
         assert_eq!(container[0].mount_path, "/mnt/sconce/configmap/flowers");
+    }
+
+    #[test]
+    fn an_image_that_holds_a_model_is_mounted_where_the_plan_says() {
+        let uri = "oci://registry.example:5000/a/b@sha256:0";
+        let volumes = Volumes::default().reading_model(uri);
+        let (pod, container) = volumes.of_pod();
+        let image = pod[0].image.clone().unwrap();
+        assert_eq!(
+            image.reference.as_deref(),
+            Some("registry.example:5000/a/b@sha256:0")
+        );
+        let mount = &volumes.mounts()[0];
+        assert_eq!((mount.uri.as_str(), container[0].read_only), (uri, Some(true)));
+        assert_eq!(mount.path.to_str(), Some(container[0].mount_path.as_str()));
+        assert_eq!(volumes.path(uri), Some(mount.path.clone()));
+        // Tables are not read from images.
+        assert_eq!(Volumes::default().reading(uri), Volumes::default());
+    }
+
+    #[test]
+    fn a_folder_of_the_node_is_no_place_of_a_uri() {
+        let volumes = Volumes::default().node_cache("/srv/models");
+        let (pod, container) = volumes.of_pod();
+        assert_eq!(pod[0].host_path.clone().unwrap().path, "/srv/models");
+        assert_eq!(
+            (container[0].mount_path.as_str(), container[0].read_only),
+            (NODE_CACHE, None)
+        );
+        assert!(volumes.mounts().is_empty());
     }
 }

@@ -46,6 +46,7 @@ pub struct Builder {
     scheduler: bool,
     audited: bool,
     unthrottled: bool,
+    feature_gates: Vec<&'static str>,
 }
 
 /// A running control plane. Dropping it kills its processes and removes its files.
@@ -90,6 +91,13 @@ impl Builder {
         self
     }
 
+    /// Turns on a feature that is off by default in the version that is tested.
+    #[must_use]
+    pub fn feature(mut self, gate: &'static str) -> Self {
+        self.feature_gates.push(gate);
+        self
+    }
+
     /// Starts everything and returns when the API server is ready.
     ///
     /// # Errors
@@ -108,6 +116,7 @@ impl Builder {
             controller_manager: self.controller_manager,
             audited: self.audited,
             unthrottled: self.unthrottled,
+            feature_gates: self.feature_gates,
         };
         if self.audited {
             audit::write_policy(&layout.audit_policy())?;

@@ -16,6 +16,8 @@ pub(crate) struct Layout {
     pub(crate) audited: bool,
     /// Whether Kubernetes' own controllers work as fast as they can.
     pub(crate) unthrottled: bool,
+    /// Features of the API server that are off by default.
+    pub(crate) feature_gates: Vec<&'static str>,
 }
 
 impl Layout {
@@ -99,6 +101,10 @@ impl Layout {
             "--allow-privileged=true".to_owned(),
             format!("--disable-admission-plugins={disabled}"),
         ];
+        if !self.feature_gates.is_empty() {
+            let on = self.feature_gates.iter().map(|gate| format!("{gate}=true"));
+            flags.push(format!("--feature-gates={}", on.collect::<Vec<_>>().join(",")));
+        }
         if self.audited {
             flags.extend([
                 format!("--audit-policy-file={}", self.audit_policy().display()),
@@ -159,6 +165,7 @@ mod tests {
             controller_manager,
             audited: false,
             unthrottled: false,
+            feature_gates: vec!["ImageVolume"],
         };
         let admits = |layout: &Layout| {
             let (_, flags) = layout.command_line(Part::ApiServer);
@@ -167,5 +174,7 @@ mod tests {
                 .any(|flag| flag.ends_with("TaintNodesByCondition,ServiceAccount"))
         };
         assert!(admits(&layout(false)) && !admits(&layout(true)));
+        let (_, flags) = layout(false).command_line(Part::ApiServer);
+        assert!(flags.contains(&"--feature-gates=ImageVolume=true".to_owned()));
     }
 }

@@ -50,6 +50,7 @@ pub mod kueue;
 mod layout;
 mod leftovers;
 pub mod metrics_api;
+pub mod models;
 mod network;
 pub mod node;
 pub mod node_image;

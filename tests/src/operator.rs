@@ -29,6 +29,8 @@ pub struct Options {
     pub identity: String,
     /// Image of the server where a profile names none.
     pub server_image: String,
+    /// The folder of nodes in which servers may keep models.
+    pub node_cache: Option<String>,
     /// The one namespace to work in; all where it is absent.
     pub namespace: Option<String>,
     /// The program; absent: this checkout's, compiled where that is needed.
@@ -75,6 +77,12 @@ impl Operator {
                     .namespace
                     .iter()
                     .flat_map(|namespace| ["--watch-namespace", namespace]),
+            )
+            .args(
+                options
+                    .node_cache
+                    .iter()
+                    .flat_map(|path| ["--node-cache-path", path]),
             )
             .env("KUBECONFIG", &options.kubeconfig);
         let process = Guarded::start(&mut command, &options.log)?;

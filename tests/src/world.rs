@@ -37,6 +37,8 @@ pub enum Extent {
     Controllers,
     /// The scheduler as well, with one node.
     Scheduling,
+    /// As Controllers, with an API server that serves image volumes.
+    ImageVolumes,
 }
 
 /// A control plane with Sconce on it. Its processes end and its files go when it is dropped.
@@ -130,11 +132,14 @@ impl World {
             identity: "sconce-0".to_owned(),
             namespace: None,
             server_image: SERVER_IMAGE.to_owned(),
+            node_cache: None,
             program: None,
         };
         let operator = match extent {
             Extent::Admission => None,
-            Extent::Controllers | Extent::Scheduling => Some(Operator::start(&options)?),
+            Extent::Controllers | Extent::Scheduling | Extent::ImageVolumes => {
+                Some(Operator::start(&options)?)
+            }
         };
         Ok(Self {
             administrator: places.administrator,
@@ -240,6 +245,7 @@ async fn control_plane(extent: Extent) -> Result<(ControlPlane, Places)> {
         Extent::Admission => builder,
         Extent::Controllers => builder.controller_manager(),
         Extent::Scheduling => builder.controller_manager().scheduler(),
+        Extent::ImageVolumes => builder.controller_manager().feature("ImageVolume"),
     }
     .start()
     .await?;

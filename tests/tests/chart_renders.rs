@@ -16,7 +16,8 @@ const ODD: &str = "replicas=3,concurrency=1,image.registry=registry.example.com:
     nodeSelector.disk=ssd,tolerations[0].operator=Exists,podLabels.team=ml,podAnnotations.note=yes,\
     labels.cost=ml,serviceAccount.name=custom,serviceAccount.annotations.a=b,namespace.create=true,\
     rbac.aggregateToDefaultRoles=false,metrics.serviceMonitor.enabled=true,\
-    metrics.podMonitor.enabled=true,metrics.rules.enabled=true,metrics.dashboard.enabled=true,profiles.nvidia-h100.enabled=false,\
+    metrics.podMonitor.enabled=true,metrics.rules.enabled=true,metrics.dashboard.enabled=true,\
+    nodeCache.enabled=true,nodeCache.sizeLimit=50Gi,profiles.nvidia-h100.enabled=false,\
     profiles.mine.enabled=true,profiles.mine.spec.device=Other";
 
 #[test]
@@ -193,12 +194,12 @@ fn the_images_follow_the_charts_version_until_told_otherwise() -> Outcome {
 #[test]
 fn what_is_optional_is_there_only_when_asked_for() -> Outcome {
     let plain = objects(&rendered(&[])?)?;
-    for kind in ["PodDisruptionBudget", "ServiceMonitor", "Namespace"] {
+    for kind in ["PodDisruptionBudget", "ServiceMonitor", "Namespace", "DaemonSet"] {
         assert!(of_kind(&plain, kind).is_empty(), "{kind}");
     }
     assert_eq!(of_kind(&plain, "AcceleratorProfile").len(), 15);
     let odd = objects(&rendered(&["--set", ODD])?)?;
-    for kind in ["PodDisruptionBudget", "ServiceMonitor", "Namespace"] {
+    for kind in ["PodDisruptionBudget", "ServiceMonitor", "Namespace", "DaemonSet"] {
         assert_eq!(of_kind(&odd, kind).len(), 1, "{kind}");
     }
     let names: Vec<_> = of_kind(&odd, "AcceleratorProfile")
@@ -213,12 +214,43 @@ fn what_is_optional_is_there_only_when_asked_for() -> Outcome {
 }
 
 #[test]
+fn the_operator_and_the_daemon_set_agree_on_the_folder_of_models() -> Outcome {
+    let objects = objects(&rendered(&[
+        "--set",
+        "nodeCache.path=/srv/models,namespace.create=true",
+        "--set",
+        ODD,
+    ])?)?;
+    let pod = |kind: &str| of_kind(&objects, kind)[0]["spec"]["template"]["spec"].clone();
+    let operator = pod("Deployment")["containers"][0]["env"].clone();
+    let told = |name: &str| {
+        let mut all = operator.as_array().into_iter().flatten();
+        all.find(|variable| variable["name"] == name)
+            .map(|variable| variable["value"].clone())
+    };
+    let daemon = pod("DaemonSet");
+    assert_eq!(told("SCONCE_NODE_CACHE_PATH"), Some("/srv/models".into()));
+    assert_eq!(told("SCONCE_NODE_CACHE_SIZE_LIMIT"), Some("50Gi".into()));
+    assert_eq!(daemon["volumes"][0]["hostPath"]["path"], "/srv/models");
+    assert_eq!(daemon["automountServiceAccountToken"], false);
+    let may = &daemon["containers"][0]["securityContext"]["capabilities"];
+    assert_eq!(*may, serde_json::json!({"drop": ["ALL"], "add": ["CHOWN"]}));
+    // Its own namespace must let it.
+    let level =
+        &of_kind(&objects, "Namespace")[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"];
+    assert_eq!(level, "privileged");
+    Ok(())
+}
+
+#[test]
 fn a_value_that_nobody_knows_is_refused() -> Outcome {
     for (value, word) in [
         ("replica=2", "replica"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("image.digest=abc", "digest"),
         ("concurrency=0", "concurrency"),
+        ("nodeCache.path=/", "path"),
+        ("nodeCache.sizeLimit=lots", "sizeLimit"),
         ("profiles.nvidia-l4.enable=false", "enable"),
         (r"labels.app\.kubernetes\.io/component=mine", "component"),
         (

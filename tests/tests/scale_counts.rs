@@ -56,6 +56,7 @@ async fn scale_a_hundred_of_each_kind_write_each_child_once_and_nothing_at_rest_
         log: plane.folder().join("operator.log"),
         identity: "sconce-0".to_owned(),
         server_image: SERVER_IMAGE.to_owned(),
+        node_cache: None,
         namespace: None,
         program: None,
     };

@@ -77,6 +77,7 @@ async fn tenants_an_operator_of_one_namespace_has_no_rights_in_another_and_works
         log: control_plane.folder().join("team-a.log"),
         identity: "sconce-team-a-0".to_owned(),
         server_image: SERVER_IMAGE.to_owned(),
+        node_cache: None,
         namespace: Some("team-a".to_owned()),
         program: None,
     };

@@ -18,6 +18,8 @@ use super::validate::{Change, Serving};
 use crate::apply::{Applied, Refusal, Writer};
 use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
+use crate::problem::Problem;
+use crate::reason::Reason;
 
 /// Makes the cluster hold the objects of the deployment. Where the revision was given up, the one to go back to comes
 /// first.
@@ -28,6 +30,9 @@ pub async fn apply(
     rollout: &Rollout,
     found: &Found,
 ) -> Result<Applied<Deployment>, Refusal> {
+    if let Workload::Whole(deployment) | Workload::Anew(deployment) = &children.workload {
+        image_volumes(writer, deployment).await?;
+    }
     if let Some(devices) = children.devices {
         match (&children.workload, &serving.change) {
             // Of this revision, and well: its pods have their devices.
@@ -83,6 +88,30 @@ pub fn any_fewer(counts: &[(Arc<Deployment>, i32)]) -> bool {
 
 fn fewer(live: &Deployment, count: i32) -> bool {
     count < live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+/// An API server that serves no image volumes drops them and their mounts without a word (`pkg/api/pod`,
+/// `dropImageVolumes`), so it is asked what it would store before pods are made without their model.
+async fn image_volumes(writer: &Writer, deployment: &Deployment) -> Result<(), Refusal> {
+    if !has_image(deployment) || has_image(&writer.rehearse(deployment).await?) {
+        return Ok(());
+    }
+    Err(Refusal::Problem(Problem::new(
+        Reason::ImageVolumesNotServed,
+        "spec.model.uri",
+        "oci:// is mounted as an image volume, which this cluster's API server does not serve (the feature gate \
+         ImageVolume, on by default from Kubernetes 1.35): have it set there and on the kubelets, or put the model on a \
+         claim (pvc://) or a web server (https://)",
+    )))
+}
+
+fn has_image(deployment: &Deployment) -> bool {
+    let template = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref());
+    let volumes = template.and_then(|pod| pod.volumes.as_ref());
+    volumes.into_iter().flatten().any(|volume| volume.image.is_some())
 }
 
 /// Gives Deployments their number of pods.

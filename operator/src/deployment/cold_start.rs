@@ -63,6 +63,7 @@ fn of(pod: &Pod) -> Option<ColdStart> {
         total: seconds(created.0, last),
         created,
         phases,
+        cache: None,
     })
 }
 

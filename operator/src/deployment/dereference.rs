@@ -12,6 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelDeploymentSpec, ModelTraining};
 
+use super::caching::{self, NodeCache};
 use super::resolve::{Resolution, resolve};
 use super::revision::Served;
 use super::rollout;
@@ -39,6 +40,10 @@ pub struct Found {
     pub missing: Option<Source>,
     /// Whether only one pod may mount that claim (ReadWriteOncePod); looked for at the same time.
     pub one_pod_only: bool,
+    /// Whether the claim of `cache.claimName` is missing; looked for at the same time.
+    pub cache_claim_missing: bool,
+    /// The folder of every node in which servers may keep models.
+    pub node_cache: Option<NodeCache>,
     /// Claims and ConfigMaps that `podOverrides.volumes` names and that do not exist; looked for at the same time.
     pub missing_volumes: BTreeSet<Source>,
     /// Whether the profile's RuntimeClass is missing; looked for at the same time.
@@ -102,6 +107,8 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         )),
         missing: None,
         one_pod_only: false,
+        cache_claim_missing: false,
+        node_cache: context.node_cache.clone(),
         missing_volumes: BTreeSet::new(),
         runtime_class_missing: false,
         device_class: DeviceClass::Found,
@@ -232,6 +239,9 @@ async fn look_up(
             .and_then(|claim| claim.spec?.access_modes)
             .unwrap_or_default();
         found.one_pod_only = !modes.is_empty() && modes.iter().all(|mode| mode == "ReadWriteOncePod");
+    }
+    if let Some(claim) = caching::claim(spec) {
+        found.cache_claim_missing = !claim.exists(&context.client, namespace).await?;
     }
     for source in overrides::sources(spec.pod_overrides.as_ref()) {
         if !source.exists(&context.client, namespace).await? {

@@ -173,6 +173,8 @@ pub fn found(
         ),
         missing: None,
         one_pod_only: false,
+        cache_claim_missing: false,
+        node_cache: None,
         missing_volumes: std::collections::BTreeSet::new(),
         runtime_class_missing: false,
         device_class: crate::devices::DeviceClass::Found,

@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod caching;
 pub mod cold_start;
 pub mod dereference;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod sequence_tests;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -40,6 +42,9 @@ use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use sconce_contract::CacheReport;
+use sconce_contract::cache::CACHE_PATH;
+use sconce_crds::cache::CacheTold;
 use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
 
 use self::dereference::Found;
@@ -52,9 +57,13 @@ use crate::error::Error;
 use crate::fresh;
 use crate::labels;
 use crate::mounts;
+use crate::observed;
 use crate::reconcile::{after_failure, drive, reconcile, references};
 use crate::scaling;
 use crate::watches::{Stores, Watches};
+
+/// When a server is asked again that did not say where its model came from.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
 
 /// What the controller listens to.
 pub struct Readers {
@@ -166,6 +175,10 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         Ok(serving) => serve(&deployment, &serving, &found, &context).await?,
         Err(hold) => hold_on(&deployment, &found, &hold, &context).await?,
     };
+    let told = learn(&deployment, &found, &mut outlook, &context).await;
+    if !told {
+        outlook.again = outlook.again.min(ASK_AGAIN);
+    }
     let (namespace, uid) = (
         deployment.namespace().unwrap_or_default(),
         deployment.uid().unwrap_or_default(),
@@ -186,6 +199,13 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         &mut outlook.status.conditions,
         &before.conditions,
         found.fit.verdict(),
+        deployment.meta().generation.unwrap_or_default(),
+        Timestamp::now(),
+    );
+    conditions::add(
+        &mut outlook.status.conditions,
+        &before.conditions,
+        caching::verdict(&deployment.spec, outlook.status.cold_start.as_ref()),
         deployment.meta().generation.unwrap_or_default(),
         Timestamp::now(),
     );
@@ -218,6 +238,33 @@ async fn confirm(deployment: &ModelDeployment, context: &Context) -> Result<(), 
     };
     let seen = artifact(&training);
     fresh::confirm(&context.client, &*training, |live| artifact(live) == seen).await
+}
+
+/// Asks the pod whose start is told where its model came from, once. Whether nothing is left to ask.
+async fn learn(
+    deployment: &ModelDeployment,
+    found: &Found,
+    outlook: &mut Outlook,
+    context: &Context,
+) -> bool {
+    let cold_start = outlook.status.cold_start.as_mut();
+    let Some(cold_start) = cold_start.filter(|cold_start| cold_start.cache.is_none()) else {
+        return true;
+    };
+    if deployment.spec.caching().is_none() {
+        return true;
+    }
+    // A pod that is gone will tell no more, and a newer one's start takes its place.
+    let pod = found.pods.iter().find(|pod| pod.name_any() == cold_start.pod);
+    let Some(address) = pod.and_then(|pod| observed::address(pod)) else {
+        return true;
+    };
+    let told: Option<CacheReport> = context.servers.ask(address, CACHE_PATH).await;
+    cold_start.cache = told.map(|told| CacheTold {
+        outcome: told.outcome,
+        reason: told.reason,
+    });
+    cold_start.cache.is_some()
 }
 
 /// Makes the wanted revision be served.

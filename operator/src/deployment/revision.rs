@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   revision = artifact (URI, digest), resources, accelerator (name, count), warm-up, custom server, credentials, pod
-//!              overrides, scheduling
+//!              overrides, scheduling, cache
 //! ```
 //!
 //! Only what the user's spec says is in it. The number of replicas, the operator's images and what a profile
@@ -20,6 +20,7 @@ use sconce_contract::Warmup;
 use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::digest::short_hash;
 use sconce_crds::ModelDeploymentSpec;
+use sconce_crds::cache::Cache;
 use sconce_crds::custom::CustomServer;
 use sconce_crds::deployment::{Revision, TrainingSource};
 use sconce_crds::scheduling::ServingScheduling;
@@ -85,6 +86,7 @@ impl Served {
             spec.custom(),
             spec.model.credentials_ref.as_ref(),
             spec.pod_overrides.as_ref().filter(|added| !added.is_empty()),
+            spec.caching(),
         );
         let revision = if spec.scheduling == ServingScheduling::default() {
             short_hash(&given)
@@ -165,6 +167,7 @@ struct Given<'a>(
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CustomServer>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CredentialsRef>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a PodOverrides>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<&'a Cache>,
 );
 
 /// Name of a revision's Deployment, and of what its pods claim devices from.
@@ -211,6 +214,7 @@ mod tests {
             json!({"scheduling": {"priorityClassName": "serving"}}),
             json!({"server": {"custom": {"image": "a", "readinessPath": "/"}}}),
             json!({"podOverrides": {"labels": {"team": "a"}}}),
+            json!({"cache": {"strategy": "Node"}}),
             json!({"model": {"uri": "https://a/b", "credentialsRef": {"name": "a"}}}),
         ] {
             assert_ne!(revision(&change), base, "{change}");
@@ -239,6 +243,7 @@ mod tests {
         for change in [
             json!({"replicas": 7}),
             json!({"scheduling": {}}),
+            json!({"cache": {"strategy": "None"}}),
             json!({"server": {}, "podOverrides": {"labels": {}}}),
             json!({"resources": {"cpu": "500m", "memory": "256Mi"}}),
             json!({"model": {"trainingRef": {"name": "x"}}}),

@@ -362,10 +362,31 @@ fn has_answered_since(pod: &Pod) -> bool {
 fn refused(live: &Deployment) -> Option<Hindrance> {
     let told = refusal(live)?;
     let reason = condition(live, "ReplicaFailure").and_then(|found| found.reason.as_deref());
+    // The words of Pod Security's check of volumes (k8s.io/pod-security-admission, policy/check_hostPathVolumes.go and
+    // check_restrictedVolumes.go).
+    let remedy = if told.contains("violates PodSecurity")
+        && told.contains("hostPath")
+        && has_node_folder(live)
+    {
+        "; spec.cache.strategy: Node needs a folder of the node, which the Pod Security Standard of this namespace \
+         forbids: choose SharedVolume or None, or have the namespace labelled \
+         pod-security.kubernetes.io/enforce: privileged"
+    } else {
+        ""
+    };
     Some(Hindrance {
         reason: reason.map_or(Reason::ReplicaFailure, Reason::told),
-        message: format!("a pod cannot be created: {told}"),
+        message: format!("a pod cannot be created: {told}{remedy}"),
     })
+}
+
+fn has_node_folder(live: &Deployment) -> bool {
+    let template = live.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let volumes = template.and_then(|pod| pod.volumes.as_ref());
+    volumes
+        .into_iter()
+        .flatten()
+        .any(|volume| volume.host_path.is_some())
 }
 
 #[cfg(test)]

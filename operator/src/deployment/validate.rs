@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use sconce_contract::{Device, ServingPlan};
 use sconce_crds::{ModelDeployment, ModelDeploymentSpec};
 
+use super::caching;
 use super::dereference::Found;
 use super::resolve::Resolution;
 use super::revision::{Model, Served};
@@ -118,7 +119,8 @@ pub fn validate<'a>(deployment: &'a ModelDeployment, found: &Found) -> Result<Se
         Resolution::Unknown(problem) => return Err(Hold::Refused(problem.clone())),
     };
     let wanted = Served::of(model.clone(), spec);
-    let pods = pods(&name, spec, &wanted, found);
+    let namespace = deployment.namespace().unwrap_or_default();
+    let pods = pods((&name, &namespace), spec, &wanted, found);
     let change = match found.of(&wanted.revision) {
         None => Change::Roll(pods.map_err(Hold::Refused)?),
         Some(ours) => {
@@ -135,7 +137,7 @@ pub fn validate<'a>(deployment: &'a ModelDeployment, found: &Found) -> Result<Se
         }
     };
     Ok(Serving {
-        namespace: deployment.namespace().unwrap_or_default(),
+        namespace,
         uid: deployment.uid().unwrap_or_default(),
         name,
         spec,
@@ -145,7 +147,12 @@ pub fn validate<'a>(deployment: &'a ModelDeployment, found: &Found) -> Result<Se
     })
 }
 
-fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) -> Result<Pods, Problem> {
+fn pods(
+    (name, namespace): (&str, &str),
+    spec: &ModelDeploymentSpec,
+    wanted: &Served,
+    found: &Found,
+) -> Result<Pods, Problem> {
     let profile = found.profile.as_deref();
     let accelerator = accelerator::resolve(spec.accelerator.as_ref(), profile)?;
     if spec.custom().is_none() {
@@ -177,8 +184,13 @@ fn pods(name: &str, spec: &ModelDeploymentSpec, wanted: &Served, found: &Found) 
             Some(_) => gone(&wanted.model),
         });
     }
-    let volumes = Volumes::default().reading(&wanted.model.uri);
-    let plan = plan(name, wanted, spec, accelerator.device, &volumes);
+    let volumes = Volumes::default().reading_model(&wanted.model.uri);
+    let node = found.node_cache.as_ref();
+    let (volumes, cache) = caching::resolve(spec, namespace, node, found.cache_claim_missing, volumes)?;
+    let plan = ServingPlan {
+        cache,
+        ..plan(name, wanted, spec, accelerator.device, &volumes)
+    };
     // All else that a plan repeats is short by the schema.
     pod::plan_fits(&plan, "spec.warmup.rows")?;
     Ok(Pods {
@@ -244,6 +256,7 @@ pub fn plan(
         digest: wanted.model.digest.clone(),
         credentials_ref: spec.model.credentials_ref.clone(),
         warmup: spec.warmup.clone(),
+        cache: None,
         device,
         mounts: volumes.mounts(),
     }

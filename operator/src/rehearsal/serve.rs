@@ -58,6 +58,7 @@ pub async fn serve(
         digest: Some(artifact.digest.clone()),
         credentials_ref: deployment.spec.model.credentials_ref.clone(),
         warmup: deployment.spec.warmup.clone(),
+        cache: None,
         device: Device::Cpu,
         mounts: folders.mounts(&[&artifact.uri])?,
     };

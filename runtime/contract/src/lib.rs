@@ -17,6 +17,7 @@
 //! Kubernetes beyond that vocabulary. Read [`plan`] first.
 
 pub mod artifact;
+pub mod cache;
 pub mod checkpoint;
 pub mod credentials;
 pub mod dataset;
@@ -33,6 +34,7 @@ pub mod report;
 pub mod validation;
 
 pub use artifact::{Artifact, Feature, FileDigest, Manifest, Preprocess, Target};
+pub use cache::{CacheOutcome, CachePlan, CacheReport};
 pub use checkpoint::{Checkpoint, CheckpointMark, CheckpointPlan, Every};
 pub use dataset::{Dataset, DatasetFormat, Split};
 pub use device::Device;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::credentials::CredentialsRef;
-use crate::{CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network};
+use crate::{CachePlan, CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network};
 
 /// Where a pod finds its plan.
 pub const PLAN_PATH: &str = "/etc/sconce/plan.json";
@@ -66,6 +66,9 @@ pub struct ServingPlan {
     /// The inference that must succeed before the pod is ready. Absent: one row of the features' means.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Warmup>,
+    /// Where the model is kept and looked for first. Only with a digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CachePlan>,
     /// What to compute on.
     #[serde(default)]
     pub device: Device,
@@ -78,7 +81,7 @@ pub struct ServingPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Mount {
-    /// `pvc://CLAIM` or `configmap://NAME`, without a slash at the end.
+    /// `pvc://CLAIM`, `configmap://NAME` or `oci://IMAGE`, without a slash at the end.
     pub uri: String,
     /// The folder.
     pub path: PathBuf,

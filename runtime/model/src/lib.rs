@@ -12,6 +12,7 @@
 //! against the manifest before it is parsed, and the parts against each other before they are used. Read
 //! [`load`](Model::load) in `load.rs` first.
 
+mod cached;
 mod error;
 mod load;
 mod model;
@@ -19,6 +20,7 @@ mod save;
 mod signature;
 pub mod weights;
 
+pub use cached::Cached;
 pub use error::ModelError;
 pub use model::Model;
 pub use save::{Draft, save};

@@ -48,10 +48,25 @@ pub(crate) fn files(
     digest: Option<&str>,
 ) -> Result<(Manifest, BTreeMap<String, Vec<u8>>), ModelError> {
     let uri = uri.trim_end_matches('/');
-    let manifest = match store.read(&format!("{uri}/{MANIFEST_FILE}"), MANIFEST_LIMIT) {
+    let (manifest, _) = contents(store, uri, digest)?;
+    let mut files = BTreeMap::new();
+    for (name, listed) in &manifest.files {
+        files.insert(name.clone(), file(store, uri, name, listed)?);
+    }
+    Ok((manifest, files))
+}
+
+/// The manifest, of that digest where one is asked for, and its bytes.
+pub(crate) fn contents(
+    store: &Store,
+    uri: &str,
+    digest: Option<&str>,
+) -> Result<(Manifest, Vec<u8>), ModelError> {
+    let bytes = match store.read(&format!("{uri}/{MANIFEST_FILE}"), MANIFEST_LIMIT) {
         Err(StoreError::NotFound { .. }) => return Err(ModelError::Missing { uri: shown(uri) }),
-        read => manifest(uri, &read?)?,
+        read => read?,
     };
+    let manifest = manifest(uri, &bytes)?;
     let found = manifest.digest();
     if let Some(asked) = digest.filter(|asked| *asked != found) {
         return Err(ModelError::Digest {
@@ -60,33 +75,34 @@ pub(crate) fn files(
             asked: asked.to_owned(),
         });
     }
-    let mut files = BTreeMap::new();
-    for (name, listed) in &manifest.files {
-        let bytes = match store.read(&format!("{uri}/{name}"), listed.size) {
-            Err(StoreError::NotFound { .. }) => return Err(damaged(uri, name, "is missing")),
-            Err(StoreError::TooLarge { .. }) => {
-                return Err(damaged(
-                    uri,
-                    name,
-                    format!("is larger than the {} bytes in the manifest", listed.size),
-                ));
-            }
-            read => read?,
-        };
-        if bytes.len() as u64 != listed.size {
-            let reason = format!(
-                "has {} bytes instead of the {} in the manifest",
-                bytes.len(),
-                listed.size
-            );
-            return Err(damaged(uri, name, reason));
+    Ok((manifest, bytes))
+}
+
+/// The bytes of a file, with the size and SHA-256 that the manifest states.
+pub(crate) fn file(store: &Store, uri: &str, name: &str, listed: &FileDigest) -> Result<Vec<u8>, ModelError> {
+    let bytes = match store.read(&format!("{uri}/{name}"), listed.size) {
+        Err(StoreError::NotFound { .. }) => return Err(damaged(uri, name, "is missing")),
+        Err(StoreError::TooLarge { .. }) => {
+            return Err(damaged(
+                uri,
+                name,
+                format!("is larger than the {} bytes in the manifest", listed.size),
+            ));
         }
-        if FileDigest::of(&bytes) != *listed {
-            return Err(damaged(uri, name, "has another SHA-256 than the manifest says"));
-        }
-        files.insert(name.clone(), bytes);
+        read => read?,
+    };
+    if bytes.len() as u64 != listed.size {
+        let reason = format!(
+            "has {} bytes instead of the {} in the manifest",
+            bytes.len(),
+            listed.size
+        );
+        return Err(damaged(uri, name, reason));
     }
-    Ok((manifest, files))
+    if FileDigest::of(&bytes) != *listed {
+        return Err(damaged(uri, name, "has another SHA-256 than the manifest says"));
+    }
+    Ok(bytes)
 }
 
 /// Parses a manifest and refuses one that could lead astray.

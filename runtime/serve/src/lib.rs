@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod observe;
 pub mod options;
 pub mod parse;
+pub mod prepare;
 pub mod protocols;
 pub mod refusal;
 pub mod reply;

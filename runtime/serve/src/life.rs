@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sconce_contract::{Failure, FailureClass};
+use sconce_contract::{CacheOutcome, Failure, FailureClass};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -45,7 +45,7 @@ pub async fn run(options: Options) -> Result<(), Failure> {
 
     let model = sconce_store::shown(&plan.model);
     let loading = tokio::task::spawn_blocking(move || load::load(&plan));
-    let served = tokio::select! {
+    let (served, cached) = tokio::select! {
         loaded = loading => loaded.map_err(|error| {
             Failure::new(FailureClass::Internal, format!("loading the model failed: {error}"))
         })??,
@@ -55,6 +55,17 @@ pub async fn run(options: Options) -> Result<(), Failure> {
         }
     };
     server.metrics.loaded(&served, start.elapsed());
+    if let Some(report) = cached {
+        server.metrics.cached(&report);
+        match (&report.outcome, &report.reason) {
+            (CacheOutcome::NotCached, reason) => {
+                tracing::warn!(reason, "the model is served without a cache");
+            }
+            (outcome, reason) => tracing::info!(?outcome, reason, "cache"),
+        }
+        // It is set once.
+        let _ = server.cache.set(report);
+    }
     tracing::info!(
         name = served.names.name,
         revision = served.names.revision,

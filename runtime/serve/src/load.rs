@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use sconce_contract::credentials::MODEL_CREDENTIALS;
-use sconce_contract::{Device, Failure, FailureClass, ServingPlan};
-use sconce_model::{Model, ModelError};
+use sconce_contract::{CacheReport, Device, Failure, FailureClass, ServingPlan};
+use sconce_model::{Cached, Model, ModelError};
+use sconce_store::cache::Cache;
 use sconce_store::{Credentials, NoCredentials, Store, StoreError};
 
 use crate::served::{Names, Served};
@@ -30,6 +31,12 @@ pub fn plan(path: &Path) -> Result<ServingPlan, Failure> {
             plan.name
         )));
     }
+    if plan.cache.is_some() && plan.digest.is_none() {
+        return Err(Failure::bad_input(
+            "model.digest",
+            "a cache finds a model by its digest: give it, or leave the cache out",
+        ));
+    }
     if plan.device != Device::Cpu {
         return Err(Failure::bad_input(
             "accelerator.profile",
@@ -43,15 +50,15 @@ pub fn plan(path: &Path) -> Result<ServingPlan, Failure> {
     Ok(plan)
 }
 
-/// Loads the model and warms it up. Blocks.
-pub fn load(plan: &ServingPlan) -> Result<Served, Failure> {
+/// Loads the model and warms it up; also what became of the look into the cache, where the plan has one. Blocks.
+pub fn load(plan: &ServingPlan) -> Result<(Served, Option<CacheReport>), Failure> {
     let mut store = Store::new(plan.mounts.clone());
     if plan.credentials_ref.is_some() {
         let read = Credentials::from_variables(MODEL_CREDENTIALS, |name| std::env::var(name).ok());
         let missing = |error: NoCredentials| Failure::bad_input("model.credentialsRef", error.to_string());
         store = store.with_credentials(read.map_err(missing)?);
     }
-    let model = Model::load(&store, &plan.model, plan.digest.as_deref()).map_err(|error| {
+    let read = read(plan, &store).map_err(|error| {
         let field = match error {
             ModelError::Digest { .. } => "model.digest",
             // Whoever showed credentials in vain has to look at them first.
@@ -71,7 +78,34 @@ pub fn load(plan: &ServingPlan) -> Result<Served, Failure> {
         name: plan.name.clone(),
         revision: plan.revision.clone(),
     };
-    let served = Served::new(names, model);
+    let (served, report) = match read {
+        Read::Plainly(model) => (Served::new(names, model), None),
+        Read::ByCache(Cached { model, entry, report }) => {
+            let mut served = Served::new(names, model);
+            served.entry = entry;
+            (served, Some(report))
+        }
+    };
     served.warm_up(plan.warmup.as_ref())?;
-    Ok(served)
+    Ok((served, report))
+}
+
+enum Read {
+    Plainly(Model),
+    ByCache(Cached),
+}
+
+fn read(plan: &ServingPlan, store: &Store) -> Result<Read, ModelError> {
+    let by_cache = plan.cache.as_ref().zip(plan.digest.as_deref());
+    let Some((asked, digest)) = by_cache else {
+        return Model::load(store, &plan.model, plan.digest.as_deref()).map(Read::Plainly);
+    };
+    let cache = match Cache::new(asked.path.clone(), &asked.scope, asked.size_limit) {
+        Ok(cache) => cache,
+        Err(error) => {
+            tracing::warn!(%error, "the model is served without a cache");
+            return Model::load(store, &plan.model, Some(digest)).map(Read::Plainly);
+        }
+    };
+    Model::load_cached(store, &plan.model, digest, &cache).map(Read::ByCache)
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use sconce_contract::report::REPORT_PATH;
 use sconce_contract::{Failure, FailureClass, Report};
-use sconce_serve::options::Options;
+use sconce_serve::options::{Command, Options};
 use tracing_subscriber::EnvFilter;
 
 // glibc's allocator costs a small inference more than the arithmetic does.
@@ -18,7 +18,11 @@ fn main() -> ExitCode {
     let threads = sconce_engine::threads::ensure();
     let options = Options::parse();
     let report = options.report.clone();
-    match log(&options.log).and_then(|()| serve(options, threads)) {
+    let outcome = log(&options.log).and_then(|()| match &options.command {
+        Some(Command::PrepareCache { path, user, stay }) => sconce_serve::prepare::run(path, *user, *stay),
+        None => serve(options, threads),
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(failure, &report),
     }

@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
-use sconce_contract::LoadSnapshot;
+use sconce_contract::{CacheOutcome, CacheReport, LoadSnapshot};
 
 use crate::served::Served;
 
@@ -37,6 +37,35 @@ pub struct Metrics {
     queued: Gauge,
     load_seconds: Gauge<f64, AtomicU64>,
     model: Family<Vec<(&'static str, String)>, Gauge>,
+    cache: Cache,
+}
+
+/// Of the model cache; all 0 where there is none.
+#[derive(Debug, Default)]
+struct Cache {
+    hits: Counter,
+    misses: Counter,
+    evictions: Counter,
+    bytes: Gauge,
+}
+
+impl Cache {
+    fn register(&self, registry: &mut Registry) {
+        let mut count = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
+        count("model_cache_hits", "Models found in the cache", &self.hits);
+        count(
+            "model_cache_misses",
+            "Models that were not in the cache, or could not be read from it",
+            &self.misses,
+        );
+        count(
+            "model_cache_evictions",
+            "Models that this server took out of the cache to make room",
+            &self.evictions,
+        );
+        let help = "All models in the cache when this server had loaded its own";
+        registry.register_with_unit("model_cache", help, Unit::Bytes, self.bytes.clone());
+    }
 }
 
 impl Default for Metrics {
@@ -66,6 +95,8 @@ impl Default for Metrics {
         registry.register_with_unit("model_load", help, Unit::Seconds, load_seconds.clone());
         let model = Family::default();
         registry.register("model_info", "The model that is served; always 1", model.clone());
+        let cache = Cache::default();
+        cache.register(&mut registry);
         let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the server", build);
         Metrics {
@@ -76,6 +107,7 @@ impl Default for Metrics {
             queued,
             load_seconds,
             model,
+            cache,
         }
     }
 }
@@ -98,6 +130,18 @@ impl Metrics {
             ("digest", served.model.manifest().digest()),
         ];
         self.model.get_or_create(&labels).set(1);
+    }
+
+    /// Tells of the look into the cache.
+    pub fn cached(&self, report: &CacheReport) {
+        match report.outcome {
+            CacheOutcome::Hit => self.cache.hits.inc(),
+            CacheOutcome::Fetched | CacheOutcome::NotCached => self.cache.misses.inc(),
+        };
+        self.cache.evictions.inc_by(report.evicted);
+        self.cache
+            .bytes
+            .set(i64::try_from(report.bytes).unwrap_or(i64::MAX));
     }
 
     /// All of it as OpenMetrics text.

@@ -2,7 +2,9 @@
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
+use sconce_contract::cache::CACHE_PATH;
 use sconce_contract::progress::LOAD_PATH;
+use serde::Serialize;
 
 use crate::refusal::Refusal;
 use crate::reply::{self, Reply};
@@ -24,14 +26,25 @@ pub fn handle(server: &Server, request: &Request<Incoming>) -> Reply {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             reply::typed(StatusCode::OK, kind, server.metrics.text(load))
         }
-        LOAD_PATH => match serde_json::to_vec(&load) {
-            Ok(json) => reply::written(json),
-            Err(error) => reply::refused(&crate::served::internal(&error.to_string())),
+        LOAD_PATH => json(&load),
+        CACHE_PATH => match server.cache.get() {
+            Some(report) => json(report),
+            None => {
+                let sentence = "no model was loaded by way of a cache";
+                reply::refused(&Refusal::not_found(sentence.to_owned()))
+            }
         },
         _ => {
-            let sentence = format!("there is /livez, /readyz, /metrics and {LOAD_PATH} here");
+            let sentence = format!("there is /livez, /readyz, /metrics, {LOAD_PATH} and {CACHE_PATH} here");
             reply::refused(&Refusal::not_found(sentence))
         }
+    }
+}
+
+fn json(value: &impl Serialize) -> Reply {
+    match serde_json::to_vec(value) {
+        Ok(json) => reply::written(json),
+        Err(error) => reply::refused(&crate::served::internal(&error.to_string())),
     }
 }
 

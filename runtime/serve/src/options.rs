@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use sconce_contract::plan::PLAN_PATH;
 use sconce_contract::progress::{HTTP_PORT, OBSERVABILITY_PORT};
 use sconce_contract::report::REPORT_PATH;
@@ -12,7 +12,12 @@ use sconce_contract::report::REPORT_PATH;
 /// Serves one model over HTTP.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sconce-server", version, about)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    /// Something else than to serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// File with the plan: what to serve.
     #[arg(long, env = "SCONCE_PLAN", default_value = PLAN_PATH)]
     pub plan: PathBuf,
@@ -64,6 +69,22 @@ pub struct Options {
     /// What to log, such as `debug` or `sconce_serve=debug,info`.
     #[arg(long, env = "SCONCE_LOG", default_value = "info")]
     pub log: String,
+}
+
+/// What is done in place of serving.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Makes a folder in which servers keep models, and lets their user write it.
+    PrepareCache {
+        /// The folder.
+        path: PathBuf,
+        /// Number of the user and the group that servers run as.
+        #[arg(long, default_value_t = 65532)]
+        user: u32,
+        /// Stays until it is told to end, as a pod of a DaemonSet must.
+        #[arg(long)]
+        stay: bool,
+    },
 }
 
 /// A duration such as `500ms`, `5s` or `2m`.

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use sconce_contract::{Failure, FailureClass, Warmup};
 use sconce_model::Model;
+use sconce_store::cache::Entry;
 use serde::de::DeserializeSeed;
 use serde_json::Value;
 
@@ -38,6 +39,8 @@ pub struct Served {
     pub model: Model,
     /// Its columns.
     pub columns: Columns,
+    /// Keeps its copy in the cache while it is served.
+    pub entry: Option<Entry>,
 }
 
 /// Writes an answer, given the outputs `[rows, outputs]`, all of them finite.
@@ -80,6 +83,7 @@ impl Served {
             names,
             model,
             columns,
+            entry: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use http::StatusCode;
+use sconce_contract::CacheReport;
 
 use crate::admission::Admission;
 use crate::answers::Answers;
@@ -40,6 +41,8 @@ pub struct Server {
     pub answers: Answers,
     /// What is counted.
     pub metrics: Metrics,
+    /// What became of the look into the cache, once the model is loaded by way of one.
+    pub cache: OnceLock<CacheReport>,
     served: OnceLock<Served>,
     phase: AtomicU8,
 }
@@ -54,6 +57,7 @@ impl Server {
             bodies,
             answers: Answers::new(ANSWERS),
             metrics: Metrics::default(),
+            cache: OnceLock::new(),
             served: OnceLock::new(),
             phase,
         }

@@ -4,6 +4,7 @@
 //!                      ┌─ file       file:///PATH          ─┐
 //!   Store ── SCHEMES ──┼─ pvc        pvc://CLAIM/PATH       ├── confined (no way out of the mount)
 //!   (mounts)           ├─ configmap  configmap://NAME/KEY  ─┘   └── folder (atomic writes)
+//!                      ├─ oci        oci://IMAGE/PATH       ── confined, read only
 //!                      └─ http       http(s)://HOST/PATH   ──── retry, download (goes on where it broke off)
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! within a limit that the caller sets. A new scheme is one file with a [`Scheme`] in it and one line in
 //! [`SCHEMES`]. Read `scheme.rs` first.
 
+pub mod cache;
 mod configmap;
 mod confined;
 mod credentials;
@@ -19,6 +21,7 @@ mod error;
 mod file;
 mod folder;
 mod http;
+mod oci;
 mod pvc;
 mod retry;
 mod scheme;
@@ -38,6 +41,7 @@ const SCHEMES: &[(&str, &dyn Scheme)] = &[
     ("file", &file::File),
     ("pvc", &pvc::Pvc),
     ("configmap", &configmap::ConfigMap),
+    ("oci", &oci::Oci),
     ("http", &http::Http),
     ("https", &http::Http),
 ];

@@ -71,6 +71,13 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
         Reason::OverrideConflict => {
             "remove from spec.podOverrides what the sentence names, or choose another profile of `kubectl get accel`"
         }
+        Reason::NodeCacheDisabled => {
+            "set spec.cache.strategy to SharedVolume or None, or have the chart's nodeCache.enabled set"
+        }
+        Reason::InvalidSizeLimit => "give spec.cache.sizeLimit as a number of bytes, such as 20Gi",
+        Reason::ImageVolumesNotServed => {
+            "have the feature gate ImageVolume set, or put the model on a claim (pvc://) or a web server (https://)"
+        }
         Reason::PlanTooLarge => "shorten the field that the sentence names: a pod carries its plan",
         Reason::FailedMount | Reason::FailedAttachVolume => {
             "check the claims that the spec names and spec.podOverrides.volumes: kubectl get pvc -n {namespace}"
@@ -163,6 +170,9 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
         }
         Reason::MaxReplicas => "raise spec.autoscaling.maxReplicas, if there is to be more",
         Reason::NoFreeUnits => UNITS,
+        Reason::NotCached => {
+            "make room, as the sentence says (spec.cache.sizeLimit): it is served all the same"
+        }
         Reason::Tight => "watch its memory, or take a larger profile or spec.accelerator.count",
         Reason::ColumnsUnknown => {
             "name the columns in spec.dataset.features, and it can be told whether it fits"
@@ -202,6 +212,9 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
         | Reason::NeedUnknown
         | Reason::Found
         | Reason::NotCounted
+        | Reason::Hit
+        | Reason::Fetched
+        | Reason::NoPodTold
         | Reason::ScaledUp
         | Reason::ScaledDown => return None,
     };

@@ -60,6 +60,7 @@ async fn ours(plane: &ControlPlane, program: &Path, log: PathBuf) -> Result<Cont
         log,
         identity: "bench".to_owned(),
         server_image: SERVER_IMAGE.to_owned(),
+        node_cache: None,
         namespace: None,
         program: Some(program.to_owned()),
     };
