@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::TestCaseError;
@@ -86,7 +85,7 @@ impl World {
             4 | 5 => self.controllers(),
             6 => self.edit(at, |spec, at| spec["hyperparameters"] = json!({"seed": at % 3})),
             7 => self.edit(at, |spec, at| {
-                spec["resources"] = json!({"memory": (["1Gi", "2Gi"][at % 2])})
+                spec["resources"] = json!({"memory": (["1Gi", "2Gi"][at % 2])});
             }),
             8 => self.edit(at, |spec, at| spec["suspend"] = json!(at.is_multiple_of(2))),
             9 => self.edit(at, |spec, at| {
