@@ -101,6 +101,8 @@ pub struct Trained {
     pub loss: Option<f64>,
     /// How its losses went.
     pub history: History,
+    /// Step of the checkpoint that its last pod went on from.
+    pub resumed_from: Option<u64>,
 }
 
 impl Trained {
@@ -292,6 +294,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 steps,
                 loss,
                 history,
+                work,
                 ..
             } => Some(Trained {
                 metrics,
@@ -300,6 +303,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 epochs,
                 loss,
                 history,
+                resumed_from: work.resumed_from,
             }),
             Report::Failed(_) => None,
         });
