@@ -75,6 +75,32 @@ fn pods_say_whether_it_is_ready() {
 }
 
 #[test]
+fn a_server_of_ones_own_that_runs_and_does_not_answer_is_told_by_its_path() {
+    let new = wanted().revision;
+    let asks = |port: &str| {
+        let mut pod = Arc::unwrap_or_clone(loading("a", &new));
+        let container = json!({
+            "name": "sconce", "ports": [{"name": "http", "containerPort": 8000}],
+            "readinessProbe": {"httpGet": {"path": "/healthy", "port": port}},
+        });
+        pod.spec.as_mut().unwrap().containers = vec![serde_json::from_value(container).unwrap()];
+        Arc::new(pod)
+    };
+    for (port, told_by_path) in [("http", true), ("observe", false)] {
+        let Situation::Moving { message, .. } = told(&live(&wanted()), 1, &[asks(port)]) else {
+            panic!("it is on its way")
+        };
+        let path = "GET :8000/healthy (spec.server.custom.readinessPath) does not answer with 200 to 399";
+        assert_eq!(message.contains(path), told_by_path, "{message}");
+    }
+    // Before its container runs, there is nobody who could answer.
+    let waiting = json!({"phase": "Pending"});
+    let mut starting = Arc::unwrap_or_clone(asks("http"));
+    starting.status = Some(serde_json::from_value(waiting).unwrap());
+    assert_eq!(silent(&new, &[Arc::new(starting)]), None);
+}
+
+#[test]
 fn a_deployment_that_has_not_been_seen_yet_is_not_ready() {
     let pods = [ready("a", &wanted().revision)];
     let mut written = live(&wanted());

@@ -206,7 +206,8 @@ fn progress<'a>(
         Some(hindrance) => (hindrance.reason, hindrance.message),
         None => (
             "ProgressDeadlineExceeded".to_owned(),
-            "no further pod answered in time".to_owned(),
+            situation::silent(current.revision(), &found.pods)
+                .unwrap_or_else(|| "no further pod answered in time".to_owned()),
         ),
     };
     Progress::Failed {
