@@ -26,6 +26,9 @@ const STUCK: &[(&str, &str, &str)] = &[
 const IMAGE: &str = "the image";
 const CONTAINER: &str = "the container";
 
+/// Most characters of a line of a log that a condition repeats.
+const LONGEST_LINE: usize = 400;
+
 /// Why a pod does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hindrance {
@@ -283,6 +286,11 @@ pub fn last_ending(pod: &Pod) -> Option<Ending> {
     })
 }
 
+/// What the pod's container left for its report, or its log where the kubelet found nothing else.
+pub fn last_word(pod: &Pod) -> Option<&str> {
+    state(pod)?.terminated.as_ref()?.message.as_deref()
+}
+
 /// What must have happened to a container that could not say so itself.
 fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod) -> Failure {
     if reason == Some("OOMKilled") {
@@ -294,7 +302,10 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
             work: None,
         };
     }
-    let said = message.map(str::trim).filter(|message| !message.is_empty());
+    // Of a log, the last line is the one that tells why.
+    let said = message
+        .and_then(|message| message.lines().map(str::trim).rfind(|line| !line.is_empty()))
+        .map(|line| line.chars().take(LONGEST_LINE).collect::<String>());
     let detail = said
         .map(|message| format!(", saying: {message}"))
         .unwrap_or_default();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use sconce_contract::Report;
+use sconce_crds::custom::CustomServer;
 
 use super::revision::Served;
 use super::rollout::decide::Manner;
@@ -104,6 +104,8 @@ pub struct Sight<'a> {
     pub live: &'a Deployment,
     /// What it serves.
     pub wanted: &'a Served,
+    /// The server, where it is the user's own.
+    pub custom: Option<&'a CustomServer>,
     /// Pods that are wanted in all.
     pub replicas: i32,
     /// What the rollout decided.
@@ -164,7 +166,7 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
     if let Some(hindrance) = hindrance(sight.live, &sight.wanted.revision, sight.pods) {
         return Situation::Hindered(with_manner(hindrance, sight));
     }
-    let silent = silent(&sight.wanted.revision, sight.pods)
+    let silent = silent(sight.custom, &sight.wanted.revision, sight.pods)
         .map(|silent| format!("; {silent}"))
         .unwrap_or_default();
     let message = format!(
@@ -272,24 +274,19 @@ pub fn hindrance(live: &Deployment, revision: &str, pods: &[Arc<Pod>]) -> Option
 
 /// What a pod of the revision with a server of the user's own is waited for, once its container runs: only its image
 /// knows when that comes true.
-pub fn silent(revision: &str, pods: &[Arc<Pod>]) -> Option<String> {
-    let runs = |pod: &&Arc<Pod>| {
+pub fn silent(custom: Option<&CustomServer>, revision: &str, pods: &[Arc<Pod>]) -> Option<String> {
+    let CustomServer {
+        port, readiness_path, ..
+    } = custom?;
+    let runs = |pod: &Arc<Pod>| {
         self::revision(pod) == Some(revision) && observed::is_running(pod) && !observed::is_ready(pod)
     };
-    let (port, path) = pods.iter().filter(runs).find_map(|pod| own_probe(pod))?;
-    Some(format!(
-        "a container runs, and GET :{port}{path} (spec.server.custom.readinessPath) does not answer with 200 to 399"
-    ))
-}
-
-/// Port and path that the readiness probe of a server of the user's own asks for. Ours answers on a port besides.
-fn own_probe(pod: &Pod) -> Option<(i32, &str)> {
-    let container = pod.spec.as_ref()?.containers.first()?;
-    let ports = container.ports.as_ref()?;
-    let asked = container.readiness_probe.as_ref()?.http_get.as_ref()?;
-    let port = ports.iter().find(|port| port.name.as_deref() == Some("http"))?;
-    let own = asked.port == IntOrString::String("http".to_owned());
-    own.then_some((port.container_port, asked.path.as_deref()?))
+    pods.iter().any(runs).then(|| {
+        format!(
+            "a container runs, and GET :{port}{readiness_path} (spec.server.custom.readinessPath) does not answer with \
+             200 to 399"
+        )
+    })
 }
 
 /// A container that runs again after it failed: told until it is ready, or the words would come and go with

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use sconce_contract::report::{EXIT_BAD_INPUT, REPORT_LIMIT, REPORT_PATH};
+use sconce_contract::report::EXIT_BAD_INPUT;
 use sconce_contract::{Artifact, Gate, History, Metric, Progress, Report, TrainingPhase};
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
@@ -16,6 +16,7 @@ use super::gates::{self, Judgement};
 use super::identity::Identity;
 use super::queue::{self, Turn, Wait};
 use super::refusal;
+use super::report;
 use super::retries;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
@@ -282,7 +283,7 @@ fn running(progress: Option<&Progress>) -> Situation {
 }
 
 fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>], now: Timestamp) -> Finding {
-    let report = pods
+    let reported = pods
         .iter()
         .rev()
         .filter_map(|pod| observed::last_ending(pod))
@@ -307,7 +308,10 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
             }),
             Report::Failed(_) => None,
         });
-    if let Some(trained) = report {
+    if let Some(trained) = reported {
+        if let Some(unusable) = report::unusable(training, &trained.artifact) {
+            return just(unusable, None);
+        }
         let judgement = gates::judge(&training.spec.evaluation.gates, &trained.metrics);
         return Finding {
             situation: Situation::Finished(judgement),
@@ -315,18 +319,8 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
             again: None,
         };
     }
-    if pods.iter().any(|pod| observed::ended_well(pod)) {
-        return just(
-            Situation::Failed {
-                reason: "NoReport".to_owned(),
-                message: format!(
-                    "the trainer ended well and left no report that could be read in {REPORT_PATH}: it must be the JSON \
-                     of docs/custom.md, with \"outcome\": \"trained\", in at most {REPORT_LIMIT} bytes; correct \
-                     spec.model.custom"
-                ),
-            },
-            None,
-        );
+    if let Some(missing) = report::missing(pods) {
+        return just(missing, None);
     }
     let since = complete
         .last_transition_time

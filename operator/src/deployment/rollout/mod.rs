@@ -206,7 +206,7 @@ fn progress<'a>(
         Some(hindrance) => (hindrance.reason, hindrance.message),
         None => (
             "ProgressDeadlineExceeded".to_owned(),
-            situation::silent(current.revision(), &found.pods)
+            situation::silent(deployment.spec.custom(), current.revision(), &found.pods)
                 .unwrap_or_else(|| "no further pod answered in time".to_owned()),
         ),
     };
