@@ -180,13 +180,9 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
     })
 }
 
-/// A container whose root is writable runs an image of the user's own.
 fn who_names_the_image(pod: &Pod) -> &'static str {
-    let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
-    let security = container.and_then(|container| container.security_context.as_ref());
-    let ours = security.and_then(|security| security.read_only_root_filesystem) != Some(false);
     let trains = pod.labels().contains_key(crate::labels::TRAINING);
-    match (ours, trains) {
+    match (!is_custom(pod), trains) {
         (true, true) => {
             "spec.accelerator's profile (images) and the operator's own image settings; with a new value of the \
              annotation sconce.dev/rerun the mended image is taken"
@@ -302,6 +298,22 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
             work: None,
         };
     }
+    if let Some(why) = unstartable(reason, message) {
+        let field = if pod.labels().contains_key(crate::labels::TRAINING) {
+            "model.custom.command"
+        } else {
+            "server.custom.command"
+        };
+        return Failure {
+            class: FailureClass::Internal,
+            message: format!(
+                "the container of the pod {} cannot be started: {why}",
+                pod.name_any()
+            ),
+            field: is_custom(pod).then(|| field.to_owned()),
+            work: None,
+        };
+    }
     // Of a log, the last line is the one that tells why.
     let said = message
         .and_then(|message| message.lines().map(str::trim).rfind(|line| !line.is_empty()))
@@ -317,6 +329,22 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
             reason.unwrap_or("no reason given")
         ),
     )
+}
+
+/// What the runtime says of a program that it cannot start, such as one that the image does not have.
+fn unstartable<'a>(reason: Option<&str>, message: Option<&'a str>) -> Option<&'a str> {
+    let said = message.filter(|_| reason == Some("StartError"))?.trim();
+    let said = said
+        .rsplit_once("unable to start container process: ")
+        .map_or(said, |(_, why)| why);
+    Some(said.trim_end_matches(": unknown"))
+}
+
+/// A container whose root is writable runs an image of the user's own.
+fn is_custom(pod: &Pod) -> bool {
+    let container = pod.spec.as_ref().and_then(|spec| spec.containers.first());
+    let security = container.and_then(|container| container.security_context.as_ref());
+    security.and_then(|security| security.read_only_root_filesystem) == Some(false)
 }
 
 fn memory_limit(pod: &Pod) -> Option<String> {
@@ -347,4 +375,53 @@ fn phase(pod: &Pod) -> &str {
         .as_ref()
         .and_then(|status| status.phase.as_deref())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_the_image_does_not_have_is_told_by_the_field_that_names_it() {
+        let said = "failed to create containerd task: OCI runtime create failed: runc create failed: unable to start \
+                    container process: exec: \"forest\": executable file not found in $PATH: unknown";
+        for (label, field) in [
+            ("sconce.dev/training", "spec.model.custom.command: "),
+            ("sconce.dev/deployment", "spec.server.custom.command: "),
+        ] {
+            let state = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": said}});
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": {"name": "a", "labels": {label: "forest"}},
+                "spec": {"containers": [{"name": "c", "securityContext": {"readOnlyRootFilesystem": false}}]},
+                "status": {"containerStatuses": [
+                    {"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state},
+                ]},
+            }))
+            .unwrap();
+            let Some(Report::Failed(failure)) = last_ending(&pod).map(|ending| ending.report) else {
+                panic!("it has ended")
+            };
+            assert_eq!(
+                sentence(&failure),
+                format!(
+                    "{field}the container of the pod a cannot be started: exec: \"forest\": executable file not found in $PATH"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_log_the_last_line_is_told() {
+        let log = "Traceback (most recent call last):\n  File \"a\", line 1\nModuleNotFoundError: No module named 'b'\n";
+        let failure = untold(Some("Error"), 1, Some(log), &Pod::default());
+        assert!(
+            failure
+                .message
+                .contains("saying: ModuleNotFoundError: No module named 'b';"),
+            "{}",
+            failure.message
+        );
+    }
 }
