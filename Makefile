@@ -77,6 +77,7 @@ test-cluster: harness ## Controllers, admission and chart on control planes on l
 # Compiled first: where the cluster is, there may be no way out to a registry. The tests mostly wait for pods, so more
 # of them run at once than there are cores.
 test-e2e: install ## Pods, volumes and traffic in the cluster
+	$(cluster) borrowed
 	$(CARGO) test $(dev) --test 'e2e_*' --no-run
 	$(cluster) exec -- env RUST_TEST_THREADS=4 $(CARGO) test --offline $(dev) --test 'e2e_*' --no-fail-fast
 

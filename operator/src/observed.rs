@@ -30,6 +30,9 @@ const STUCK: &[(&str, Reason, &str)] = &[
 const IMAGE: &str = "the image";
 const CONTAINER: &str = "the container";
 
+/// Most characters of a line of a log that a condition repeats.
+const LONGEST_LINE: usize = 400;
+
 /// Why a pod does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hindrance {
@@ -195,13 +198,9 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
     })
 }
 
-/// A container whose root is writable runs an image of the user's own.
 fn who_names_the_image(pod: &Pod) -> &'static str {
-    let container = ours(pod);
-    let security = container.and_then(|container| container.security_context.as_ref());
-    let restricted = security.and_then(|security| security.read_only_root_filesystem) != Some(false);
     let trains = pod.labels().contains_key(crate::labels::TRAINING);
-    match (restricted, trains) {
+    match (!is_custom(pod), trains) {
         (true, true) => {
             "spec.accelerator's profile (images) and the operator's own image settings; with a new value of the \
              annotation sconce.dev/rerun the mended image is taken"
@@ -293,7 +292,10 @@ pub fn last_ending(pod: &Pod) -> Option<Ending> {
         .into_iter()
         .flatten()
         .find_map(|state| state.terminated.as_ref())?;
-    let told = terminated.message.as_deref().and_then(Report::parse);
+    let told = terminated
+        .message
+        .as_deref()
+        .and_then(|said| Report::parse(said).ok());
     let report = told.unwrap_or_else(|| {
         Report::Failed(untold(
             terminated.reason.as_deref(),
@@ -308,6 +310,11 @@ pub fn last_ending(pod: &Pod) -> Option<Ending> {
     })
 }
 
+/// What the pod's container left for its report, or its log where the kubelet found nothing else.
+pub fn last_word(pod: &Pod) -> Option<&str> {
+    state(pod)?.terminated.as_ref()?.message.as_deref()
+}
+
 /// What must have happened to a container that could not say so itself.
 fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod) -> Failure {
     if reason == Some("OOMKilled") {
@@ -319,7 +326,26 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
             work: None,
         };
     }
-    let said = message.map(str::trim).filter(|message| !message.is_empty());
+    if let Some(why) = unstartable(reason, message) {
+        let field = if pod.labels().contains_key(crate::labels::TRAINING) {
+            "model.custom.command"
+        } else {
+            "server.custom.command"
+        };
+        return Failure {
+            class: FailureClass::Internal,
+            message: format!(
+                "the container of the pod {} cannot be started: {why}",
+                pod.name_any()
+            ),
+            field: is_custom(pod).then(|| field.to_owned()),
+            work: None,
+        };
+    }
+    // Of a log, the last line is the one that tells why.
+    let said = message
+        .and_then(|message| message.lines().map(str::trim).rfind(|line| !line.is_empty()))
+        .map(|line| line.chars().take(LONGEST_LINE).collect::<String>());
     let detail = said
         .map(|message| format!(", saying: {message}"))
         .unwrap_or_default();
@@ -331,6 +357,21 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
             reason.unwrap_or("no reason given")
         ),
     )
+}
+
+/// What the runtime says of a program that it cannot start, such as one that the image does not have.
+fn unstartable<'a>(reason: Option<&str>, message: Option<&'a str>) -> Option<&'a str> {
+    let said = message.filter(|_| reason == Some("StartError"))?.trim();
+    let said = said
+        .rsplit_once("unable to start container process: ")
+        .map_or(said, |(_, why)| why);
+    Some(said.trim_end_matches(": unknown"))
+}
+
+/// A container whose root is writable runs an image of the user's own.
+fn is_custom(pod: &Pod) -> bool {
+    let security = ours(pod).and_then(|container| container.security_context.as_ref());
+    security.and_then(|security| security.read_only_root_filesystem) == Some(false)
 }
 
 fn memory_limit(pod: &Pod) -> Option<String> {
@@ -368,4 +409,53 @@ fn phase(pod: &Pod) -> &str {
         .as_ref()
         .and_then(|status| status.phase.as_deref())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_the_image_does_not_have_is_told_by_the_field_that_names_it() {
+        let said = "failed to create containerd task: OCI runtime create failed: runc create failed: unable to start \
+                    container process: exec: \"forest\": executable file not found in $PATH: unknown";
+        for (label, field) in [
+            ("sconce.dev/training", "spec.model.custom.command: "),
+            ("sconce.dev/deployment", "spec.server.custom.command: "),
+        ] {
+            let state = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": said}});
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": {"name": "a", "labels": {label: "forest"}},
+                "spec": {"containers": [{"name": "c", "securityContext": {"readOnlyRootFilesystem": false}}]},
+                "status": {"containerStatuses": [
+                    {"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state},
+                ]},
+            }))
+            .unwrap();
+            let Some(Report::Failed(failure)) = last_ending(&pod).map(|ending| ending.report) else {
+                panic!("it has ended")
+            };
+            assert_eq!(
+                sentence(&failure),
+                format!(
+                    "{field}the container of the pod a cannot be started: exec: \"forest\": executable file not found in $PATH"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_log_the_last_line_is_told() {
+        let log = "Traceback (most recent call last):\n  File \"a\", line 1\nModuleNotFoundError: No module named 'b'\n";
+        let failure = untold(Some("Error"), 1, Some(log), &Pod::default());
+        assert!(
+            failure
+                .message
+                .contains("saying: ModuleNotFoundError: No module named 'b';"),
+            "{}",
+            failure.message
+        );
+    }
 }

@@ -230,6 +230,8 @@ fn container(program: Program<'_>) -> Container {
             image: Some(image.to_owned()),
             command: given(command),
             args: given(args),
+            // It may know nothing of reports: then the end of its log tells why it failed.
+            termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
             ..Container::default()
         },
     }

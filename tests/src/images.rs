@@ -71,7 +71,7 @@ pub fn ensure(cluster: &Kind) -> Result<()> {
             &root.join(image.folder),
         )?;
     }
-    load(cluster)
+    load(cluster, &IMAGES.map(|image| image.reference()))
 }
 
 fn cargo(root: &Path) -> Command {
@@ -134,22 +134,21 @@ fn label(docker: &Docker, reference: &str) -> Option<String> {
 ///
 /// # Errors
 /// When an image has not been built, or a node refuses it.
-pub fn load(cluster: &Kind) -> Result<()> {
+pub fn load(cluster: &Kind, references: &[String]) -> Result<()> {
     let state = kind::state("loaded.json")?;
     let loaded: BTreeMap<String, String> = fs::read_to_string(&state)
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok())
         .unwrap_or_default();
     let mut present = BTreeMap::new();
-    for image in &IMAGES {
-        let reference = image.reference();
+    for reference in references {
         let id = process::output(
             cluster
                 .docker()
                 .command("docker")
-                .args(["image", "inspect", "--format", "{{.Id}}", &reference]),
+                .args(["image", "inspect", "--format", "{{.Id}}", reference]),
         )?;
-        present.insert(reference, id);
+        present.insert(reference.clone(), id);
     }
     let changed: Vec<&str> = present
         .iter()
@@ -160,11 +159,9 @@ pub fn load(cluster: &Kind) -> Result<()> {
         return Ok(());
     }
     cluster.load(&changed)?;
+    let all: BTreeMap<&String, &String> = loaded.iter().chain(&present).collect();
     // The file goes with the cluster, so that a new one is loaded anew.
-    write(
-        &state,
-        &serde_json::to_string_pretty(&present).unwrap_or_default(),
-    )
+    write(&state, &serde_json::to_string_pretty(&all).unwrap_or_default())
 }
 
 /// The shared libraries that a binary is loaded with, the dynamic linker among them.

@@ -25,11 +25,12 @@
 //! works behind a proxy ([`fault`]), in a table of [`scenario`]s whose ends are compared ([`reference`]).
 //!
 //! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
-//! [`workload`]s, [`traffic`] and tables on the [`web`].
+//! [`workload`]s, [`borrowed`] images, [`traffic`] and tables on the [`web`].
 
 pub mod access;
 pub mod audit;
 pub mod binaries;
+pub mod borrowed;
 pub mod bounds;
 pub mod cache;
 pub mod choice;

@@ -167,7 +167,7 @@ fn stage(image: &str) -> &'static str {
 }
 
 /// An archive of Debian packages and what they depend on.
-fn debian(name: &str, variant: &str, list: &str) -> Result<std::path::PathBuf> {
+pub(crate) fn debian(name: &str, variant: &str, list: &str) -> Result<std::path::PathBuf> {
     let key = Key::new(&format!("debian-{name}"))
         .text(SUITE)
         .text(variant)

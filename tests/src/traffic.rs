@@ -81,6 +81,15 @@ impl Tally {
     }
 }
 
+/// What the clients ask for.
+#[derive(Clone)]
+enum Question {
+    /// What some of the three flowers are.
+    Flowers,
+    /// A file of this JSON.
+    File(Value),
+}
+
 impl Traffic {
     /// Starts to ask a deployment of the flowers' model, which must answer already.
     ///
@@ -95,12 +104,33 @@ impl Traffic {
     /// # Errors
     /// When its pods cannot be reached from here.
     pub async fn shaped(site: &Site, deployment: &str, shape: Shape) -> Result<Self> {
-        let url = expose(site, deployment).await?;
+        let path = format!("/v2/models/{deployment}/infer");
+        Self::asking(site, deployment, &path, Question::Flowers, shape).await
+    }
+
+    /// Starts to ask a deployment whose server is not ours for the file `path`, which holds this JSON. Who answered is
+    /// told by the header `Server`.
+    ///
+    /// # Errors
+    /// When its pods cannot be reached from here.
+    pub async fn for_file(site: &Site, deployment: &str, path: &str, json: &Value) -> Result<Self> {
+        let file = Question::File(json.clone());
+        Self::asking(site, deployment, path, file, Shape::default()).await
+    }
+
+    async fn asking(
+        site: &Site,
+        deployment: &str,
+        path: &str,
+        question: Question,
+        shape: Shape,
+    ) -> Result<Self> {
+        let url = expose(site, deployment).await? + path;
         let mut first = Tally::default();
         // The node's proxy needs a moment for a new port.
         site.within(Duration::from_secs(20), &format!("{url} answers"), async {
             while first.answers() == 0 {
-                ask(&client(false), &url, 0, Shape::default(), &mut first).await;
+                ask(&client(false), &url, &question, 0, Shape::default(), &mut first).await;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Ok(())
@@ -109,7 +139,10 @@ impl Traffic {
         .map_err(|error| Error::Unmet(format!("{error}: {:?}", first.lost.last())))?;
         let stop = Arc::new(AtomicBool::new(false));
         let clients = (0..shape.clients)
-            .map(|number| tokio::spawn(work(number, url.clone(), shape, Arc::clone(&stop))))
+            .map(|number| {
+                let work = work(number, url.clone(), question.clone(), shape, Arc::clone(&stop));
+                tokio::spawn(work)
+            })
             .collect();
         Ok(Self { stop, clients })
     }
@@ -138,7 +171,7 @@ impl Traffic {
     }
 }
 
-/// A port of the node for the deployment's pods, as a URL of the protocol's inference.
+/// A port of the node for the deployment's pods, as the beginning of a URL.
 async fn expose(site: &Site, deployment: &str) -> Result<String> {
     let name = format!("{deployment}-traffic");
     site.apply(json!({
@@ -153,7 +186,7 @@ async fn expose(site: &Site, deployment: &str) -> Result<String> {
     let port = service.spec.and_then(|spec| spec.ports?.first()?.node_port);
     let port = port.ok_or_else(|| Error::Unmet("the Service has no node port".to_owned()))?;
     let (_, node) = site.node().await?;
-    Ok(format!("http://{node}:{port}/v2/models/{deployment}/infer"))
+    Ok(format!("http://{node}:{port}"))
 }
 
 type Asker = Client<HttpConnector, Full<Bytes>>;
@@ -166,25 +199,31 @@ fn client(keeps: bool) -> Asker {
     builder.build(HttpConnector::new())
 }
 
-async fn work(number: usize, url: String, shape: Shape, stop: Arc<AtomicBool>) -> Tally {
+async fn work(number: usize, url: String, question: Question, shape: Shape, stop: Arc<AtomicBool>) -> Tally {
     let client = client(number.is_multiple_of(2));
     let mut tally = Tally::default();
     for turn in number.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        ask(&client, &url, turn, shape, &mut tally).await;
+        ask(&client, &url, &question, turn, shape, &mut tally).await;
         tokio::time::sleep(shape.pause).await;
     }
     tally
 }
 
-/// Asks what some of the three flowers are, and holds the answer against what they are.
-async fn ask(client: &Asker, url: &str, turn: usize, shape: Shape, tally: &mut Tally) {
+/// Asks once, and holds the answer against the right one.
+async fn ask(client: &Asker, url: &str, question: &Question, turn: usize, shape: Shape, tally: &mut Tally) {
     let flowers: Vec<usize> = (turn..turn + shape.rows).map(|row| row % THREE.len()).collect();
     let limit = shape.limit;
     let started = Instant::now();
-    let outcome = match tokio::time::timeout(limit, infer(client, url, &flowers)).await {
+    let answered = async {
+        match question {
+            Question::Flowers => infer(client, url, &flowers).await,
+            Question::File(json) => read(client, url, json).await,
+        }
+    };
+    let outcome = match tokio::time::timeout(limit, answered).await {
         Ok(outcome) => outcome,
         Err(_) => Err(format!("no answer within {limit:?}")),
     };
@@ -195,6 +234,7 @@ async fn ask(client: &Asker, url: &str, turn: usize, shape: Shape, tally: &mut T
     }
 }
 
+/// The revision that knows what the flowers are.
 async fn infer(client: &Asker, url: &str, flowers: &[usize]) -> std::result::Result<String, String> {
     let data: Vec<f64> = flowers.iter().flat_map(|&flower| THREE[flower]).collect();
     let input = json!({"name": "input", "shape": [flowers.len(), 4], "datatype": "FP32", "data": data});
@@ -202,27 +242,45 @@ async fn infer(client: &Asker, url: &str, flowers: &[usize]) -> std::result::Res
         .header("content-type", "application/json")
         .body(Full::from(json!({"inputs": [input]}).to_string()))
         .map_err(|error| error.to_string())?;
-    let response = client.request(request).await.map_err(|error| chain(&error))?;
-    let status = response.status();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(|error| chain(&error))?
-        .to_bytes();
-    let text = String::from_utf8_lossy(&body);
-    let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{status}: {error}: {text}"))?;
+    let (head, text) = send(client, request).await?;
+    let answer: Value =
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}: {text}", head.status))?;
     let species: Vec<&str> = flowers.iter().map(|&flower| SPECIES[flower]).collect();
     let right = answer["outputs"][1]["data"]
         .as_array()
         .is_some_and(|labels| *labels == species);
     match answer["model_version"].as_str() {
-        Some(revision) if status.is_success() && right => Ok(revision.to_owned()),
-        _ => Err(format!(
-            "{status}: {}",
-            text.chars().take(500).collect::<String>()
-        )),
+        Some(revision) if head.status.is_success() && right => Ok(revision.to_owned()),
+        _ => Err(wrong(&head, &text)),
     }
+}
+
+/// The server that has the file.
+async fn read(client: &Asker, url: &str, wanted: &Value) -> std::result::Result<String, String> {
+    let request = http::Request::get(url)
+        .body(Full::default())
+        .map_err(|error| error.to_string())?;
+    let (head, text) = send(client, request).await?;
+    let server = head.headers.get(http::header::SERVER);
+    let right = serde_json::from_str::<Value>(&text).is_ok_and(|json| json == *wanted);
+    match server.and_then(|server| server.to_str().ok()) {
+        Some(server) if head.status.is_success() && right => Ok(server.to_owned()),
+        _ => Err(wrong(&head, &text)),
+    }
+}
+
+async fn send(
+    client: &Asker,
+    request: http::Request<Full<Bytes>>,
+) -> std::result::Result<(http::response::Parts, String), String> {
+    let response = client.request(request).await.map_err(|error| chain(&error))?;
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.map_err(|error| chain(&error))?.to_bytes();
+    Ok((head, String::from_utf8_lossy(&body).into_owned()))
+}
+
+fn wrong(head: &http::response::Parts, text: &str) -> String {
+    format!("{}: {}", head.status, text.chars().take(500).collect::<String>())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -305,6 +305,12 @@ async fn plugin_logs_say_why_there_are_none() -> Outcome {
 
     room.apply(training("flowers")).await?;
     let pod = room.kubelet.trainer("flowers").await?;
+    let homeless = viewer.sconce(&["logs", "flowers"]).await?;
+    assert!(
+        homeless.code == Some(1) && homeless.err.contains("has no log: it has no node yet"),
+        "{}",
+        homeless.err
+    );
     room.kubelet.takes(&pod).await?;
     room.kubelet
         .waits(&pod, "ErrImagePull", Some("no such host"))

@@ -324,14 +324,10 @@ async fn a_custom_trainer_gets_the_plan_and_its_report_is_judged_like_any_other(
         Some("/mnt/sconce/pvc/forest-artifacts")
     );
     assert_eq!(variable("SCONCE_DATASET_PATH"), None, "the web is no volume");
-    let status = room
-        .get::<ModelTraining>("forest")
-        .await?
-        .status
-        .unwrap_or_default();
+    let status = at_work(&room, "forest").await?;
     assert_eq!(variable("SCONCE_RUN"), status.run);
 
-    let job = status.job.ok_or("no Job")?;
+    let job = status.job.clone().ok_or("no Job")?;
     let job: Job = room.get(&job).await?;
     let plan: TrainingPlan = plan(job.spec.as_ref().map(|spec| &spec.template))?;
     assert_eq!(

@@ -95,7 +95,7 @@ async fn what_is_not_known_is_said_to_be_unknown_and_refuses_nothing() -> Outcom
     room.kubelet.trainer("memory").await?;
     room.apply(training("processor")).await?;
     room.kubelet.trainer("processor").await?;
-    let seen = room.get::<ModelTraining>("processor").await?;
+    let seen = room.phase("processor", Phase::Pending).await?;
     assert_eq!(told(conditions(&seen), "FitsAccelerator"), "");
 
     room.apply(on(

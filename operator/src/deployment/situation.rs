@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::Report;
+use sconce_crds::custom::CustomServer;
 use sconce_crds::rollout::RETRY_ANNOTATION;
 
 use super::revision::Served;
@@ -114,6 +115,8 @@ pub struct Sight<'a> {
     pub live: &'a Deployment,
     /// What it serves.
     pub wanted: &'a Served,
+    /// The server, where it is the user's own.
+    pub custom: Option<&'a CustomServer>,
     /// Pods that are wanted in all.
     pub replicas: i32,
     /// What the rollout decided.
@@ -189,7 +192,13 @@ pub fn situation(sight: &Sight<'_>) -> Situation {
     if let Some(hindrance) = hindrance {
         return Situation::Hindered(with_manner(hindrance, sight));
     }
-    let message = format!("{} of {replicas} replicas answer with {title}", counts.ready);
+    let silent = silent(sight.custom, &sight.wanted.revision, sight.pods)
+        .map(|silent| format!("; {silent}"))
+        .unwrap_or_default();
+    let message = format!(
+        "{} of {replicas} replicas answer with {title}{silent}",
+        counts.ready
+    );
     if rollout.overdue {
         return Situation::Hindered(Hindrance {
             reason: Reason::ProgressDeadlineExceeded,
@@ -326,6 +335,23 @@ pub fn hindrance(live: &Deployment, revision: &str, pods: &[Arc<Pod>]) -> Option
         .filter(waiting)
         .find_map(|pod| observed::hindrance(pod).or_else(|| crashed(pod)))
         .or_else(|| refused(live))
+}
+
+/// What a pod of the revision with a server of the user's own is waited for, once its container runs: only its image
+/// knows when that comes true.
+pub fn silent(custom: Option<&CustomServer>, revision: &str, pods: &[Arc<Pod>]) -> Option<String> {
+    let CustomServer {
+        port, readiness_path, ..
+    } = custom?;
+    let runs = |pod: &Arc<Pod>| {
+        self::revision(pod) == Some(revision) && observed::is_running(pod) && !observed::is_ready(pod)
+    };
+    pods.iter().any(runs).then(|| {
+        format!(
+            "a container runs, and GET :{port}{readiness_path} (spec.server.custom.readinessPath) does not answer with \
+             200 to 399"
+        )
+    })
 }
 
 /// A container that runs again after it failed: told until it is ready, or the words would come and go with

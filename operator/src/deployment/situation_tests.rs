@@ -20,6 +20,7 @@ fn look(live: &Deployment, replicas: i32, was_complete: bool, pods: &[Arc<Pod>])
     let sight = Sight {
         live,
         wanted: &wanted,
+        custom: None,
         replicas,
         rollout: &rollout,
         was_complete,
@@ -72,6 +73,37 @@ fn pods_say_whether_it_is_ready() {
     for (replicas, pods, expected) in cases {
         let situation = told(&live(&wanted()), replicas, &pods);
         assert_eq!(reason(&situation), expected, "{replicas} {situation:?}");
+    }
+}
+
+#[test]
+fn a_server_of_ones_own_that_runs_and_does_not_answer_is_told_by_its_path() {
+    let new = wanted().revision;
+    let custom = json!({"image": "a", "port": 8000, "readinessPath": "/healthy"});
+    let custom: CustomServer = serde_json::from_value(custom).unwrap();
+    let waiting = pod("a", &new, &json!({"phase": "Pending"}));
+    for (server, pods, told_by_path) in [
+        (Some(&custom), vec![loading("a", &new)], true),
+        // Before its container runs, there is nobody who could answer.
+        (Some(&custom), vec![waiting], false),
+        (Some(&custom), vec![loading("a", "0000000000")], false),
+        (None, vec![loading("a", &new)], false),
+    ] {
+        let (live, wanted, rollout) = (live(&wanted()), wanted(), rollout(1));
+        let sight = Sight {
+            live: &live,
+            wanted: &wanted,
+            custom: server,
+            replicas: 1,
+            rollout: &rollout,
+            was_complete: false,
+            pods: &pods,
+        };
+        let Situation::Moving { message, .. } = situation(&sight) else {
+            panic!("it is on its way")
+        };
+        let path = "GET :8000/healthy (spec.server.custom.readinessPath) does not answer with 200 to 399";
+        assert_eq!(message.contains(path), told_by_path, "{message}");
     }
 }
 
@@ -200,6 +232,7 @@ fn a_pod_that_finds_no_room_says_why_no_earlier_one_makes_room() {
         let sight = Sight {
             live: &live,
             wanted: &wanted,
+            custom: None,
             replicas: 1,
             rollout: &rollout,
             was_complete: false,

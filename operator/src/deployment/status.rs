@@ -92,6 +92,7 @@ pub(super) fn of_live(
     let sight = Sight {
         live,
         wanted,
+        custom: deployment.spec.custom(),
         replicas: replicas::wanted(deployment),
         rollout,
         was_complete: before.is_some_and(Workload::is_complete),

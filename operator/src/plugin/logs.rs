@@ -48,7 +48,16 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), PluginError
     // A pod that has not started has no log, which is no reason to keep back the others'.
     let opened = pods.iter().map(|pod| {
         let (api, parameters, name) = (&api, &parameters, pod.name_any());
-        async move { (name.clone(), api.log_stream(&name, parameters).await) }
+        async move {
+            // Of a pod without a node, the API server gives a log that is empty.
+            if !observed::is_scheduled(pod) {
+                let nothing = format!("pod {name} has no log: it has no node yet");
+                return (name, Err(PluginError::Nothing(nothing)));
+            }
+            let answer = api.log_stream(&name, parameters).await;
+            let answer = answer.map_err(|error| silent(&name, error));
+            (name, answer)
+        }
     });
     let mut streams = Vec::new();
     let mut refused = Vec::new();
@@ -64,7 +73,7 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), PluginError
                     stream.lines().map_ok(move |line| format!("{prefix}{line}")),
                 ));
             }
-            Err(error) => refused.push((name.clone(), silent(&name, error))),
+            Err(error) => refused.push((name, error)),
         }
     }
     if streams.is_empty() {

@@ -60,7 +60,8 @@ fn miss(gate: &Gate, metrics: &[Metric]) -> Option<String> {
     let name = gate.metric;
     let Some(value) = observed(name, metrics) else {
         return Some(format!(
-            "{name} was not measured by this run; a new value of the annotation {} runs it again",
+            "{name} was not measured by this run; a new value of the annotation {} runs it again (a trainer of your own \
+             must report it)",
             crate::labels::RERUN
         ));
     };

@@ -14,6 +14,7 @@ pub mod last_words;
 pub mod progress;
 pub mod queue;
 pub mod refusal;
+pub mod report;
 pub mod retries;
 pub mod situation;
 pub mod status;

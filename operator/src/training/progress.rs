@@ -33,14 +33,18 @@ pub fn update(
     let loading = said.is_some_and(|said| said.phase == TrainingPhase::Loading && said.total_steps == 0);
     status.progress = match (&found.trained, said) {
         (Some(trained), _) => Some(TrainingProgress {
-            summary: format!("100% ({} epochs)", trained.epochs),
+            summary: format!(
+                "100% ({} epochs{})",
+                trained.epochs,
+                resumed(trained.resumed_from)
+            ),
             epoch: trained.epochs,
             step: trained.steps,
             total_steps: trained.steps,
             percent: 100,
             eta: None,
             loss: trained.loss.map(rounded),
-            resumed_from: None,
+            resumed_from: trained.resumed_from,
             last_reported: Some(Time(now)),
         }),
         (None, Some(said)) if !loading => Some(newer(told.clone(), said, now)),
@@ -131,16 +135,12 @@ fn newer(told: Option<TrainingProgress>, said: &Progress, now: Timestamp) -> Tra
 
 fn from(said: &Progress, now: Timestamp) -> TrainingProgress {
     let percent = percent(said.step, said.total_steps);
-    let resumed = said
-        .work
-        .resumed_from
-        .map(|step| format!(", resumed from step {step}"));
     TrainingProgress {
         summary: format!(
             "{percent}% (epoch {}/{}{})",
             (said.epoch + 1).min(said.epochs.max(1)),
             said.epochs,
-            resumed.unwrap_or_default()
+            resumed(said.work.resumed_from)
         ),
         epoch: said.epoch,
         step: said.step,
@@ -151,6 +151,11 @@ fn from(said: &Progress, now: Timestamp) -> TrainingProgress {
         resumed_from: said.work.resumed_from,
         last_reported: Some(Time(now)),
     }
+}
+
+fn resumed(from: Option<u64>) -> String {
+    from.map(|step| format!(", resumed from step {step}"))
+        .unwrap_or_default()
 }
 
 /// Four significant digits: `kubectl get` shows a number as it is stored.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use sconce_contract::report::{EXIT_BAD_INPUT, REPORT_LIMIT, REPORT_PATH};
+use sconce_contract::report::EXIT_BAD_INPUT;
 use sconce_contract::{Artifact, Gate, History, Metric, Progress, Report, TrainingPhase};
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
@@ -16,6 +16,7 @@ use super::gates::{self, Judgement};
 use super::identity::Identity;
 use super::queue::{self, Turn, Wait};
 use super::refusal;
+use super::report;
 use super::retries;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
@@ -102,6 +103,8 @@ pub struct Trained {
     pub loss: Option<f64>,
     /// How its losses went.
     pub history: History,
+    /// Step of the checkpoint that its last pod went on from.
+    pub resumed_from: Option<u64>,
 }
 
 impl Trained {
@@ -281,7 +284,7 @@ fn running(progress: Option<&Progress>) -> Situation {
 }
 
 fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>], now: Timestamp) -> Finding {
-    let report = pods
+    let reported = pods
         .iter()
         .rev()
         .filter_map(|pod| observed::last_ending(pod))
@@ -293,6 +296,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 steps,
                 loss,
                 history,
+                work,
                 ..
             } => Some(Trained {
                 metrics,
@@ -301,10 +305,14 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 epochs,
                 loss,
                 history,
+                resumed_from: work.resumed_from,
             }),
             Report::Failed(_) => None,
         });
-    if let Some(trained) = report {
+    if let Some(trained) = reported {
+        if let Some(unusable) = report::unusable(training, &trained.artifact) {
+            return just(unusable, None);
+        }
         let judgement = gates::judge(&training.spec.evaluation.gates, &trained.metrics);
         return Finding {
             situation: Situation::Finished(judgement),
@@ -312,18 +320,8 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
             again: None,
         };
     }
-    if pods.iter().any(|pod| observed::ended_well(pod)) {
-        return just(
-            Situation::Failed {
-                reason: Reason::NoReport,
-                message: format!(
-                    "the trainer ended well and left no report that could be read in {REPORT_PATH}: it must be the JSON \
-                     of docs/custom.md, with \"outcome\": \"trained\", in at most {REPORT_LIMIT} bytes; correct \
-                     spec.model.custom"
-                ),
-            },
-            None,
-        );
+    if let Some(missing) = report::missing(pods) {
+        return just(missing, None);
     }
     let since = complete
         .last_transition_time

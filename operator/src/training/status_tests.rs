@@ -90,8 +90,12 @@ fn preempted() -> Arc<Pod> {
 }
 
 fn trained(accuracy: f64) -> Arc<Pod> {
+    trained_with(accuracy, &json!({}))
+}
+
+fn trained_with(accuracy: f64, work: &Value) -> Arc<Pod> {
     let report = json!({
-        "outcome": "trained", "run": "r", "epochs": 3, "steps": 30, "loss": 0.123_456, "seconds": 1.0,
+        "outcome": "trained", "run": "r", "epochs": 3, "steps": 30, "loss": 0.123_456, "seconds": 1.0, "work": work,
         "metrics": [{"name": "accuracy", "value": accuracy, "split": "Test"}],
         "artifact": {"uri": "pvc://iris-artifacts/ab", "digest": "sha256:ab", "sizeBytes": 9},
     });
@@ -406,6 +410,32 @@ fn progress_is_told_for_people() {
         (Some("2m10s"), Some(0.2123))
     );
     assert!(is_true(&status.conditions, PROGRESSING) && is_true(&status.conditions, SCHEDULED));
+}
+
+#[test]
+fn that_a_run_was_resumed_is_told_after_its_end_too() {
+    let mut plain = training(&json!({}));
+    let identity = Identity::of(&plain);
+    for (work, resumed_from, summary) in [
+        (json!({}), None, "100% (3 epochs)"),
+        // Its last pod may be done before anyone asks it.
+        (
+            json!({"resumedFrom": 12}),
+            Some(12),
+            "100% (3 epochs, resumed from step 12)",
+        ),
+    ] {
+        let pods = [failed(75, "Interrupted", ""), trained_with(0.97, &work)];
+        let status = look(&plain, &job(&job_condition("Complete", "", 1)), &pods);
+        let told = |status: &ModelTrainingStatus| {
+            let progress = status.progress.clone().unwrap();
+            (progress.summary, progress.resumed_from)
+        };
+        assert_eq!(told(&status), (summary.to_owned(), resumed_from));
+        plain.status = Some(status);
+        let later = settled(&plain, &identity, Stage::Finished, at(NOW + 60)).status;
+        assert_eq!(told(&later), (summary.to_owned(), resumed_from));
+    }
 }
 
 /// Any of the states that a Job and its pods can be seen in, stale and contradictory ones too.

@@ -71,19 +71,29 @@ impl Report {
         serde_json::to_string(&report.shortened()).unwrap_or_default()
     }
 
-    /// Reads a report that any program may have written. Nothing where it is none, and where the status of an object
-    /// could not hold it: the numbers there are of 64 bits with a sign, and a series has at most
-    /// [`SERIES_LIMIT`] values.
-    pub fn parse(text: &str) -> Option<Self> {
-        let value: Value = serde_json::from_str(text).ok()?;
-        let report: Report = serde_json::from_value(value.clone()).ok()?;
+    /// Reads a report that any program may have written.
+    ///
+    /// # Errors
+    /// What is wrong with it: it is none, or the status of an object could not hold it, whose numbers have 64 bits with
+    /// a sign, and whose series at most [`SERIES_LIMIT`] values.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let report: Report = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let fits = match &report {
             Report::Trained { history, .. } => [&history.loss, &history.validation_loss]
                 .iter()
                 .all(|series| series.values.len() <= SERIES_LIMIT),
             Report::Failed(_) => true,
         };
-        (fits && is_small(&value)).then_some(report)
+        if !fits {
+            return Err(format!(
+                "a series of its history has more than {SERIES_LIMIT} values"
+            ));
+        }
+        if !is_small(&value) {
+            return Err(format!("one of its numbers is larger than {}", i64::MAX));
+        }
+        Ok(report)
     }
 
     fn shortened(mut self) -> Self {
@@ -236,10 +246,10 @@ mod tests {
                 "artifact": {{"uri": "u", "digest": "d", "sizeBytes": 1}}, "history": {{"loss": {{"values": [{values}]}}}}}}"#
             )
         };
-        assert!(Report::parse(&trained("9223372036854775807", 64)).is_some());
-        assert!(Report::parse(&trained("9223372036854775808", 64)).is_none());
-        assert!(Report::parse(&trained("1", 65)).is_none());
-        assert!(Report::parse("{").is_none());
+        assert!(Report::parse(&trained("9223372036854775807", 64)).is_ok());
+        assert!(Report::parse(&trained("9223372036854775808", 64)).is_err());
+        assert!(Report::parse(&trained("1", 65)).is_err());
+        assert!(Report::parse("{").is_err());
     }
 
     #[test]

@@ -129,7 +129,10 @@ pub(crate) fn ask(
         StatusCode::NOT_FOUND => Err(Miss::Final(StoreError::NotFound { uri })),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Miss::Final(StoreError::Forbidden {
             uri,
-            reason: format!("the server answers {status}"),
+            reason: match target.credentials {
+                Some(_) => format!("the server answers {status} to what the Secret of credentialsRef shows"),
+                None => format!("the server answers {status}, and credentialsRef names no Secret to show it"),
+            },
         })),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
             Err(Miss::Passing(format!("the server answers {status}")))

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use sconce_tests::choice::Choice;
 use sconce_tests::kind::{self, Kind};
 use sconce_tests::process::say;
-use sconce_tests::{Error, Result, images, tools};
+use sconce_tests::{Error, Result, borrowed, images, tools};
 
 /// A cluster to work with. CLUSTER=kind (the default) is one of its own, in containers;
 /// CLUSTER=current is the one of the kubeconfig in force.
@@ -34,6 +34,8 @@ enum Verb {
     Status,
     /// Compiles the project's images and loads them into the cluster.
     Images,
+    /// Loads images that are not the project's, which tests bring as users do.
+    Borrowed,
     /// Runs kubectl against the cluster.
     Kubectl(Rest),
     /// Runs helm against the cluster.
@@ -86,6 +88,9 @@ fn run(choice: Choice, verb: Verb) -> Result<()> {
              and name it in the chart's values"
                 .to_owned(),
         )),
+        (Verb::Borrowed, Choice::Kind) => borrowed::ensure(&Kind::running()?),
+        // Its nodes pull them.
+        (Verb::Borrowed, Choice::Current) => Ok(()),
         (Verb::Kubectl(rest), choice) => become_program(kind::command(choice, "kubectl")?.args(rest.words)),
         (Verb::Helm(rest), choice) => become_program(kind::command(choice, "helm")?.args(rest.words)),
         (Verb::Exec(rest), choice) => {

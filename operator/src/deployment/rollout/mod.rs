@@ -208,7 +208,8 @@ fn progress<'a>(
         Some(hindrance) => (hindrance.reason, hindrance.message),
         None => (
             Reason::ProgressDeadlineExceeded,
-            "no further pod answered in time".to_owned(),
+            situation::silent(deployment.spec.custom(), current.revision(), &found.pods)
+                .unwrap_or_else(|| "no further pod answered in time".to_owned()),
         ),
     };
     Progress::Failed {
