@@ -19,6 +19,8 @@ const STATE_FILE: &str = "state.safetensors";
 const SCHEMA: u32 = 1;
 /// What stands before the names of the optimiser's tensors.
 const OPTIMISER: &str = "optimizer.";
+/// Name of the weights of the best epoch.
+const BEST: &str = "best";
 /// Longest record; ours have about a kilobyte.
 const RECORD_LIMIT: u64 = 1 << 20;
 /// Digits of the record's SHA-256 in the folder's name.
@@ -57,10 +59,27 @@ pub struct Position {
     /// Loss on the validation rows after the epoch before.
     #[serde(with = "maybe_bits")]
     pub validation_loss: Option<f64>,
+    /// The best epoch so far, where early stopping looks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
     /// How the losses went; for people, so not to the bit.
     pub losses: Gatherer,
     /// Likewise on the validation rows.
     pub validation_losses: Gatherer,
+}
+
+/// The epoch with the best loss on the validation rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Best {
+    /// The epoch, from 0.
+    pub epoch: u32,
+    /// Its loss.
+    #[serde(with = "bits")]
+    pub loss: f64,
+    /// The weights after it, one after another; empty where nobody wants them back. They are saved with the numbers.
+    #[serde(skip)]
+    pub weights: Vec<f32>,
 }
 
 impl Position {
@@ -136,7 +155,7 @@ pub(super) fn write(
         ));
     }
     let mut numbers = BTreeMap::new();
-    for (name, tensor) in learner.model().weights().map_err(|error| error.to_string())? {
+    for (name, tensor) in learner.weights().map_err(|error| error.to_string())? {
         let values = Numbers::of(&name, &tensor)?;
         numbers.insert(name, values);
     }
@@ -146,6 +165,13 @@ pub(super) fn write(
             values: values.into(),
         };
         numbers.insert(format!("{OPTIMISER}{name}"), values);
+    }
+    if let Some(best) = position.best.as_ref().filter(|best| !best.weights.is_empty()) {
+        let values = Numbers {
+            shape: vec![best.weights.len()],
+            values: best.weights.as_slice().into(),
+        };
+        numbers.insert(BEST.to_owned(), values);
     }
     let state = weights::serialize(&numbers)?;
     let record = Record {
@@ -196,7 +222,12 @@ pub(super) fn read(store: &Store, folder: &str, name: &str, subject: &Subject) -
     }
     let mut weights = HashMap::new();
     let mut optimiser = BTreeMap::new();
+    let mut position = record.position;
     for (name, tensor) in weights::deserialize(&bytes).map_err(|what| damaged(STATE_FILE, &what))? {
+        if let (BEST, Some(best)) = (name.as_str(), &mut position.best) {
+            best.weights = tensor.to_vec1().map_err(|error| error.to_string())?;
+            continue;
+        }
         match name.strip_prefix(OPTIMISER) {
             Some(name) => {
                 let values = tensor.to_vec1().map_err(|error| error.to_string())?;
@@ -206,7 +237,7 @@ pub(super) fn read(store: &Store, folder: &str, name: &str, subject: &Subject) -
         }
     }
     Ok(Saved {
-        position: record.position,
+        position,
         weights,
         optimiser,
         time: record.time,
