@@ -186,7 +186,7 @@ mod tests {
             (
                 &["a", "b"],
                 Some(Loss::MeanSquaredError),
-                "the loss MeanSquaredError predicts numbers",
+                "hyperparameters.loss is one of numbers",
             ),
         ] {
             let error = read(&cells(values), "y", loss).unwrap_err();

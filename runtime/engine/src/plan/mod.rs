@@ -1,7 +1,7 @@
 //! A feed-forward network whose whole step is known beforehand.
 //!
-//! Nothing is recorded and nothing allocated: the buffers are made once, for the largest number of rows that came,
-//! and each step runs over them.
+//! Nothing is recorded and nothing allocated, but for a list of flags that gemm makes for each product: the buffers
+//! are made once, for the largest number of rows that came, and each step runs over them.
 //!
 //! ```text
 //!               ┌ stage ┐          ┌ stage ┐
