@@ -201,6 +201,8 @@ fn resume_bit_identical_without_a_checkpoint_on_the_way() {
         match child.wait().unwrap().code() {
             Some(75) => times += 1,
             Some(0) => break,
+            // On a busy machine it does not listen for signals yet.
+            None => {}
             other => panic!("{other:?}"),
         }
     }
