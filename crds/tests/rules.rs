@@ -82,8 +82,9 @@ fn a_misspelt_field_is_told_with_those_that_there_are() {
     );
     let complaints = offline::admit(&schema("ModelTraining"), &object).unwrap_err();
     assert!(
-        complaints[0]
-            .starts_with("spec.hyperparameters.epoch: there is no such field; there are batchSize, epochs"),
+        complaints[0].starts_with(
+            "spec.hyperparameters.epoch: there is no such field; there are accumulateBatches, batchSize"
+        ),
         "{complaints:?}"
     );
 }

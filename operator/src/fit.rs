@@ -67,13 +67,15 @@ impl Need {
         let weights = F32.saturating_mul(parameters);
         let states = match how.optimizer.kind {
             OptimizerType::Sgd if how.optimizer.momentum.is_none_or(|momentum| momentum == 0.0) => 0,
-            OptimizerType::Sgd => 1,
+            OptimizerType::Sgd | OptimizerType::RmsProp | OptimizerType::Adagrad | OptimizerType::Lion => 1,
             OptimizerType::Adam | OptimizerType::AdamW => 2,
         };
+        // Early stopping keeps the weights of the best epoch.
+        let kept_best = u64::from(how.early_stopping.is_some_and(|settings| settings.restore_best));
         let values = kept.saturating_add(2 * widest);
         Need {
             weights,
-            optimiser: weights.saturating_mul(1 + states),
+            optimiser: weights.saturating_mul(1 + states + kept_best),
             activations: F32.saturating_mul(batch).saturating_mul(values),
             exact: inputs.is_some(),
         }

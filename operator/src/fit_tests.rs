@@ -105,6 +105,9 @@ fn a_training_keeps_weights_gradients_moments_and_activations() {
         (OptimizerType::Sgd, Some(0.0), 1),
         (OptimizerType::Sgd, Some(0.9), 2),
         (OptimizerType::AdamW, None, 3),
+        (OptimizerType::RmsProp, None, 2),
+        (OptimizerType::Adagrad, None, 2),
+        (OptimizerType::Lion, None, 2),
     ] {
         let need = Need::of_training(&network(&[8, 3]), &how(kind, momentum, 32), Some(10));
         assert_eq!(need.optimiser, times * need.weights, "{kind:?} {momentum:?}");

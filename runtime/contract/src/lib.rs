@@ -41,7 +41,10 @@ pub use device::Device;
 pub use duration::Duration;
 pub use evaluation::{Evaluation, Gate, Metric, MetricName, MetricSplit};
 pub use history::History;
-pub use hyperparameters::{Hyperparameters, Loss, Optimizer, OptimizerType, Schedule, ScheduleType};
+pub use hyperparameters::{
+    ClassWeights, EarlyStopping, Hyperparameters, Loss, Optimizer, OptimizerType, Regularization, Schedule,
+    ScheduleType,
+};
 pub use network::{Activation, Dense, Dropout, Layer, LayerKind, Network};
 pub use plan::{Mount, ServingPlan, TrainingPlan, Warmup};
 pub use progress::{LoadSnapshot, Progress, TrainingPhase};

@@ -58,6 +58,14 @@ pub enum EngineError {
         /// Shape of what was given.
         found: Shape,
     },
+    /// Rows without targets, or with others than the network has outputs for.
+    #[error("the targets do not fit {rows} row(s) of {outputs} output(s)")]
+    Targets {
+        /// Rows that were given.
+        rows: usize,
+        /// Outputs of the network.
+        outputs: usize,
+    },
     /// The saved state of an optimiser does not belong to this optimiser and network.
     #[error("the optimiser's saved state does not fit: {0}")]
     OptimiserState(String),

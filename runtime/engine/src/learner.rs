@@ -2,29 +2,81 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
-use sconce_contract::{Loss, Optimizer};
+use candle_core::{Device, Tensor};
+use sconce_contract::Hyperparameters;
 
-use crate::{EngineError, Optimiser, Purpose, Random, Sequential, losses};
+use crate::{
+    EngineError, Optimiser, Purpose, Random, Sequential, gradient, graph::Graph, losses::Objective,
+    metrics::Targets, parameters::Parameters, plan::Plan, threads,
+};
+
+/// Rows of a table, and what is true of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    /// `[rows, inputs]`, row after row.
+    pub x: &'a [f32],
+    /// A number per output of each row, or a class per row.
+    pub targets: Targets<'a>,
+}
 
 /// A network, what it minimises and how.
 #[derive(Debug)]
 pub struct Learner {
-    model: Sequential,
-    loss: Loss,
+    engine: Engine,
+    inputs: usize,
+    outputs: usize,
+    settings: Hyperparameters,
     optimiser: Optimiser,
-    seed: u64,
+    /// Of all parameters, in their order.
+    gradient: Vec<f32>,
+}
+
+/// What computes.
+#[derive(Debug)]
+enum Engine {
+    Plan(Box<Plan>),
+    Graph(Box<Graph>),
 }
 
 impl Learner {
-    /// A learner at step 0. The seed decides what dropout drops.
-    pub fn new(model: Sequential, loss: Loss, optimizer: &Optimizer, seed: u64) -> Self {
-        let optimiser = Optimiser::new(optimizer, &model.parameters());
+    /// A learner at step 0. Of the settings it takes optimizer, seed (which decides what dropout drops), batch size,
+    /// regularization and the greatest norm of a gradient. A feed-forward network on the CPU is learned by a plan
+    /// ([`crate::plan`]), every other one by the graph.
+    pub fn new(
+        model: Sequential,
+        objective: &Objective,
+        settings: &Hyperparameters,
+    ) -> Result<Self, EngineError> {
+        let threads = threads::granted();
+        let plan = Plan::of(&model, objective, threads)?;
+        Ok(Self::with(plan, model, objective, settings, threads))
+    }
+
+    /// The same by the graph, whatever the network is.
+    pub fn by_graph(model: Sequential, objective: &Objective, settings: &Hyperparameters) -> Self {
+        Self::with(None, model, objective, settings, threads::granted())
+    }
+
+    fn with(
+        plan: Option<Plan>,
+        model: Sequential,
+        objective: &Objective,
+        settings: &Hyperparameters,
+        threads: usize,
+    ) -> Self {
+        let (inputs, outputs) = (model.inputs(), model.outputs());
+        let engine = match plan {
+            Some(plan) => Engine::Plan(Box::new(plan)),
+            None => Engine::Graph(Box::new(Graph::of(model, objective))),
+        };
+        let parameters = engine.parameters().clone();
         Learner {
-            model,
-            loss,
-            optimiser,
-            seed,
+            inputs,
+            outputs,
+            settings: *settings,
+            gradient: vec![0.0; parameters.len()],
+            optimiser: Optimiser::new(&settings.optimizer, parameters, threads),
+            engine,
         }
     }
 
@@ -32,20 +84,24 @@ impl Learner {
     /// and the same settings.
     pub fn resumed(
         model: Sequential,
-        loss: Loss,
-        optimizer: &Optimizer,
-        seed: u64,
+        objective: &Objective,
+        settings: &Hyperparameters,
         step: u64,
         state: &BTreeMap<String, Vec<f32>>,
     ) -> Result<Self, EngineError> {
-        let mut learner = Self::new(model, loss, optimizer, seed);
+        let mut learner = Self::new(model, objective, settings)?;
         learner.optimiser.restore(step, state)?;
         Ok(learner)
     }
 
-    /// The network as it is now.
-    pub fn model(&self) -> &Sequential {
-        &self.model
+    /// Whether it learns by a plan.
+    pub fn is_planned(&self) -> bool {
+        matches!(self.engine, Engine::Plan(_))
+    }
+
+    /// Numbers that a row gives.
+    pub fn outputs(&self) -> usize {
+        self.outputs
     }
 
     /// The optimiser as it is now.
@@ -53,36 +109,189 @@ impl Learner {
         &self.optimiser
     }
 
-    /// Learns from the rows `x` `[rows, inputs]` and their targets (see [`losses::loss`]) and answers their
-    /// loss before the step. A loss that is not finite leaves the weights as they were.
-    pub fn step(&mut self, x: &Tensor, targets: &Tensor, rate: f64) -> Result<f64, EngineError> {
-        let mut random = Random::new(self.seed, Purpose::Dropout, self.optimiser.steps());
-        let logits = self.model.forward_train(x, &mut random)?;
-        let loss = losses::loss(self.loss, self.model.last_activation(), &logits, targets)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        if value.is_finite() {
-            let gradients = loss.backward()?;
-            self.optimiser.step(&self.model.parameters(), &gradients, rate)?;
-        }
-        Ok(value)
+    /// A copy of the weights as they are now, under the names that [`Sequential::from_weights`] reads.
+    pub fn weights(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
+        let weights = self.flat_weights()?;
+        let of = |weights: &[f32], shape: &[usize]| Tensor::from_slice(weights, shape, &Device::Cpu);
+        self.engine
+            .parameters()
+            .iter()
+            .map(|parameter| {
+                let values = &weights[parameter.range.clone()];
+                Ok((parameter.name.clone(), of(values, &parameter.shape)?))
+            })
+            .collect()
     }
 
-    /// The loss of rows, nothing learned and nothing dropped.
-    pub fn loss(&self, x: &Tensor, targets: &Tensor) -> Result<f64, EngineError> {
-        let logits = self.model.logits(x)?;
-        let loss = losses::loss(self.loss, self.model.last_activation(), &logits, targets)?;
-        Ok(f64::from(loss.to_scalar::<f32>()?))
+    /// All weights one after another, for [`Learner::set_flat_weights`].
+    pub fn flat_weights(&self) -> Result<Vec<f32>, EngineError> {
+        match &self.engine {
+            Engine::Plan(plan) => Ok(plan.weights().to_vec()),
+            Engine::Graph(graph) => graph.weights(),
+        }
+    }
+
+    /// Puts weights back that [`Learner::flat_weights`] gave; the optimiser's memory stays.
+    pub fn set_flat_weights(&mut self, weights: &[f32]) -> Result<(), EngineError> {
+        let (found, needed) = (weights.len(), self.gradient.len());
+        if found != needed {
+            let problem = format!("{found} weights were kept instead of {needed}");
+            return Err(EngineError::OptimiserState(problem));
+        }
+        match &mut self.engine {
+            Engine::Plan(plan) => plan.weights_mut().copy_from_slice(weights),
+            Engine::Graph(graph) => graph.set_weights(weights)?,
+        }
+        Ok(())
+    }
+
+    /// Learns from the rows, in pieces of at most the batch size, and answers their loss before the step: the mean
+    /// over the rows, without what regularization adds. A loss that is not finite leaves the weights as they were.
+    pub fn step(&mut self, rows: &Rows<'_>, rate: f64) -> Result<f64, EngineError> {
+        let count = self.check(rows)?;
+        let mut random = Random::new(self.settings.seed, Purpose::Dropout, self.optimiser.steps());
+        let mut sum = 0.0;
+        let mut fresh = true;
+        let piece = self.settings.batch_size.max(1) as usize;
+        for from in (0..count).step_by(piece) {
+            let rows = self.piece(rows, from, (from + piece).min(count));
+            let (random, gradient) = (&mut random, &mut self.gradient);
+            sum += match &mut self.engine {
+                Engine::Plan(plan) => plan.learn(&rows, count as f32, random, gradient, fresh),
+                Engine::Graph(graph) => graph.learn(&rows, count as f32, random, gradient, fresh)?,
+            };
+            fresh = false;
+            if !f64::is_finite(sum) {
+                return Ok(sum);
+            }
+        }
+        self.update(rate)?;
+        Ok(sum / count as f64)
+    }
+
+    fn update(&mut self, rate: f64) -> Result<(), EngineError> {
+        let gradient = &mut self.gradient;
+        if let Some(penalty) = &self.settings.regularization {
+            match &self.engine {
+                Engine::Plan(plan) => {
+                    gradient::penalise(penalty, plan.parameters(), plan.weights(), gradient)
+                }
+                Engine::Graph(graph) => {
+                    gradient::penalise(penalty, graph.parameters(), &graph.weights()?, gradient);
+                }
+            }
+        }
+        if let Some(norm) = self.settings.clip_norm {
+            gradient::clip(norm, gradient);
+        }
+        self.optimiser.advance();
+        match &mut self.engine {
+            Engine::Plan(plan) => {
+                let weights = plan.weights_mut();
+                self.optimiser.update(0..weights.len(), rate, weights, gradient);
+            }
+            Engine::Graph(graph) => graph.update(&mut self.optimiser, rate, gradient)?,
+        }
+        Ok(())
+    }
+
+    /// The mean loss of rows, nothing learned and nothing dropped.
+    pub fn loss(&mut self, rows: &Rows<'_>) -> Result<f64, EngineError> {
+        let count = self.check(rows)?;
+        let sum = match &mut self.engine {
+            Engine::Plan(plan) => plan.loss(rows),
+            Engine::Graph(graph) => graph.loss(rows)?,
+        };
+        Ok(sum / count as f64)
+    }
+
+    /// What the network says of `x` `[rows, inputs]`, its last activation applied, is put behind what is in
+    /// `outputs`.
+    pub fn predict(&mut self, x: &[f32], outputs: &mut Vec<f32>) -> Result<(), EngineError> {
+        self.check_table(x)?;
+        match &mut self.engine {
+            Engine::Plan(plan) => plan.predict(x, outputs),
+            Engine::Graph(graph) => graph.predict(x, outputs)?,
+        }
+        Ok(())
+    }
+
+    fn piece<'a>(&self, rows: &Rows<'a>, from: usize, to: usize) -> Rows<'a> {
+        let targets = match rows.targets {
+            Targets::Numbers(numbers) => Targets::Numbers(&numbers[from * self.outputs..to * self.outputs]),
+            Targets::Classes(classes) => Targets::Classes(&classes[from..to]),
+        };
+        Rows {
+            x: &rows.x[from * self.inputs..to * self.inputs],
+            targets,
+        }
+    }
+
+    /// Rows in a table.
+    fn check_table(&self, x: &[f32]) -> Result<usize, EngineError> {
+        let rows = x.len() / self.inputs.max(1);
+        if rows == 0 || rows * self.inputs != x.len() {
+            return Err(EngineError::InputShape {
+                inputs: self.inputs,
+                found: x.len().into(),
+            });
+        }
+        Ok(rows)
+    }
+
+    /// Rows that there are, each with its target.
+    fn check(&self, rows: &Rows<'_>) -> Result<usize, EngineError> {
+        let count = self.check_table(rows.x)?;
+        let classes = self.outputs.max(2);
+        let fits = match rows.targets {
+            Targets::Numbers(numbers) => numbers.len() == count * self.outputs,
+            Targets::Classes(of_rows) => {
+                of_rows.len() == count && of_rows.iter().all(|&class| (class as usize) < classes)
+            }
+        };
+        if fits {
+            return Ok(count);
+        }
+        Err(EngineError::Targets {
+            rows: count,
+            outputs: self.outputs,
+        })
+    }
+}
+
+impl Engine {
+    fn parameters(&self) -> &Parameters {
+        match self {
+            Engine::Plan(plan) => plan.parameters(),
+            Engine::Graph(graph) => graph.parameters(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-    use sconce_contract::{Activation, Layer, Network};
+    use sconce_contract::{Activation, Layer, Loss, Network, Optimizer};
 
     use super::*;
 
-    fn learner(seed: u64) -> Learner {
+    /// Exclusive or: no network without a hidden layer learns it.
+    const ROWS: Rows<'_> = Rows {
+        x: &[0., 0., 0., 1., 1., 0., 1., 1.],
+        targets: Targets::Numbers(&[0., 1., 1., 0.]),
+    };
+
+    fn settings(seed: u64) -> Hyperparameters {
+        Hyperparameters {
+            seed,
+            optimizer: Optimizer {
+                learning_rate: 0.05,
+                ..Optimizer::default()
+            },
+            ..Hyperparameters::default()
+        }
+    }
+
+    fn learner(settings: &Hyperparameters) -> Learner {
         let network = Network {
             layers: vec![
                 Layer::dense(16, Activation::Tanh),
@@ -90,40 +299,28 @@ mod tests {
                 Layer::dense(1, Activation::Sigmoid),
             ],
         };
-        let model = Sequential::initialised(&network, 2, seed, &Device::Cpu).unwrap();
-        let optimizer = Optimizer {
-            learning_rate: 0.05,
-            ..Optimizer::default()
-        };
-        Learner::new(model, Loss::BinaryCrossEntropy, &optimizer, seed)
-    }
-
-    /// Exclusive or: no network without a hidden layer learns it.
-    fn rows() -> (Tensor, Tensor) {
-        let x = Tensor::from_slice(&[0f32, 0., 0., 1., 1., 0., 1., 1.], (4, 2), &Device::Cpu).unwrap();
-        let y = Tensor::from_slice(&[0f32, 1., 1., 0.], (4, 1), &Device::Cpu).unwrap();
-        (x, y)
+        let model = Sequential::initialised(&network, 2, settings.seed, &Device::Cpu).unwrap();
+        let objective = Objective::new(Loss::BinaryCrossEntropy, Activation::Sigmoid, settings, vec![]);
+        Learner::new(model, &objective, settings).unwrap()
     }
 
     #[test]
     fn a_network_learns_exclusive_or() {
-        let (x, y) = rows();
-        let mut learner = learner(42);
-        let before = learner.loss(&x, &y).unwrap();
+        let mut learner = learner(&settings(42));
+        let before = learner.loss(&ROWS).unwrap();
         for _ in 0..300 {
-            learner.step(&x, &y, 0.05).unwrap();
+            learner.step(&ROWS, 0.05).unwrap();
         }
-        let after = learner.loss(&x, &y).unwrap();
+        let after = learner.loss(&ROWS).unwrap();
         assert!(before > 0.5 && after < 0.05, "{before} → {after}");
     }
 
     #[test]
     fn the_same_seed_gives_the_same_bits() {
-        let (x, y) = rows();
         let run = |seed| {
-            let mut learner = learner(seed);
+            let mut learner = learner(&settings(seed));
             let losses: Vec<u64> = (0..20)
-                .map(|_| learner.step(&x, &y, 0.05).unwrap().to_bits())
+                .map(|_| learner.step(&ROWS, 0.05).unwrap().to_bits())
                 .collect();
             losses
         };
@@ -133,12 +330,60 @@ mod tests {
 
     #[test]
     fn a_loss_that_is_not_finite_leaves_the_weights() {
-        let (_, y) = rows();
-        let x = Tensor::full(f32::NAN, (4, 2), &Device::Cpu).unwrap();
-        let mut learner = learner(42);
-        assert!(!learner.step(&x, &y, 0.05).unwrap().is_finite());
-        let weights = &learner.model().weights().unwrap()["layers.0.weight"];
-        let sum: f32 = weights.sum_all().unwrap().to_scalar().unwrap();
-        assert!(sum.is_finite());
+        let mut learner = learner(&settings(42));
+        let before = learner.flat_weights().unwrap();
+        let rows = Rows {
+            x: &[f32::NAN; 8],
+            ..ROWS
+        };
+        assert!(!learner.step(&rows, 0.05).unwrap().is_finite());
+        assert_eq!(learner.flat_weights().unwrap(), before);
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_refused() {
+        let mut learner = learner(&settings(42));
+        for (x, targets, says) in [
+            (&[0.0; 3][..], Targets::Numbers(&[0.0]), "takes [rows, 2]"),
+            (&[], Targets::Numbers(&[]), "takes [rows, 2]"),
+            (&[0.0; 4], Targets::Numbers(&[0.0]), "2 row(s) of 1 output(s)"),
+            (&[0.0; 4], Targets::Classes(&[0, 2]), "2 row(s) of 1 output(s)"),
+        ] {
+            let error = learner.step(&Rows { x, targets }, 0.1).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    /// Without dropout a step over pieces is the step over the whole, but for the order of sums.
+    #[test]
+    fn batches_add_up_to_one_step() {
+        let network = Network {
+            layers: vec![
+                Layer::dense(7, Activation::GELU),
+                Layer::dense(1, Activation::Linear),
+            ],
+        };
+        let run = |batch_size| {
+            let settings = Hyperparameters {
+                batch_size,
+                ..settings(42)
+            };
+            let model = Sequential::initialised(&network, 2, 42, &Device::Cpu).unwrap();
+            let objective = Objective::new(Loss::MeanSquaredError, Activation::Linear, &settings, vec![]);
+            let mut learner = Learner::new(model, &objective, &settings).unwrap();
+            for _ in 0..10 {
+                learner.step(&ROWS, 0.01).unwrap();
+            }
+            (learner.flat_weights().unwrap(), learner.loss(&ROWS).unwrap())
+        };
+        let (whole, loss) = run(4);
+        for size in [1, 3] {
+            let (pieces, loss_of_pieces) = run(size);
+            assert!((loss - loss_of_pieces).abs() < 1e-6);
+            assert!(
+                whole.iter().zip(&pieces).all(|(a, b)| (a - b).abs() < 1e-5),
+                "{size}"
+            );
+        }
     }
 }

@@ -1,18 +1,21 @@
 //! Layers with correct gradients, losses, optimisers with saveable state, schedules and metrics on candle.
 //!
 //! ```text
-//!   Network (YAML) ──► Sequential ── forward ─────────────► outputs ──► metrics
-//!                          │  ▲                             [rows, outputs]
-//!             logits while │  │ weights, in place
-//!             training     ▼  │
-//!                        losses ── gradients ──► optimisers ◄── schedules (learning rate per epoch)
-//!                       └──────────── Learner::step ────────────┘
+//!   Network (YAML) ──► Sequential ── forward ─────────► outputs ──► metrics
+//!                          │                            [rows, outputs]
+//!                          ▼
+//!     Rows ──► Learner: plan, or graph ──► loss, gradient ──► optimisers ◄── schedules (learning rate)
+//!                          ▲                                      │
+//!                          └────────────── weights ◄──────────────┘
 //! ```
+//!
+//! A feed-forward network on the CPU learns by a [`plan`]: the whole step is known beforehand and runs over memory
+//! that is there. What has no plan learns by [`graph`], candle's record of each step. Both say the same.
 //!
 //! | to add | write one file in | and one line in |
 //! |---|---|---|
-//! | a layer | `layers/` | `layers::stages` |
-//! | a loss | `losses/` | `losses::loss` |
+//! | a layer | `layers/` | `layers::stages`; `Stage::planned` if `plan/` is to know it |
+//! | a loss | `losses/` | `losses::loss`, `plan::loss::loss` |
 //! | an optimiser | `optimisers/` | `optimisers::rule` |
 //! | a schedule | `schedules/` | `schedules::learning_rate` |
 //! | a metric | `metrics/` | `metrics::TABLE` |
@@ -22,18 +25,24 @@
 //!
 //! Read [`sequential`] first, then [`learner`].
 
-#![forbid(unsafe_code)]
+// `plan::product` alone hands memory to gemm, and proves its bounds.
+#![deny(unsafe_code)]
 
 pub mod error;
+mod gradient;
+mod graph;
 pub mod layers;
 pub mod learner;
 pub mod losses;
 pub mod metrics;
 pub mod names;
 pub mod optimisers;
+mod parameters;
+mod plan;
 pub mod random;
 pub mod schedules;
 pub mod sequential;
+mod simd;
 pub mod threads;
 mod weights;
 
@@ -41,7 +50,8 @@ mod weights;
 mod gradient_check;
 
 pub use error::EngineError;
-pub use learner::Learner;
+pub use learner::{Learner, Rows};
+pub use losses::Objective;
 pub use optimisers::Optimiser;
 pub use random::{Purpose, Random};
 pub use sequential::Sequential;

@@ -12,6 +12,7 @@ use crate::{
     EngineError, Random,
     layers::{self, Stage, Weights, activate},
     names::{layer_field, weight_name},
+    plan::Planned,
     weights::{Initial, Loaded, Unfilled},
 };
 
@@ -100,6 +101,14 @@ impl Sequential {
         self.last
     }
 
+    /// Where the weights are.
+    pub(crate) fn device(&self) -> Device {
+        let parameters = self.parameters();
+        parameters
+            .first()
+            .map_or(Device::Cpu, |(_, var)| var.device().clone())
+    }
+
     /// Inference: `[rows, inputs]` → `[rows, outputs]` with the last activation applied. Nothing is recorded
     /// for gradients.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, EngineError> {
@@ -135,6 +144,13 @@ impl Sequential {
             );
         }
         parameters
+    }
+
+    /// What a plan does for each stage, with what stands before the names of its weights.
+    pub(crate) fn planned(&self) -> impl Iterator<Item = (String, Option<Planned<'_>>)> {
+        self.stages
+            .iter()
+            .map(|(index, stage)| (weight_name(*index, ""), stage.planned()))
     }
 
     /// A copy of the weights as they are now, under the names that [`Sequential::from_weights`] reads.

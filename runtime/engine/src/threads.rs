@@ -39,6 +39,18 @@ pub fn ensure() -> std::io::Result<()> {
         .exec())
 }
 
+/// Threads that arithmetic has been granted: what [`THREAD_VARIABLES`] say, else [`available`].
+pub(crate) fn granted() -> usize {
+    let said = |name: &&str| {
+        env::var(name)
+            .ok()?
+            .parse()
+            .ok()
+            .filter(|&count: &usize| count > 0)
+    };
+    THREAD_VARIABLES.iter().find_map(said).unwrap_or_else(available)
+}
+
 /// Threads that this process can keep busy: its CPU quota rounded up or the processors that it may run on,
 /// whichever is less, and at least 1.
 pub fn available() -> usize {

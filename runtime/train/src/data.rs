@@ -1,8 +1,7 @@
 //! The table as the loop takes it: three parts, each in one piece of memory.
 
-use candle_core::{Device, Tensor};
-use sconce_contract::{Dataset, Feature, Loss, Preprocess};
-use sconce_engine::{EngineError, metrics};
+use sconce_contract::{Dataset, Feature, Preprocess};
+use sconce_engine::{Rows, metrics};
 
 use crate::{
     TrainError,
@@ -43,6 +42,14 @@ pub enum Answers {
     Numbers(Vec<f32>),
     /// Indices of classes.
     Classes(Vec<u32>),
+}
+
+/// Memory for the rows of a step, used again for the next one.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    values: Vec<f32>,
+    numbers: Vec<f32>,
+    classes: Vec<u32>,
 }
 
 impl Data {
@@ -123,23 +130,41 @@ impl Part {
         self.classes
     }
 
-    /// These rows as `x` `[rows, width]` and the targets that the loss wants, see [`sconce_engine::losses::loss`].
-    pub fn batch(&self, rows: &[usize], loss: Loss) -> Result<(Tensor, Tensor), EngineError> {
-        let mut values = Vec::with_capacity(rows.len() * self.width);
+    /// Puts these rows into the batch, in the place of those that it held.
+    pub fn batch<'b>(&self, rows: &[usize], batch: &'b mut Batch) -> Rows<'b> {
+        batch.values.clear();
         for row in rows {
-            values.extend_from_slice(&self.values[row * self.width..(row + 1) * self.width]);
+            batch
+                .values
+                .extend_from_slice(&self.values[row * self.width..(row + 1) * self.width]);
         }
-        let x = Tensor::from_vec(values, (rows.len(), self.width), &Device::Cpu)?;
-        let column = |numbers: Vec<f32>| Tensor::from_vec(numbers, (rows.len(), 1), &Device::Cpu);
-        let targets = match (&self.answers, loss) {
-            (Answers::Numbers(all), _) => column(rows.iter().map(|&row| all[row]).collect())?,
-            (Answers::Classes(all), Loss::CrossEntropy) => {
-                let classes: Vec<u32> = rows.iter().map(|&row| all[row]).collect();
-                Tensor::from_vec(classes, rows.len(), &Device::Cpu)?
+        let targets = match &self.answers {
+            Answers::Numbers(all) => {
+                batch.numbers.clear();
+                batch.numbers.extend(rows.iter().map(|&row| all[row]));
+                metrics::Targets::Numbers(&batch.numbers)
             }
-            (Answers::Classes(all), _) => column(rows.iter().map(|&row| all[row] as f32).collect())?,
+            Answers::Classes(all) => {
+                batch.classes.clear();
+                batch.classes.extend(rows.iter().map(|&row| all[row]));
+                metrics::Targets::Classes(&batch.classes)
+            }
         };
-        Ok((x, targets))
+        Rows {
+            x: &batch.values,
+            targets,
+        }
+    }
+
+    /// Rows of each class; empty where numbers are predicted.
+    pub fn class_counts(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.classes];
+        if let Answers::Classes(classes) = &self.answers {
+            for &class in classes {
+                counts[class as usize] += 1;
+            }
+        }
+        counts
     }
 
     /// All rows in pieces of at most `size`, in order.

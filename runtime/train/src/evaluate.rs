@@ -1,11 +1,11 @@
 //! What the trained model is measured by, and on which rows.
 
-use sconce_contract::{Evaluation, Loss, Metric, MetricName, MetricSplit};
-use sconce_engine::{EngineError, Learner, metrics};
+use sconce_contract::{Evaluation, Metric, MetricName, MetricSplit};
+use sconce_engine::{Learner, metrics};
 
 use crate::{
     TrainError,
-    data::{Data, Part},
+    data::{Batch, Data, Part},
     learn::{PIECE, mean_loss},
     watch::Stop,
 };
@@ -117,34 +117,27 @@ fn defined(name: MetricName, part: &Part) -> bool {
 
 /// Measures the model. A value that is not finite is left to the caller, who knows that it diverged.
 pub fn measure(
-    learner: &Learner,
+    learner: &mut Learner,
     data: &Data,
     wanted: &Wanted,
-    loss: Loss,
     stop: &Stop,
 ) -> Result<Vec<Metric>, TrainError> {
     let (_, part) = held_out(data);
-    let mut outputs = Vec::new();
+    let (mut outputs, mut batch) = (Vec::new(), Batch::default());
     for rows in part.pieces(PIECE) {
         if stop.asked() {
             return Err(TrainError::interrupted("while measuring"));
         }
-        let (x, _) = part.batch(&rows, loss)?;
-        let values = learner.model().forward(&x)?.flatten_all();
-        outputs.extend(
-            values
-                .and_then(|values| values.to_vec1::<f32>())
-                .map_err(EngineError::from)?,
-        );
+        learner.predict(part.batch(&rows, &mut batch).x, &mut outputs)?;
     }
     let predictions = metrics::Predictions {
         outputs: &outputs,
-        width: learner.model().outputs(),
+        width: learner.outputs(),
         targets: part.truth(),
     };
     let measured = wanted.metrics.iter().map(|&name| {
         let value = match name {
-            MetricName::Loss => mean_loss(learner, part, loss, stop)?,
+            MetricName::Loss => mean_loss(learner, part, stop)?,
             _ => metrics::measure(name, &predictions),
         };
         Ok(Metric {

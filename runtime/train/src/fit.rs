@@ -1,9 +1,13 @@
 //! What is minimised, and whether the last layer fits what is predicted.
 
-use sconce_contract::{Activation, Dense, Loss, Network};
+use sconce_contract::{Activation, ClassWeights, Dense, Hyperparameters, Loss, Network};
 use sconce_engine::names::layer_field;
 
-use crate::{TrainError, target::Target};
+use crate::{
+    TrainError,
+    data::{Data, Part},
+    target::Target,
+};
 
 /// The last layer of a network with its path in the spec; nothing where it is not dense, which the engine refuses.
 pub fn last_layer(network: &Network) -> Option<(String, Dense)> {
@@ -31,15 +35,74 @@ pub fn loss(before_target: Option<Loss>, target: &Target) -> Loss {
     })
 }
 
+/// Whether a loss is one of numbers.
+fn of_numbers(loss: Loss) -> bool {
+    matches!(
+        loss,
+        Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::Huber
+    )
+}
+
+/// Refuses hyperparameters that say something of another loss than this, or that need rows which there are not.
+pub fn check_settings(settings: &Hyperparameters, loss: Loss, data: &Data) -> Result<(), TrainError> {
+    for (holds, field, needed) in [
+        (
+            settings.huber_delta.is_none() || loss == Loss::Huber,
+            "huberDelta",
+            "Huber",
+        ),
+        (
+            settings.label_smoothing.is_none() || loss == Loss::CrossEntropy,
+            "labelSmoothing",
+            "CrossEntropy",
+        ),
+        (
+            settings.class_weights.is_none() || !of_numbers(loss),
+            "classWeights",
+            "CrossEntropy or BinaryCrossEntropy",
+        ),
+    ] {
+        if !holds {
+            let problem =
+                format!("works with the loss {needed} only, but the loss is {loss:?}: leave it out");
+            return Err(TrainError::setting(format!("hyperparameters.{field}"), problem));
+        }
+    }
+    if settings.early_stopping.is_some() && data.validation.rows() == 0 {
+        return Err(TrainError::setting(
+            "hyperparameters.earlyStopping",
+            "there are no validation rows to look at: set dataset.split.validation above 0",
+        ));
+    }
+    Ok(())
+}
+
+/// How much a row of each class counts: nothing where all count the same. A class without training rows counts 1.
+pub fn class_weights(settings: &Hyperparameters, training: &Part) -> Vec<f32> {
+    let Some(ClassWeights::Balanced) = settings.class_weights else {
+        return Vec::new();
+    };
+    let counts = training.class_counts();
+    let (rows, classes) = (training.rows() as f64, counts.len() as f64);
+    let weight = |count: u64| {
+        if count == 0 {
+            1.0
+        } else {
+            rows / (classes * count as f64)
+        }
+    };
+    counts.into_iter().map(|count| weight(count) as f32).collect()
+}
+
 /// Refuses a last layer whose outputs cannot say what the target holds.
 pub fn check(loss: Loss, field: &str, last: &Dense, target: &Target, column: &str) -> Result<(), TrainError> {
     let Dense { units, activation } = *last;
     match (loss, target) {
-        (Loss::MeanSquaredError, _) if units != 1 => Err(TrainError::setting(
+        (loss, _) if of_numbers(loss) && units != 1 => Err(TrainError::setting(
             format!("{field}.units"),
             format!("the last layer has {units} units, but {column:?} is one number: set units to 1"),
         )),
-        (Loss::MeanSquaredError, _) if activation == Activation::Softmax => Err(TrainError::setting(
+        (loss, _) if of_numbers(loss) && activation == Activation::Softmax => Err(TrainError::setting(
             format!("{field}.activation"),
             "Softmax over one unit is always 1: set activation to Linear to predict a number",
         )),

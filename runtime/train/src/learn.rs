@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use sconce_contract::{Hyperparameters, Loss, TrainingPhase};
+use sconce_contract::{Hyperparameters, TrainingPhase};
 use sconce_engine::{Learner, Purpose, Random, schedules};
 
 use crate::{
     TrainError,
-    checkpoint::{Checkpoints, Position},
-    data::{Data, Part},
+    checkpoint::{Best, Checkpoints, Position},
+    data::{Batch, Data, Part},
     display::Display,
     watch::{Stop, Watch, eta_seconds},
 };
@@ -34,7 +34,7 @@ pub fn total_steps(hyperparameters: &Hyperparameters, rows: usize) -> u64 {
 
 /// Steps of an epoch.
 pub fn steps_per_epoch(hyperparameters: &Hyperparameters, rows: usize) -> u64 {
-    (rows as u64).div_ceil(u64::from(hyperparameters.batch_size.max(1)))
+    (rows as u64).div_ceil(hyperparameters.rows_per_step())
 }
 
 /// A training on its way.
@@ -44,8 +44,6 @@ pub struct Course<'a> {
     pub learner: Learner,
     /// What it learns from.
     pub data: &'a Data,
-    /// What it minimises.
-    pub loss: Loss,
     /// How.
     pub hyperparameters: &'a Hyperparameters,
     /// Who looks.
@@ -62,15 +60,10 @@ impl Course<'_> {
     /// Takes the steps that are left. Stops at the next one where it is asked to, and at once where a loss is not
     /// finite.
     pub fn learn(&mut self) -> Result<Learned, TrainError> {
-        let Hyperparameters {
-            epochs,
-            batch_size,
-            seed,
-            optimizer,
-            schedule,
-            ..
-        } = self.hyperparameters;
+        let Hyperparameters { epochs, seed, .. } = self.hyperparameters;
         let rows = self.data.training.rows();
+        let rows_per_step = usize::try_from(self.hyperparameters.rows_per_step()).unwrap_or(usize::MAX);
+        let mut space = Batch::default();
         let total = total_steps(self.hyperparameters, rows);
         self.tell_start(total);
         let mut display = Display::new(total, *epochs);
@@ -78,17 +71,16 @@ impl Course<'_> {
         let mut busy = Duration::ZERO;
         loop {
             let epoch = self.position.epoch;
-            let rate = schedules::learning_rate(schedule, optimizer.learning_rate, epoch);
-            self.watch.update(|seen| seen.learning_rate = rate);
             let mut order: Vec<usize> = (0..rows).collect();
             Random::new(*seed, Purpose::Order, u64::from(epoch)).shuffle(&mut order);
             let taken = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
             let mut since = Instant::now();
-            for batch in order.chunks(*batch_size as usize).skip(taken) {
+            for batch in order.chunks(rows_per_step).skip(taken) {
                 if self.stop.asked() {
                     return Err(TrainError::interrupted("between two steps"));
                 }
-                let value = self.step(batch, rate)?;
+                let rate = self.learning_rate();
+                let value = self.step(batch, &mut space, rate)?;
                 let now = Instant::now();
                 busy += now - since;
                 since = now;
@@ -99,6 +91,7 @@ impl Course<'_> {
                     progress.loss = Some(self.position.mean_loss());
                     progress.eta_seconds = eta_seconds(now - start, step - begun, total - step);
                     progress.work.busy_milliseconds = u64::try_from(busy.as_millis()).unwrap_or(u64::MAX);
+                    seen.learning_rate = rate;
                     seen.losses.add(step, 1, value);
                 });
                 display.step(step);
@@ -114,7 +107,7 @@ impl Course<'_> {
             }
             self.validate()?;
             display.epoch(&self.watch.snapshot());
-            if epoch + 1 >= *epochs {
+            if epoch + 1 >= *epochs || self.is_enough() {
                 break;
             }
             self.position.epoch += 1;
@@ -122,8 +115,9 @@ impl Course<'_> {
             self.position.loss_sum = 0.0;
         }
         display.finish();
+        self.restore_best()?;
         Ok(Learned {
-            epochs: *epochs,
+            epochs: self.position.epoch + 1,
             steps: self.position.step,
             loss: self.position.mean_loss(),
         })
@@ -147,9 +141,24 @@ impl Course<'_> {
         });
     }
 
-    fn step(&mut self, batch: &[usize], rate: f64) -> Result<f64, TrainError> {
-        let (x, targets) = self.data.training.batch(batch, self.loss)?;
-        let value = self.learner.step(&x, &targets, rate)?;
+    fn learning_rate(&self) -> f64 {
+        let Hyperparameters {
+            epochs,
+            optimizer,
+            schedule,
+            ..
+        } = self.hyperparameters;
+        let moment = schedules::Moment {
+            step: self.position.step,
+            steps_per_epoch: steps_per_epoch(self.hyperparameters, self.data.training.rows()),
+            epochs: *epochs,
+        };
+        schedules::learning_rate(schedule, optimizer.learning_rate, &moment)
+    }
+
+    fn step(&mut self, batch: &[usize], space: &mut Batch, rate: f64) -> Result<f64, TrainError> {
+        let rows = self.data.training.batch(batch, space);
+        let value = self.learner.step(&rows, rate)?;
         let position = &mut self.position;
         if !value.is_finite() {
             let at = format!("in epoch {}, step {}", position.epoch + 1, position.step + 1);
@@ -162,7 +171,7 @@ impl Course<'_> {
     }
 
     fn validate(&mut self) -> Result<(), TrainError> {
-        let validation = mean_loss(&self.learner, &self.data.validation, self.loss, self.stop)?;
+        let validation = mean_loss(&mut self.learner, &self.data.validation, self.stop)?;
         let (epoch, step) = (self.position.epoch + 1, self.position.step);
         if let Some(value) = validation.filter(|value| !value.is_finite()) {
             let at = format!("on the validation rows after epoch {epoch}, step {step}");
@@ -170,6 +179,24 @@ impl Course<'_> {
         }
         let per_epoch = steps_per_epoch(self.hyperparameters, self.data.training.rows());
         self.position.validation_loss = validation;
+        if let (Some(settings), Some(value)) = (&self.hyperparameters.early_stopping, validation) {
+            let best = &self.position.best;
+            if best
+                .as_ref()
+                .is_none_or(|best| value < best.loss - settings.min_delta)
+            {
+                let weights = if settings.restore_best {
+                    self.learner.flat_weights()?
+                } else {
+                    Vec::new()
+                };
+                self.position.best = Some(Best {
+                    epoch: epoch - 1,
+                    loss: value,
+                    weights,
+                });
+            }
+        }
         self.watch.update(|seen| {
             seen.progress.epoch = epoch;
             seen.progress.validation_loss = validation;
@@ -178,6 +205,44 @@ impl Course<'_> {
                 seen.validation_losses.add(step, per_epoch, value);
             }
         });
+        Ok(())
+    }
+
+    /// Whether the loss on the validation rows has not fallen for as many epochs as early stopping waits.
+    fn is_enough(&self) -> bool {
+        let patience = self
+            .hyperparameters
+            .early_stopping
+            .map(|settings| settings.patience);
+        let waited = self
+            .position
+            .best
+            .as_ref()
+            .map(|best| self.position.epoch.saturating_sub(best.epoch));
+        let enough = patience
+            .zip(waited)
+            .is_some_and(|(patience, waited)| waited >= patience);
+        if let (true, Some(best)) = (enough, &self.position.best) {
+            tracing::info!(
+                epoch = self.position.epoch + 1,
+                best = best.epoch + 1,
+                loss = best.loss,
+                "stopped early: the loss on the validation rows no longer falls"
+            );
+        }
+        enough
+    }
+
+    /// The model gets the weights of its best epoch, where early stopping wants that and the last was not it.
+    fn restore_best(&mut self) -> Result<(), TrainError> {
+        if let Some(best) = self
+            .position
+            .best
+            .as_ref()
+            .filter(|best| !best.weights.is_empty())
+        {
+            self.learner.set_flat_weights(&best.weights)?;
+        }
         Ok(())
     }
 
@@ -250,14 +315,13 @@ impl Course<'_> {
 }
 
 /// The mean loss over all rows; nothing where there are none.
-pub fn mean_loss(learner: &Learner, part: &Part, loss: Loss, stop: &Stop) -> Result<Option<f64>, TrainError> {
-    let mut sum = 0.0;
+pub fn mean_loss(learner: &mut Learner, part: &Part, stop: &Stop) -> Result<Option<f64>, TrainError> {
+    let (mut sum, mut batch) = (0.0, Batch::default());
     for rows in part.pieces(PIECE) {
         if stop.asked() {
             return Err(TrainError::interrupted("while measuring"));
         }
-        let (x, targets) = part.batch(&rows, loss)?;
-        sum += learner.loss(&x, &targets)? * rows.len() as f64;
+        sum += learner.loss(&part.batch(&rows, &mut batch))? * rows.len() as f64;
     }
     Ok((part.rows() > 0).then(|| sum / part.rows() as f64))
 }

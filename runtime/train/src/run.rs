@@ -6,9 +6,9 @@ use candle_core::Device;
 use sconce_contract::credentials::DATASET_CREDENTIALS;
 use sconce_contract::digest::short_hash;
 use sconce_contract::{
-    Dataset, FileDigest, Hyperparameters, Loss, Metric, Network, Report, TrainingPhase, TrainingPlan,
+    Dataset, FileDigest, Hyperparameters, Metric, Network, Report, TrainingPhase, TrainingPlan,
 };
-use sconce_engine::{EngineError, Learner, Sequential};
+use sconce_engine::{Learner, Objective, Sequential};
 use sconce_model::Draft;
 use sconce_store::{Credentials, Store, StoreError, shown};
 
@@ -68,6 +68,9 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     let loss = fit::loss(before_target, &target);
     fit::check(loss, &field, &last, &target, &plan.dataset.target)?;
     let data = Data::new(table, &target, &plan.dataset)?;
+    fit::check_settings(&plan.hyperparameters, loss, &data)?;
+    let weights = fit::class_weights(&plan.hyperparameters, &data.training);
+    let objective = Objective::new(loss, last.activation, &plan.hyperparameters, weights);
     let wanted = evaluate::plan(&plan.evaluation, &data)?;
     let counts = [&data.training, &data.validation, &data.test].map(|part| part.rows() as u64);
     watch.update(|seen| seen.rows = counts);
@@ -94,11 +97,10 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     };
     let checkpoint = plan.checkpoint.as_ref();
     let mut checkpoints = checkpoint.map(|checkpoint| Checkpoints::new(&store, checkpoint, subject));
-    let (learner, position) = begin(plan, network, &data, loss, checkpoints.as_mut())?;
+    let (learner, position) = begin(plan, network, &data, &objective, checkpoints.as_mut())?;
     let mut course = Course {
         learner,
         data: &data,
-        loss,
         hyperparameters: &plan.hyperparameters,
         watch,
         stop,
@@ -106,12 +108,12 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         position,
     };
     let ended = course.learn().and_then(|learned| {
-        let metrics = measure(&course, &wanted)?;
+        let metrics = measure(&mut course, &wanted)?;
         let draft = Draft {
             name: plan.name.clone(),
             run: plan.run.clone(),
             network: network.clone(),
-            weights: course.learner.model().weights()?,
+            weights: course.learner.weights()?,
             preprocess: data.preprocess.clone(),
             metrics: metrics.clone(),
             data: digest,
@@ -150,23 +152,19 @@ fn begin(
     plan: &TrainingPlan,
     network: &Network,
     data: &Data,
-    loss: Loss,
+    objective: &Objective,
     checkpoints: Option<&mut Checkpoints>,
 ) -> Result<(Learner, Position), TrainError> {
     let width = data.preprocess.features.len();
-    let Hyperparameters {
-        epochs,
-        seed,
-        optimizer,
-        ..
-    } = &plan.hyperparameters;
+    let settings = &plan.hyperparameters;
+    let epochs = settings.epochs;
     let per_epoch = learn::steps_per_epoch(&plan.hyperparameters, data.training.rows());
     let resumed = checkpoints.map(|checkpoints| {
         checkpoints.resume(|saved| {
             let Position {
                 step, epoch, batch, ..
             } = saved.position;
-            if epoch >= *epochs {
+            if epoch >= epochs {
                 return Err(format!(
                     "it is in epoch {}, but there are {epochs}",
                     u64::from(epoch) + 1
@@ -177,7 +175,7 @@ fn begin(
             }
             let model = Sequential::from_weights(network, width, &saved.weights, &Device::Cpu)
                 .map_err(|error| error.to_string())?;
-            let learner = Learner::resumed(model, loss, optimizer, *seed, step, &saved.optimiser)
+            let learner = Learner::resumed(model, objective, settings, step, &saved.optimiser)
                 .map_err(|error| error.to_string())?;
             Ok((learner, saved.position))
         })
@@ -190,25 +188,23 @@ fn begin(
         );
         return Ok((learner, position));
     }
-    let model = Sequential::initialised(network, width, *seed, &Device::Cpu)?;
-    Ok((Learner::new(model, loss, optimizer, *seed), Position::default()))
+    let model = Sequential::initialised(network, width, settings.seed, &Device::Cpu)?;
+    let learner = Learner::new(model, objective, settings)?;
+    Ok((learner, Position::default()))
 }
 
 /// What the model reached, all of it finite.
-fn measure(course: &Course<'_>, wanted: &Wanted) -> Result<Vec<Metric>, TrainError> {
+fn measure(course: &mut Course<'_>, wanted: &Wanted) -> Result<Vec<Metric>, TrainError> {
     course.watch.enter(TrainingPhase::Evaluating);
     interrupted_before(course.stop, "measuring the model")?;
-    let metrics = evaluate::measure(&course.learner, course.data, wanted, course.loss, course.stop)?;
-    let weights = course.learner.model().weights()?;
-    let finite = weights.values().try_fold(true, |finite, tensor| {
-        let sum = tensor.abs()?.sum_all()?.to_scalar::<f32>()?;
-        Ok::<bool, candle_core::Error>(finite && sum.is_finite())
-    });
+    let metrics = evaluate::measure(&mut course.learner, course.data, wanted, course.stop)?;
+    let weights = course.learner.flat_weights()?;
+    let finite = weights.iter().all(|weight| weight.is_finite());
     let bad = metrics
         .iter()
         .map(|metric| metric.value)
         .find(|value| !value.is_finite());
-    if let Some(value) = bad.or((!finite.map_err(EngineError::from)?).then_some(f64::NAN)) {
+    if let Some(value) = bad.or((!finite).then_some(f64::NAN)) {
         let at = format!("after the last step, {}", course.position.step);
         return Err(course.diverged(value, at));
     }

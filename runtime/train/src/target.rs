@@ -37,7 +37,9 @@ pub fn read(cells: &Cells, column: &str, loss: Option<Loss>) -> Result<Target, T
         .into());
     }
     match loss {
-        Some(Loss::MeanSquaredError) => numbers(cells, column, NUMBERS_WANTED),
+        Some(Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::Huber) => {
+            numbers(cells, column, NUMBERS_WANTED)
+        }
         Some(Loss::BinaryCrossEntropy | Loss::CrossEntropy) => classes(cells, column),
         // One bad cell among numbers is a fault of the table, not a class.
         None if 2 * cells.iter().filter(|(cell, _)| number(cell).is_ok()).count() > cells.len() => {
@@ -48,7 +50,7 @@ pub fn read(cells: &Cells, column: &str, loss: Option<Loss>) -> Result<Target, T
 }
 
 const NUMBERS_WANTED: &str =
-    "the loss MeanSquaredError predicts numbers: mend the cell, or choose another loss";
+    "hyperparameters.loss is one of numbers: mend the cell, or choose a loss for classes";
 const NUMBERS_FOUND: &str = "most cells of the target are numbers: mend the cell, or set hyperparameters.loss to CrossEntropy to \
      take every value as a class";
 
@@ -184,7 +186,7 @@ mod tests {
             (
                 &["a", "b"],
                 Some(Loss::MeanSquaredError),
-                "the loss MeanSquaredError predicts numbers",
+                "hyperparameters.loss is one of numbers",
             ),
         ] {
             let error = read(&cells(values), "y", loss).unwrap_err();

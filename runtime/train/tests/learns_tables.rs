@@ -5,7 +5,7 @@
 mod rehearsal;
 
 use rehearsal::{Rehearsal, metric, separable, table};
-use sconce_contract::{MetricName, MetricSplit, TrainingPhase};
+use sconce_contract::{MetricName, MetricSplit, Report, TrainingPhase};
 use sconce_model::Model;
 use sconce_store::Store;
 use sconce_train::watch::{Stop, Watch};
@@ -76,6 +76,95 @@ fn a_linear_function() {
     let model = Model::load(&Store::new(mounts), &artifact.uri, None).unwrap();
     let outputs = model.predict(&[1.0, 1.0], 1).unwrap();
     assert!((outputs[0] - 6.0).abs() < 1e-2, "{outputs:?}");
+}
+
+#[test]
+fn a_training_that_stops_early_keeps_the_best_weights() {
+    // No epoch is better by so much than the first.
+    let early = |restore: bool| {
+        let stopping = json!({"patience": 2, "minDelta": 10.0, "restoreBest": restore});
+        binary().with("hyperparameters.earlyStopping", stopping)
+    };
+    let epochs = |rehearsal: Rehearsal| match rehearsal.run().unwrap() {
+        Report::Trained { epochs, metrics, .. } => (epochs, metrics),
+        Report::Failed(failure) => panic!("{failure:?}"),
+    };
+    let after = |count: u32| epochs(binary().with("hyperparameters.epochs", json!(count)));
+    assert_eq!(epochs(early(true)), (3, after(1).1));
+    assert_eq!(epochs(early(false)), after(3));
+    assert_ne!(after(1).1, after(3).1);
+}
+
+#[test]
+fn rare_classes_count_as_much_as_common_ones_where_that_is_asked_for() {
+    // One row in about twenty is "rare", and nothing but chance says which.
+    let table = table(400, |a, b| {
+        if (a * 7.0 + b * 13.0).sin() > 0.98 {
+            "rare"
+        } else {
+            "usual"
+        }
+        .to_owned()
+    });
+    let share = |weights: Option<&str>| {
+        let rehearsal = Rehearsal::of(&table).layers(&[(1, "Sigmoid")]).with(
+            "hyperparameters",
+            json!({"epochs": 60, "optimizer": {"learningRate": 0.02}, "classWeights": weights}),
+        );
+        let (_, artifact) = rehearsal.train();
+        let mounts = serde_json::from_value(rehearsal.plan["mounts"].clone()).unwrap();
+        let model = Model::load(&Store::new(mounts), &artifact.uri, None).unwrap();
+        model.predict(&[0.0, 0.0], 1).unwrap()[0]
+    };
+    let (plain, balanced) = (share(None), share(Some("Balanced")));
+    // The output is how likely "usual" is, the second class by name.
+    assert!(plain > 0.8, "{plain}");
+    assert!((0.3..0.7).contains(&balanced), "{balanced}");
+}
+
+#[test]
+fn each_optimizer_schedule_and_loss_learns() {
+    let line = table(300, |a, b| format!("{}", 3.0 * a - 2.0 * b + 5.0));
+    for (optimizer, schedule, loss) in [
+        (
+            json!({"type": "RMSprop", "learningRate": 0.05}),
+            json!({"type": "Linear"}),
+            "MeanSquaredError",
+        ),
+        (
+            json!({"type": "Adagrad", "learningRate": 1.0}),
+            json!({"type": "Constant"}),
+            "MeanSquaredError",
+        ),
+        (
+            json!({"type": "Lion", "learningRate": 0.05}),
+            json!({"type": "Cosine", "warmupEpochs": 2}),
+            "MeanAbsoluteError",
+        ),
+        (
+            json!({"type": "SGD", "learningRate": 0.1, "momentum": 0.9, "nesterov": true}),
+            json!({"type": "OneCycle"}),
+            "Huber",
+        ),
+        (
+            json!({"type": "Adam", "learningRate": 0.1}),
+            json!({"type": "Exponential", "factor": 0.95}),
+            "Huber",
+        ),
+        (
+            json!({"type": "AdamW", "learningRate": 0.1}),
+            json!({"type": "Step", "factor": 0.5, "everyEpochs": 15}),
+            "MeanSquaredError",
+        ),
+    ] {
+        let what = format!("{optimizer} {schedule} {loss}");
+        let rehearsal = Rehearsal::of(&line).with(
+            "hyperparameters",
+            json!({"epochs": 60, "batchSize": 16, "optimizer": optimizer, "schedule": schedule, "loss": loss}),
+        );
+        let (metrics, _) = rehearsal.train();
+        assert!(metric(&metrics, MetricName::R2) > 0.999, "{what}: {metrics:?}");
+    }
 }
 
 #[test]

@@ -62,6 +62,18 @@ fn a_plan_that_does_not_fit_the_table() {
             "is not a row",
         ),
         (
+            "hyperparameters",
+            json!({"labelSmoothing": 0.1}),
+            "hyperparameters.labelSmoothing",
+            "the loss is BinaryCrossEntropy",
+        ),
+        (
+            "hyperparameters",
+            json!({"loss": "Huber", "classWeights": "Balanced"}),
+            "hyperparameters.classWeights",
+            "CrossEntropy or BinaryCrossEntropy only",
+        ),
+        (
             "network.layers",
             json!([]),
             "model.network.layers",
@@ -113,6 +125,12 @@ fn a_plan_that_does_not_fit_the_table() {
         &unmeasured,
         "dataset.split.test",
         "neither test nor validation rows",
+    );
+    let blind = good().with("hyperparameters", json!({"earlyStopping": {}}));
+    expect(
+        &blind.with("dataset.split.validation", json!(0.0)),
+        "hyperparameters.earlyStopping",
+        "set dataset.split.validation above 0",
     );
 }
 

@@ -7,7 +7,7 @@ use candle_core::{D, Tensor};
 use sconce_contract::Activation;
 
 use super::{Stage, relu::relu};
-use crate::{EngineError, Random};
+use crate::{EngineError, Random, plan::Planned};
 
 /// Applies the function to `[rows, units]`; the shape stays. Gradients are recorded where the input's are.
 pub fn activate(activation: Activation, x: &Tensor) -> Result<Tensor, EngineError> {
@@ -37,6 +37,10 @@ impl Stage for Activate {
 
     fn train(&self, x: &Tensor, _: &mut Random) -> Result<Tensor, EngineError> {
         activate(self.0, x)
+    }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        Some(Planned::Activation(self.0))
     }
 }
 

@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 use sconce_contract::{Activation, Dense};
 
 use super::{Activate, Built, Stage, Start, Weights, affine::affine};
-use crate::{EngineError, Random, names::layer_field};
+use crate::{EngineError, Random, names::layer_field, plan::Planned};
 
 /// `x · W + b` with `W` `[inputs, units]` and `b` `[units]`.
 #[derive(Debug)]
@@ -66,6 +66,13 @@ impl Stage for Linear {
 
     fn parameters(&self) -> Vec<(&'static str, &Var)> {
         vec![("weight", &self.weight), ("bias", &self.bias)]
+    }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        Some(Planned::Affine {
+            weight: self.weight.as_tensor(),
+            bias: self.bias.as_tensor(),
+        })
     }
 }
 

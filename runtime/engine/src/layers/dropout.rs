@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use sconce_contract::{Activation, Dropout};
 
 use super::{Built, Stage};
-use crate::{EngineError, Random, names::layer_field};
+use crate::{EngineError, Random, names::layer_field, plan::Planned};
 
 /// Keeps a value with probability `1 − rate` and divides it by that, so that the expectation stays.
 #[derive(Debug)]
@@ -35,13 +35,23 @@ impl Stage for Drop {
         if self.rate == 0.0 {
             return Ok(x.clone());
         }
-        let dropped_below = (self.rate * 2f64.powi(32)) as u32;
-        let kept = (1.0 / (1.0 - self.rate)) as f32;
-        let mask: Vec<f32> = (0..x.elem_count())
-            .map(|_| if random.bits() < dropped_below { 0.0 } else { kept })
-            .collect();
+        let mut mask = vec![0.0; x.elem_count()];
+        fill(self.rate, random, &mut mask);
         let mask = Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?;
         Ok(x.mul(&mask)?)
+    }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        Some(Planned::Dropout(self.rate))
+    }
+}
+
+/// What each value is multiplied by: 0, or what makes up for those that are.
+pub(crate) fn fill(rate: f64, random: &mut Random, mask: &mut [f32]) {
+    let dropped_below = (rate * 2f64.powi(32)) as u32;
+    let kept = (1.0 / (1.0 - rate)) as f32;
+    for factor in mask {
+        *factor = if random.bits() < dropped_below { 0.0 } else { kept };
     }
 }
 

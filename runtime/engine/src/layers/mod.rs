@@ -3,7 +3,7 @@
 mod activation;
 mod affine;
 mod dense;
-mod dropout;
+pub(crate) mod dropout;
 mod relu;
 
 use candle_core::{Tensor, Var};
@@ -12,7 +12,7 @@ use sconce_contract::{Activation, Layer, LayerKind};
 use activation::Activate;
 pub use activation::activate;
 
-use crate::{EngineError, Random, names::layer_field};
+use crate::{EngineError, Random, names::layer_field, plan::Planned};
 
 /// One thing that happens to `[rows, inputs]`. A layer of the spec is one stage or more.
 pub(crate) trait Stage: std::fmt::Debug + Send + Sync {
@@ -25,6 +25,11 @@ pub(crate) trait Stage: std::fmt::Debug + Send + Sync {
     /// What is learned, by its name within the layer.
     fn parameters(&self) -> Vec<(&'static str, &Var)> {
         Vec::new()
+    }
+
+    /// How a plan does the same. Nothing where it cannot: then the network is left to the graph.
+    fn planned(&self) -> Option<Planned<'_>> {
+        None
     }
 }
 

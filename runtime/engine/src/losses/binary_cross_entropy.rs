@@ -4,11 +4,12 @@ use candle_core::Tensor;
 
 use crate::EngineError;
 
-/// `max(x, 0) − x·y + ln(1 + e^−|x|)`, the same value without overflow. `logits` and `targets` are `[rows, 1]`.
+/// `max(x, 0) − x·y + ln(1 + e^−|x|)`, the same value without overflow. `logits`, `targets` and the result are
+/// `[rows, 1]`.
 pub(super) fn loss(logits: &Tensor, targets: &Tensor) -> Result<Tensor, EngineError> {
     let softplus = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
     let linear = (logits.relu()? - logits.mul(targets)?)?;
-    Ok((linear + softplus)?.mean_all()?)
+    Ok((linear + softplus)?)
 }
 
 #[cfg(test)]
@@ -21,7 +22,7 @@ mod tests {
     fn at(logit: f64, target: f64) -> (f64, f64) {
         let logit = Var::from_tensor(&Tensor::from_slice(&[logit], (1, 1), &Device::Cpu).unwrap()).unwrap();
         let target = Tensor::from_slice(&[target], (1, 1), &Device::Cpu).unwrap();
-        let loss = loss(logit.as_tensor(), &target).unwrap();
+        let loss = loss(logit.as_tensor(), &target).unwrap().mean_all().unwrap();
         let gradient = loss
             .backward()
             .unwrap()

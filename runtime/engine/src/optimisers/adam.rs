@@ -1,6 +1,7 @@
 //! Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019).
 
 use super::Rule;
+use crate::simd::vectorised;
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -18,8 +19,8 @@ impl Rule for Adam {
         &["first_moment", "second_moment"]
     }
 
-    fn update(&self, step: u64, rate: f64, weights: &mut [f32], gradient: &[f32], slots: &mut [Vec<f32>]) {
-        let [first, second] = slots else { return };
+    fn update(&self, step: u64, rate: f64, weights: &mut [f32], gradient: &[f32], slots: [&mut [f32]; 2]) {
+        let [first, second] = slots;
         let step = step as f64;
         // α·m̂ and √v̂ with the corrections taken out of the loop, in f64 because 1−β₂ᵗ begins at 0.001.
         let size = (rate / (1.0 - BETA1.powf(step))) as f32;
@@ -27,12 +28,14 @@ impl Rule for Adam {
         let kept = (1.0 - rate * self.weight_decay) as f32;
         let (keep1, take1) = (BETA1 as f32, (1.0 - BETA1) as f32);
         let (keep2, take2) = (BETA2 as f32, (1.0 - BETA2) as f32);
-        for (((weight, &gradient), first), second) in weights.iter_mut().zip(gradient).zip(first).zip(second)
-        {
-            *first = keep1 * *first + take1 * gradient;
-            *second = keep2 * *second + take2 * gradient * gradient;
-            *weight = kept * *weight - size * *first / (second.sqrt() * root + EPSILON);
-        }
+        vectorised(|| {
+            let slots = first.iter_mut().zip(second);
+            for ((weight, &gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(slots) {
+                *first = keep1 * *first + take1 * gradient;
+                *second = keep2 * *second + take2 * gradient * gradient;
+                *weight = kept * *weight - size * *first / (second.sqrt() * root + EPSILON);
+            }
+        });
     }
 }
 

@@ -1,26 +1,31 @@
 //! How a gradient becomes a step.
 //!
-//! A rule is arithmetic over slices, one pass per parameter; [`Optimiser`] keeps its state, which can be saved
-//! and restored to the bit, and applies it in place.
+//! A rule is arithmetic over slices, one pass for all parameters; [`Optimiser`] keeps its state, which can be saved
+//! and restored to the bit.
 
+mod adagrad;
 mod adam;
+mod lion;
+mod rms_prop;
 mod sgd;
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{collections::BTreeMap, ops::Range};
 
-use candle_core::{CpuStorage, InplaceOp2, Layout, Var, backprop::GradStore};
 use sconce_contract::{Optimizer, OptimizerType};
 
-use crate::EngineError;
+use crate::{EngineError, parameters::Parameters};
 
-/// How one parameter moves.
+/// Numbers that one thread moves at a time; as many again and another thread helps.
+const PIECE: usize = 1 << 17;
+
+/// How parameters move.
 pub(crate) trait Rule: std::fmt::Debug + Send + Sync {
-    /// Names of what is remembered for each weight from step to step.
+    /// Names of what is remembered for each weight from step to step; at most two.
     fn slots(&self) -> &'static [&'static str];
 
-    /// One step, the `step`-th counted from 1, of size `rate`. All slices are as long as `weights`; `slots` are
-    /// in the order of [`Rule::slots`] and start at 0.
-    fn update(&self, step: u64, rate: f64, weights: &mut [f32], gradient: &[f32], slots: &mut [Vec<f32>]);
+    /// One step, the `step`-th counted from 1, of size `rate`. Slices are as long as `weights`; `slots` are
+    /// in the order of [`Rule::slots`] and start at 0, those that the rule does not have are empty.
+    fn update(&self, step: u64, rate: f64, weights: &mut [f32], gradient: &[f32], slots: [&mut [f32]; 2]);
 }
 
 /// The rules: one line each.
@@ -28,10 +33,16 @@ fn rule(settings: &Optimizer) -> Box<dyn Rule> {
     match settings.kind {
         OptimizerType::Sgd => Box::new(sgd::Sgd {
             momentum: settings.momentum.unwrap_or(0.0) as f32,
+            nesterov: settings.nesterov.unwrap_or(false),
         }),
         OptimizerType::Adam => Box::new(adam::Adam { weight_decay: 0.0 }),
         OptimizerType::AdamW => Box::new(adam::Adam {
             weight_decay: settings.weight_decay.unwrap_or(0.01),
+        }),
+        OptimizerType::RmsProp => Box::new(rms_prop::RmsProp),
+        OptimizerType::Adagrad => Box::new(adagrad::Adagrad),
+        OptimizerType::Lion => Box::new(lion::Lion {
+            weight_decay: settings.weight_decay.unwrap_or(0.0),
         }),
     }
 }
@@ -41,25 +52,33 @@ fn rule(settings: &Optimizer) -> Box<dyn Rule> {
 pub struct Optimiser {
     rule: Box<dyn Rule>,
     step: u64,
-    /// Per parameter, in the network's order.
-    slots: Vec<(String, Vec<Vec<f32>>)>,
+    parameters: Parameters,
+    /// Each as long as the parameters, or empty.
+    slots: [Vec<f32>; 2],
+    threads: usize,
 }
 
 impl Optimiser {
-    /// An optimiser at step 0 for parameters as [`crate::Sequential::parameters`] gives them. The learning rate
-    /// is given to each step, see [`crate::schedules`].
-    pub fn new(settings: &Optimizer, parameters: &[(String, &Var)]) -> Self {
+    /// An optimiser at step 0. The learning rate is given to each step, see [`crate::schedules`].
+    pub(crate) fn new(settings: &Optimizer, parameters: Parameters, threads: usize) -> Self {
         let rule = rule(settings);
-        let slots = parameters
-            .iter()
-            .map(|(name, var)| {
-                (
-                    name.clone(),
-                    vec![vec![0.0; var.elem_count()]; rule.slots().len()],
-                )
-            })
-            .collect();
-        Optimiser { rule, step: 0, slots }
+        let slots = [0, 1].map(|slot| {
+            vec![
+                0.0;
+                if slot < rule.slots().len() {
+                    parameters.len()
+                } else {
+                    0
+                }
+            ]
+        });
+        Optimiser {
+            rule,
+            step: 0,
+            parameters,
+            slots,
+            threads,
+        }
     }
 
     /// Steps taken.
@@ -67,36 +86,38 @@ impl Optimiser {
         self.step
     }
 
-    /// Moves the parameters, the same and in the same order as were given to [`Optimiser::new`], in place. One
-    /// without a gradient stays.
-    pub fn step(
-        &mut self,
-        parameters: &[(String, &Var)],
-        gradients: &GradStore,
-        rate: f64,
-    ) -> Result<(), EngineError> {
+    /// Begins the next step.
+    pub(crate) fn advance(&mut self) {
         self.step += 1;
-        for ((_, var), (_, slots)) in parameters.iter().zip(&mut self.slots) {
-            if let Some(gradient) = gradients.get(var.as_tensor()) {
-                let update = Update {
-                    rule: &*self.rule,
-                    step: self.step,
-                    rate,
-                    slots: RefCell::new(slots),
-                };
-                var.inplace_op2(&gradient.contiguous()?, &update)?;
-            }
-        }
-        Ok(())
+    }
+
+    /// Moves the parameters whose place is `range` in this step. All numbers move alike, so it does not matter in
+    /// how many ranges, nor how many threads are at it.
+    pub(crate) fn update(&mut self, range: Range<usize>, rate: f64, weights: &mut [f32], gradient: &[f32]) {
+        let [first, second] = &mut self.slots;
+        let slots = [first, second].map(|slot| slot.get_mut(range.clone()).unwrap_or_default());
+        let (rule, step) = (&*self.rule, self.step);
+        spread(
+            weights,
+            gradient,
+            slots,
+            self.threads,
+            &|weights, gradient, slots| {
+                rule.update(step, rate, weights, gradient, slots);
+            },
+        );
     }
 
     /// What must be saved, besides [`Optimiser::steps`], to go on at this step: numbers by name such as
     /// `layers.0.weight.velocity`, in the order of the weights.
     pub fn state(&self) -> BTreeMap<String, &[f32]> {
         let mut state = BTreeMap::new();
-        for (name, slots) in &self.slots {
-            for (slot, values) in self.rule.slots().iter().zip(slots) {
-                state.insert(format!("{name}.{slot}"), values.as_slice());
+        for parameter in self.parameters.iter() {
+            for (slot, values) in self.rule.slots().iter().zip(&self.slots) {
+                state.insert(
+                    format!("{}.{slot}", parameter.name),
+                    &values[parameter.range.clone()],
+                );
             }
         }
         state
@@ -106,9 +127,10 @@ impl Optimiser {
     /// fit, nothing changes.
     pub fn restore(&mut self, step: u64, state: &BTreeMap<String, Vec<f32>>) -> Result<(), EngineError> {
         let mut restored = self.slots.clone();
-        for (name, slots) in &mut restored {
-            for (slot, values) in self.rule.slots().iter().zip(slots) {
-                let name = format!("{name}.{slot}");
+        for parameter in self.parameters.iter() {
+            for (slot, values) in self.rule.slots().iter().zip(&mut restored) {
+                let values = &mut values[parameter.range.clone()];
+                let name = format!("{}.{slot}", parameter.name);
                 let missing = || EngineError::OptimiserState(format!("the tensor {name} is missing"));
                 let saved = state.get(&name).ok_or_else(missing)?;
                 if saved.len() != values.len() {
@@ -116,10 +138,10 @@ impl Optimiser {
                     let problem = format!("the tensor {name} holds {found} numbers instead of {needed}");
                     return Err(EngineError::OptimiserState(problem));
                 }
-                values.clone_from(saved);
+                values.copy_from_slice(saved);
             }
         }
-        let known = self.slots.len() * self.rule.slots().len();
+        let known = self.parameters.iter().count() * self.rule.slots().len();
         if state.len() != known {
             let problem = format!("it holds {} tensors instead of {known}", state.len());
             return Err(EngineError::OptimiserState(problem));
@@ -129,49 +151,34 @@ impl Optimiser {
     }
 }
 
-/// Applies a rule to a parameter's own memory.
-struct Update<'a> {
-    rule: &'a dyn Rule,
-    step: u64,
-    rate: f64,
-    slots: RefCell<&'a mut Vec<Vec<f32>>>,
-}
+/// Work on a piece of the weights, the gradient and the slots.
+type Move<'a> = &'a (dyn Fn(&mut [f32], &[f32], [&mut [f32]; 2]) + Sync);
 
-impl InplaceOp2 for Update<'_> {
-    fn name(&self) -> &'static str {
-        "optimiser-step"
+fn spread(weights: &mut [f32], gradient: &[f32], slots: [&mut [f32]; 2], threads: usize, work: Move<'_>) {
+    if threads < 2 || weights.len() < 2 * PIECE {
+        return work(weights, gradient, slots);
     }
-
-    fn cpu_fwd(
-        &self,
-        weights: &mut CpuStorage,
-        weights_layout: &Layout,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let gradient = match gradient_layout.contiguous_offsets() {
-            Some((from, to)) => &gradient.as_slice::<f32>()?[from..to],
-            None => candle_core::bail!("the gradient is not contiguous"),
-        };
-        let weights = match (weights, weights_layout.contiguous_offsets()) {
-            (CpuStorage::F32(weights), Some((from, to))) => &mut weights[from..to],
-            _ => candle_core::bail!("the parameter is not contiguous F32"),
-        };
-        self.rule.update(
-            self.step,
-            self.rate,
-            weights,
-            gradient,
-            self.slots.borrow_mut().as_mut_slice(),
-        );
-        Ok(())
-    }
+    let half = weights.len() / 2;
+    let (weights, more_weights) = weights.split_at_mut(half);
+    let (gradient, more_gradient) = gradient.split_at(half);
+    let [(first, more_first), (second, more_second)] =
+        slots.map(|slot| slot.split_at_mut(half.min(slot.len())));
+    rayon::join(
+        || spread(weights, gradient, [first, second], threads, work),
+        || {
+            spread(
+                more_weights,
+                more_gradient,
+                [more_first, more_second],
+                threads,
+                work,
+            )
+        },
+    );
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
 
     const GRADIENTS: [[f32; 2]; 3] = [[0.5, -1.0], [-0.25, 2.0], [1.0, 0.1]];
@@ -179,10 +186,11 @@ mod tests {
     /// Takes steps of a rule from [1, −2].
     pub(super) fn run(rule: &dyn Rule, rate: f64) -> Vec<[f32; 2]> {
         let mut weights = [1.0f32, -2.0];
-        let mut slots = vec![vec![0.0; 2]; rule.slots().len()];
+        let mut slots = [0, 1].map(|slot| vec![0.0; if slot < rule.slots().len() { 2 } else { 0 }]);
         let mut seen = Vec::new();
         for (index, gradient) in GRADIENTS.iter().enumerate() {
-            rule.update(index as u64 + 1, rate, &mut weights, gradient, &mut slots);
+            let [first, second] = &mut slots;
+            rule.update(index as u64 + 1, rate, &mut weights, gradient, [first, second]);
             seen.push(weights);
         }
         seen
@@ -195,61 +203,67 @@ mod tests {
         }
     }
 
-    fn parameter() -> Var {
-        Var::from_slice(&[1.0f32, -2.0], 2, &Device::Cpu).unwrap()
+    fn parameters(count: usize) -> Parameters {
+        let mut parameters = Parameters::default();
+        parameters.push("w".to_owned(), vec![count]);
+        parameters
     }
 
-    /// d/dw of Σ w² scaled, so that each step has another gradient.
-    fn gradients(var: &Var) -> GradStore {
-        var.as_tensor()
-            .sqr()
-            .unwrap()
-            .sum_all()
-            .unwrap()
-            .backward()
-            .unwrap()
+    fn settings(kind: OptimizerType) -> Optimizer {
+        Optimizer {
+            kind,
+            learning_rate: 0.1,
+            momentum: (kind == OptimizerType::Sgd).then_some(0.9),
+            ..Optimizer::default()
+        }
+    }
+
+    /// Down the slope of Σ w².
+    fn descend(optimiser: &mut Optimiser, weights: &mut [f32], steps: u32) {
+        for _ in 0..steps {
+            let gradient: Vec<f32> = weights.iter().map(|weight| 2.0 * weight).collect();
+            optimiser.advance();
+            optimiser.update(0..weights.len(), 0.1, weights, &gradient);
+        }
     }
 
     #[test]
     fn a_restored_optimiser_goes_on_to_the_bit() {
-        for kind in [OptimizerType::Sgd, OptimizerType::Adam, OptimizerType::AdamW] {
-            let momentum = (kind == OptimizerType::Sgd).then_some(0.9);
-            let settings = Optimizer {
-                kind,
-                learning_rate: 0.1,
-                momentum,
-                weight_decay: None,
-            };
-            let var = parameter();
-            let parameters = [("w".to_owned(), &var)];
-            let mut optimiser = Optimiser::new(&settings, &parameters);
-            for _ in 0..3 {
-                optimiser.step(&parameters, &gradients(&var), 0.1).unwrap();
-            }
-            let copy = Var::from_tensor(&var.copy().unwrap()).unwrap();
-            let copies = [("w".to_owned(), &copy)];
-            let mut restored = Optimiser::new(&settings, &copies);
-            let state = optimiser
-                .state()
-                .into_iter()
-                .map(|(name, values)| (name, values.to_vec()));
-            restored.restore(optimiser.steps(), &state.collect()).unwrap();
-            for _ in 0..3 {
-                optimiser.step(&parameters, &gradients(&var), 0.1).unwrap();
-                restored.step(&copies, &gradients(&copy), 0.1).unwrap();
-            }
-            let (a, b): (Vec<f32>, Vec<f32>) = (var.to_vec1().unwrap(), copy.to_vec1().unwrap());
-            assert_eq!(a, b, "{kind:?}");
+        for kind in ALL {
+            let mut weights = [1.0, -2.0];
+            let mut optimiser = Optimiser::new(&settings(kind), parameters(2), 1);
+            descend(&mut optimiser, &mut weights, 3);
+            let mut copy = weights;
+            let mut restored = Optimiser::new(&settings(kind), parameters(2), 1);
+            let state = optimiser.state().into_iter();
+            let state = state.map(|(name, values)| (name, values.to_vec())).collect();
+            restored.restore(optimiser.steps(), &state).unwrap();
+            descend(&mut optimiser, &mut weights, 3);
+            descend(&mut restored, &mut copy, 3);
+            assert_eq!(weights, copy, "{kind:?}");
             assert_eq!(restored.steps(), 6);
-            assert!(a[0].abs() < 1.0, "{kind:?} went the wrong way: {a:?}");
+            assert!(weights[0].abs() < 1.0, "{kind:?} went the wrong way: {weights:?}");
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        for kind in ALL {
+            let count = 4 * PIECE + 3;
+            let run = |threads| {
+                let mut weights: Vec<f32> =
+                    (0..count).map(|index| (index % 97) as f32 / 97.0 - 0.5).collect();
+                let mut optimiser = Optimiser::new(&settings(kind), parameters(count), threads);
+                descend(&mut optimiser, &mut weights, 2);
+                weights
+            };
+            assert!(run(1) == run(2), "{kind:?}");
         }
     }
 
     #[test]
     fn a_state_that_does_not_fit_is_refused() {
-        let var = parameter();
-        let settings = Optimizer::default();
-        let mut optimiser = Optimiser::new(&settings, &[("w".to_owned(), &var)]);
+        let mut optimiser = Optimiser::new(&Optimizer::default(), parameters(2), 1);
         let error = optimiser.restore(3, &BTreeMap::new()).unwrap_err().to_string();
         assert!(error.contains("w.first_moment is missing"), "{error}");
         let of = |names: &[&str]| {
@@ -264,4 +278,13 @@ mod tests {
         assert!(error.to_string().contains("3 tensors instead of 2"), "{error}");
         assert_eq!(optimiser.steps(), 0);
     }
+
+    const ALL: [OptimizerType; 6] = [
+        OptimizerType::Sgd,
+        OptimizerType::Adam,
+        OptimizerType::AdamW,
+        OptimizerType::RmsProp,
+        OptimizerType::Adagrad,
+        OptimizerType::Lion,
+    ];
 }

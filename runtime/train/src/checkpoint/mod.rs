@@ -19,7 +19,7 @@ use sconce_contract::{CheckpointMark, CheckpointPlan, TrainingPlan};
 use sconce_engine::Learner;
 use sconce_store::{Store, StoreError};
 
-pub use state::{Position, Saved, Subject};
+pub use state::{Best, Position, Saved, Subject};
 
 use crate::TrainError;
 use clock::Clock;

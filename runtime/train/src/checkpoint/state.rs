@@ -19,6 +19,8 @@ const STATE_FILE: &str = "state.safetensors";
 const SCHEMA: u32 = 1;
 /// What stands before the names of the optimiser's tensors.
 const OPTIMISER: &str = "optimizer.";
+/// Name of the weights of the best epoch.
+const BEST: &str = "best";
 /// Longest record; ours have about a kilobyte.
 const RECORD_LIMIT: u64 = 1 << 20;
 /// Digits of the record's SHA-256 in the folder's name.
@@ -57,10 +59,27 @@ pub struct Position {
     /// Loss on the validation rows after the epoch before.
     #[serde(with = "maybe_bits")]
     pub validation_loss: Option<f64>,
+    /// The best epoch so far, where early stopping looks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
     /// How the losses went; for people, so not to the bit.
     pub losses: Gatherer,
     /// Likewise on the validation rows.
     pub validation_losses: Gatherer,
+}
+
+/// The epoch with the best loss on the validation rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Best {
+    /// The epoch, from 0.
+    pub epoch: u32,
+    /// Its loss.
+    #[serde(with = "bits")]
+    pub loss: f64,
+    /// The weights after it, one after another; empty where nobody wants them back. They are saved with the numbers.
+    #[serde(skip)]
+    pub weights: Vec<f32>,
 }
 
 impl Position {
@@ -159,7 +178,7 @@ pub(super) fn write(
         ));
     }
     let mut numbers = BTreeMap::new();
-    for (name, tensor) in learner.model().weights().map_err(|error| error.to_string())? {
+    for (name, tensor) in learner.weights().map_err(|error| error.to_string())? {
         let values = Numbers::of(&name, &tensor)?;
         numbers.insert(name, values);
     }
@@ -169,6 +188,13 @@ pub(super) fn write(
             values: values.into(),
         };
         numbers.insert(format!("{OPTIMISER}{name}"), values);
+    }
+    if let Some(best) = position.best.as_ref().filter(|best| !best.weights.is_empty()) {
+        let values = Numbers {
+            shape: vec![best.weights.len()],
+            values: best.weights.as_slice().into(),
+        };
+        numbers.insert(BEST.to_owned(), values);
     }
     let state = weights::serialize(&numbers)?;
     let record = Record {
@@ -206,9 +232,13 @@ pub(super) fn read(store: &Store, folder: &str, name: &str, subject: &Subject) -
             "does not have the digest that the record says",
         ));
     }
-    let (weights, optimiser) = numbers(&bytes).map_err(Unusable::Unfit)?;
+    let mut position = record.position;
+    let (weights, optimiser, best) = numbers(&bytes).map_err(Unusable::Unfit)?;
+    if let (Some(best), Some(weights)) = (&mut position.best, best) {
+        best.weights = weights;
+    }
     Ok(Saved {
-        position: record.position,
+        position,
         weights,
         optimiser,
         time: record.time,
@@ -226,12 +256,20 @@ fn parse(bytes: &[u8]) -> Result<Record, String> {
     }
 }
 
-type State = (HashMap<String, Tensor>, BTreeMap<String, Vec<f32>>);
+type State = (
+    HashMap<String, Tensor>,
+    BTreeMap<String, Vec<f32>>,
+    Option<Vec<f32>>,
+);
 
-/// The weights and what the optimiser remembered.
+/// The weights, what the optimiser remembered, and the best weights so far where they are kept.
 fn numbers(bytes: &[u8]) -> Result<State, String> {
-    let (mut weights, mut optimiser) = State::default();
+    let (mut weights, mut optimiser, mut best) = State::default();
     for (name, tensor) in weights::deserialize(bytes)? {
+        if name == BEST {
+            best = Some(tensor.to_vec1().map_err(|error| error.to_string())?);
+            continue;
+        }
         match name.strip_prefix(OPTIMISER) {
             Some(name) => {
                 let values = tensor.to_vec1().map_err(|error| error.to_string())?;
@@ -240,7 +278,7 @@ fn numbers(bytes: &[u8]) -> Result<State, String> {
             None => drop(weights.insert(name, tensor)),
         }
     }
-    Ok((weights, optimiser))
+    Ok((weights, optimiser, best))
 }
 
 /// The version of the trainer may differ: an upgrade is no reason to begin again.

@@ -1,0 +1,144 @@
+//! A network as candle's graph: any stage and any device, at the price of a record of each step.
+
+use std::cell::RefCell;
+
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor};
+
+use crate::{
+    EngineError, Optimiser, Random, Sequential,
+    layers::activate,
+    learner::Rows,
+    losses::{self, Objective},
+    parameters::Parameters,
+};
+
+/// A network with what it minimises.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    model: Sequential,
+    objective: Objective,
+    parameters: Parameters,
+}
+
+impl Graph {
+    pub(crate) fn of(model: Sequential, objective: &Objective) -> Self {
+        let mut parameters = Parameters::default();
+        for (name, var) in model.parameters() {
+            parameters.push(name, var.dims().to_vec());
+        }
+        Graph {
+            model,
+            objective: objective.clone(),
+            parameters,
+        }
+    }
+
+    pub(crate) fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// As [`crate::plan::Plan::learn`].
+    pub(crate) fn learn(
+        &mut self,
+        rows: &Rows<'_>,
+        divisor: f32,
+        random: &mut Random,
+        gradient: &mut [f32],
+        fresh: bool,
+    ) -> Result<f64, EngineError> {
+        let count = rows.x.len() / self.model.inputs();
+        let logits = self.model.forward_train(&self.table(rows.x)?, random)?;
+        let loss = losses::loss(&self.objective, &logits, &rows.targets)?;
+        let value = f64::from(loss.to_scalar::<f32>()?) * count as f64;
+        if !value.is_finite() {
+            return Ok(value);
+        }
+        let gradients = loss.backward()?;
+        let share = count as f32 / divisor;
+        for ((_, var), parameter) in self.model.parameters().iter().zip(self.parameters.iter()) {
+            let place = &mut gradient[parameter.range.clone()];
+            if fresh {
+                place.fill(0.0);
+            }
+            if let Some(found) = gradients.get(var.as_tensor()) {
+                let found = found.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+                for (sum, found) in place.iter_mut().zip(found) {
+                    *sum += share * found;
+                }
+            }
+        }
+        Ok(value)
+    }
+
+    /// As [`crate::plan::Plan::loss`].
+    pub(crate) fn loss(&self, rows: &Rows<'_>) -> Result<f64, EngineError> {
+        let logits = self.model.logits(&self.table(rows.x)?)?;
+        let loss = losses::loss(&self.objective, &logits, &rows.targets)?;
+        Ok(f64::from(loss.to_scalar::<f32>()?) * (rows.x.len() / self.model.inputs()) as f64)
+    }
+
+    /// As [`crate::plan::Plan::predict`].
+    pub(crate) fn predict(&self, x: &[f32], outputs: &mut Vec<f32>) -> Result<(), EngineError> {
+        let answers = activate(self.objective.last, &self.model.logits(&self.table(x)?)?)?;
+        outputs.extend(answers.flatten_all()?.to_vec1::<f32>()?);
+        Ok(())
+    }
+
+    /// The weights, in the order of the parameters.
+    pub(crate) fn weights(&self) -> Result<Vec<f32>, EngineError> {
+        let mut weights = Vec::with_capacity(self.parameters.len());
+        for (_, var) in self.model.parameters() {
+            weights.extend(var.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(weights)
+    }
+
+    /// Replaces the weights.
+    pub(crate) fn set_weights(&mut self, weights: &[f32]) -> Result<(), EngineError> {
+        for ((_, var), parameter) in self.model.parameters().iter().zip(self.parameters.iter()) {
+            let values = &weights[parameter.range.clone()];
+            var.set(&Tensor::from_slice(values, var.shape(), var.device())?)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the weights in place.
+    pub(crate) fn update(
+        &mut self,
+        optimiser: &mut Optimiser,
+        rate: f64,
+        gradient: &[f32],
+    ) -> Result<(), EngineError> {
+        for ((_, var), parameter) in self.model.parameters().iter().zip(self.parameters.iter()) {
+            let range = parameter.range.clone();
+            let update = Update(RefCell::new(|weights: &mut [f32]| {
+                optimiser.update(range.clone(), rate, weights, &gradient[range.clone()]);
+            }));
+            var.inplace_op1(&update)?;
+        }
+        Ok(())
+    }
+
+    fn table(&self, x: &[f32]) -> Result<Tensor, EngineError> {
+        let width = self.model.inputs();
+        let device = self.model.device();
+        Ok(Tensor::from_slice(x, (x.len() / width, width), &device)?)
+    }
+}
+
+/// Work on a parameter's own memory.
+struct Update<F: FnMut(&mut [f32])>(RefCell<F>);
+
+impl<F: FnMut(&mut [f32])> InplaceOp1 for Update<F> {
+    fn name(&self) -> &'static str {
+        "optimiser-step"
+    }
+
+    fn cpu_fwd(&self, weights: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+        match (weights, layout.contiguous_offsets()) {
+            (CpuStorage::F32(weights), Some((from, to))) => self.0.borrow_mut()(&mut weights[from..to]),
+            _ => candle_core::bail!("the parameter is not contiguous F32"),
+        }
+        Ok(())
+    }
+}
