@@ -182,8 +182,8 @@ mod tests {
                 Reason::NodeCacheDisabled,
                 "spec.cache.strategy",
             ),
-            (shared, true, "ClaimNotFound", "spec.cache.claimName"),
-            (endless, false, "InvalidSizeLimit", "spec.cache.sizeLimit"),
+            (shared, true, Reason::ClaimNotFound, "spec.cache.claimName"),
+            (endless, false, Reason::InvalidSizeLimit, "spec.cache.sizeLimit"),
         ] {
             let problem = resolved(&cache, false, missing).unwrap_err();
             assert_eq!((problem.reason, problem.field.as_str()), (reason, field));

@@ -97,6 +97,7 @@ fn a_server_of_ones_own_that_runs_and_does_not_answer_is_told_by_its_path() {
             replicas: 1,
             rollout: &rollout,
             was_complete: false,
+            promised: None,
             pods: &pods,
         };
         let Situation::Moving { message, .. } = situation(&sight) else {
@@ -255,6 +256,7 @@ fn an_autoscaler_may_change_the_number_of_pods_while_those_that_were_promised_an
         let sight = Sight {
             live: &live(&wanted),
             wanted: &wanted,
+            custom: None,
             replicas,
             rollout: &rollout,
             was_complete,
@@ -336,6 +338,7 @@ fn an_image_that_was_rolled_back_is_told_with_one_way_to_try_again() {
         let sight = Sight {
             live: &live(&wanted),
             wanted: &wanted,
+            custom: None,
             replicas: 1,
             rollout: &rollout,
             was_complete: false,

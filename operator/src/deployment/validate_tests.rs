@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::deployment::fixtures::{artifact, deployment, digest, found, live, model, of_training, training};
+use crate::reason::Reason;
 use crate::volumes::Source;
 use sconce_crds::{AcceleratorProfile, ModelDeployment};
 use serde_json::json;
@@ -143,7 +144,7 @@ fn a_plan_longer_than_a_pod_can_carry_is_told_by_what_makes_it_long() {
     };
     assert_eq!(
         (problem.reason, &*problem.field),
-        ("PlanTooLarge", "spec.warmup.rows")
+        (Reason::PlanTooLarge, "spec.warmup.rows")
     );
     assert!(problem.message.contains("201 KiB long"), "{}", problem.message);
 }

@@ -425,9 +425,6 @@ mod tests {
             (count.nodes, count.units, count.most_free_on_one_node),
             (2, Some(units), 2)
         );
-        assert_eq!(
-            (count.has_room_for(2), count.has_room_for(3)),
-            (Some(true), Some(false))
-        );
+        assert_eq!(count.spare(), Some(2));
     }
 }
