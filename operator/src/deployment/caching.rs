@@ -57,8 +57,8 @@ pub fn resolve(
                 Problem::new(
                     Reason::NodeCacheDisabled,
                     "spec.cache.strategy",
-                    "Node keeps models in a folder of each node, which this cluster does not allow: have the chart's value \
-                     nodeCache.enabled set, or choose SharedVolume or None",
+                    "Node keeps models in a folder of each node, which this cluster does not allow: have the chart's \
+                     value nodeCache.enabled set, or choose SharedVolume or None",
                 )
             })?;
             let plan = plan(NODE_CACHE.into(), node.size_limit);
@@ -202,7 +202,8 @@ mod tests {
     #[test]
     fn what_the_newest_server_did_is_a_condition_where_there_is_a_cache() {
         let cold = |cache: Value| -> ColdStart {
-            let told = json!({"pod": "a", "created": "2026-01-01T00:00:00Z", "total": "1s", "phases": [], "cache": cache});
+            let created = "2026-01-01T00:00:00Z";
+            let told = json!({"pod": "a", "created": created, "total": "1s", "phases": [], "cache": cache});
             serde_json::from_value(told).unwrap()
         };
         let told = |cache: &Value, cold: Option<&ColdStart>| {

@@ -17,7 +17,8 @@ pub fn run(path: &Path, user: u32, stay: bool) -> Result<(), Failure> {
         Failure::new(
             FailureClass::Storage,
             format!(
-                "the folder {} cannot be given to the user {user} ({error}): run this as root, with the capability CHOWN",
+                "the folder {} cannot be given to the user {user} ({error}): run this as root, with \
+                 the capability CHOWN",
                 path.display()
             ),
         )

@@ -37,7 +37,8 @@ pub enum CacheError {
     },
     /// We may not write.
     #[error(
-        "{action} in the cache {} is forbidden ({source}): let the user of the servers (65532) write there", path.display()
+        "{action} in the cache {} is forbidden ({source}): let the user of the servers (65532) write there",
+        path.display()
     )]
     Forbidden {
         /// Folder of the cache.

@@ -123,7 +123,7 @@ impl Cache {
     fn take(&self, path: &Path) -> Result<Option<Entry>, CacheError> {
         let _index = self.index()?;
         let take = || -> io::Result<File> {
-            // On network file systems a shared lock wants a file that is open for reading, and the time one for writing.
+            // On network file systems a shared lock wants a file that is open for reading; the time, one for writing.
             let used = File::options().read(true).write(true).open(path.join(USE))?;
             // Whoever wants it alone only tries, and holds the index while it does: this never waits.
             used.lock_shared()?;
