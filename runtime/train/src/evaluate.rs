@@ -177,7 +177,9 @@ mod tests {
             &["a", "b"].repeat(10)[..],
             &["a", "b", "c"].repeat(10),
             &[vec!["a"; 19], vec!["b"]].concat(),
-            &[vec!["a", "b"].repeat(10), vec!["c"]].concat(),
+            // One of them at least is learned from, and so not held out.
+            &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"],
+            &[["a", "b"].repeat(10), vec!["c"]].concat(),
             &["1", "2", "3"].repeat(7),
             &[vec!["1.5"; 19], vec!["2.5"]].concat(),
         ] {
