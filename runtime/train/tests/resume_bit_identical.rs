@@ -35,7 +35,7 @@ fn network(optimizer: Value) -> Rehearsal {
         .with(
             "hyperparameters",
             json!({
-                "epochs": 4, "batchSize": 50, "accumulateBatches": 3, "optimizer": optimizer,
+                "epochs": 4, "batchSize": 40, "accumulateBatches": 3, "optimizer": optimizer,
                 "schedule": {"type": "Cosine", "warmupEpochs": 1}, "clipNorm": 1.0,
                 "regularization": {"l2": 0.001}, "earlyStopping": {"patience": 1000},
             }),
