@@ -428,9 +428,9 @@ mod tests {
             let state = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": said}});
             let pod: Pod = serde_json::from_value(json!({
                 "metadata": {"name": "a", "labels": {label: "forest"}},
-                "spec": {"containers": [{"name": "c", "securityContext": {"readOnlyRootFilesystem": false}}]},
+                "spec": {"containers": [{"name": "sconce", "securityContext": {"readOnlyRootFilesystem": false}}]},
                 "status": {"containerStatuses": [
-                    {"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state},
+                    {"name": "sconce", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state},
                 ]},
             }))
             .unwrap();
