@@ -174,7 +174,7 @@ impl Learner {
         if let Some(penalty) = &self.settings.regularization {
             match &self.engine {
                 Engine::Plan(plan) => {
-                    gradient::penalise(penalty, plan.parameters(), plan.weights(), gradient)
+                    gradient::penalise(penalty, plan.parameters(), plan.weights(), gradient);
                 }
                 Engine::Graph(graph) => {
                     gradient::penalise(penalty, graph.parameters(), &graph.weights()?, gradient);

@@ -36,7 +36,7 @@ mod tests {
     /// v: [0.25, 1], [0.3125, 5], [1.3125, 5.01].
     #[test]
     fn steps_are_those_worked_out_by_hand() {
-        let expected = [[0.9, -1.9], [0.944_721, -1.989_443], [0.857_434, -1.993_910]];
+        let expected = [[0.9, -1.9], [0.944_721, -1.989_443], [0.857_434, -1.993_91]];
         assert_close(&run(&Adagrad, 0.1), &expected);
     }
 }

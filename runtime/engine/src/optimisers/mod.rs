@@ -172,7 +172,7 @@ fn spread(weights: &mut [f32], gradient: &[f32], slots: [&mut [f32]; 2], threads
                 [more_first, more_second],
                 threads,
                 work,
-            )
+            );
         },
     );
 }
