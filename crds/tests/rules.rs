@@ -237,6 +237,32 @@ const UNBOUNDED: &[(&str, &str)] = &[
         "a rule says at least 0; too large a one diverges",
     ),
     (
+        "spec.hyperparameters.huberDelta",
+        "a rule says above 0; the target's unit decides",
+    ),
+    ("spec.hyperparameters.labelSmoothing", "a rule says 0 to 1"),
+    (
+        "spec.hyperparameters.clipNorm",
+        "a rule says above 0; the larger, the rarer it clips",
+    ),
+    (
+        "spec.hyperparameters.regularization.l1",
+        "a rule says at least 0; too large a one learns nothing",
+    ),
+    (
+        "spec.hyperparameters.regularization.l2",
+        "a rule says at least 0; too large a one learns nothing",
+    ),
+    (
+        "spec.hyperparameters.earlyStopping.minDelta",
+        "a rule says at least 0; in the loss's unit",
+    ),
+    ("spec.hyperparameters.schedule.factor", "a rule says 0 to 1"),
+    (
+        "spec.hyperparameters.schedule.finalLearningRate",
+        "a rule says at least 0; too large a one diverges",
+    ),
+    (
         "spec.hyperparameters.schedule.decay",
         "a rule says at least 0; a larger one is a slower training",
     ),

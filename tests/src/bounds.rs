@@ -537,11 +537,15 @@ impl Case {
         let path = self.place.path.as_str();
         let field = path.trim_end_matches(|c: char| c == ']' || c == '[' || c.is_ascii_digit());
         let name = field.rsplit('.').next().unwrap_or(field);
-        let is_word = |(at, _): (usize, &str)| {
+        let is_there = |words: &str| {
             let letter = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-            !letter(message[..at].chars().next_back()) && !letter(message[at + name.len()..].chars().next())
+            let mut all = message.match_indices(words);
+            all.any(|(at, found)| {
+                !letter(message[..at].chars().next_back())
+                    && !letter(message[at + found.len()..].chars().next())
+            })
         };
-        message.contains(path) || message.match_indices(name).any(is_word)
+        is_there(path) || is_there(name)
     }
 
     /// Whether two cases are of fields of which neither holds the other.

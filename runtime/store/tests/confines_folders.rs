@@ -94,7 +94,7 @@ fn refuses_with_a_sentence_and_calls_it_bad_input() {
         ("file:///dev/null", "a device or pipe"),
         (
             "s3://bucket/key",
-            "file://, pvc://, configmap://, http://, https://",
+            "file://, pvc://, configmap://, oci://, http://, https://",
         ),
         ("data.csv", "is not a URI that can be read here"),
         ("http://", "http(s)://HOST/PATH"),
