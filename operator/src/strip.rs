@@ -24,7 +24,12 @@ pub fn metadata<K: Resource>(object: &mut K) {
 pub fn pod(pod: &mut Pod) {
     metadata(pod);
     let Some(spec) = &mut pod.spec else { return };
-    spec.volumes = None;
+    // A Secret or a ConfigMap that is missing is told by the field that names it (`crate::mounts`).
+    let volumes = spec.volumes.iter_mut();
+    volumes.for_each(|volumes| {
+        volumes.retain(|volume| volume.secret.is_some() || volume.config_map.is_some());
+    });
+    spec.volumes = spec.volumes.take().filter(|volumes| !volumes.is_empty());
     spec.tolerations = None;
     spec.affinity = None;
     spec.security_context = None;
@@ -76,7 +81,7 @@ mod tests {
         let mut stripped: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "annotations": {LAST_APPLIED: "{}", labels::PLAN: "{}", "sconce.dev/deployment-uid": "1"}},
             "spec": {
-                "nodeName": "n", "volumes": [{"name": "v"}],
+                "nodeName": "n", "volumes": [{"name": "v"}, {"name": "user-keys", "secret": {"secretName": "keys"}}],
                 "containers": [{
                     "name": "c", "args": ["x"], "env": [{"name": "A"}],
                     "envFrom": [{"secretRef": {"name": "s"}}], "securityContext": {"readOnlyRootFilesystem": false},
@@ -91,7 +96,7 @@ mod tests {
         assert_eq!(
             kept["spec"],
             json!({
-                "nodeName": "n",
+                "nodeName": "n", "volumes": [{"name": "user-keys", "secret": {"secretName": "keys"}}],
                 "containers": [{
                     "name": "c", "envFrom": [{"secretRef": {"name": "s"}}],
                     "resources": {"limits": {"nvidia.com/gpu": "1"}},

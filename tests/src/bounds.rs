@@ -385,8 +385,15 @@ impl Cases<'_> {
             Verdict::Either
         };
         self.push("empty", Some(json!([])), empty);
-        self.refused("with a null", json!([null]));
-        self.refused("with a list", json!([[[]]]));
+        // A list of anything may hold these, and whoever reads it decides.
+        let anything = schema["items"]["x-kubernetes-preserve-unknown-fields"] == true;
+        let verdict = if anything {
+            Verdict::Either
+        } else {
+            Verdict::Refused
+        };
+        self.push("with a null", Some(json!([null])), verdict);
+        self.push("with a list", Some(json!([[[]]])), verdict);
         if let (Some(most), Some(first)) = (schema["maxItems"].as_u64(), items.first()) {
             let many = |count: usize| Value::from(vec![first.clone(); count]);
             self.refused("more than may be", many(most as usize + 1));
@@ -534,8 +541,23 @@ impl Case {
     /// Whether a refusal is about this field: it has its path, or a rule's sentence names it.
     #[must_use]
     pub fn is_named(&self, message: &str) -> bool {
-        let path = self.place.path.as_str();
-        let field = path.trim_end_matches(|c: char| c == ']' || c == '[' || c.is_ascii_digit());
+        let path = match self.place.parent {
+            // A key is the reader's own word: where it is missing, the map is named.
+            Parent::Map if self.value.as_ref().is_none_or(Value::is_null) => self
+                .place
+                .path
+                .rsplit_once("].")
+                .map_or(self.place.path.as_str(), |(map, _)| {
+                    &self.place.path[..=map.len()]
+                }),
+            _ => self.place.path.as_str(),
+        };
+        let is_position = |text: &str| text.ends_with(']');
+        let field = if is_position(path) {
+            path.rsplit_once('[').map_or(path, |(field, _)| field)
+        } else {
+            path
+        };
         let name = field.rsplit('.').next().unwrap_or(field);
         let is_there = |words: &str| {
             let letter = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());

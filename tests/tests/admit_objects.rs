@@ -102,7 +102,7 @@ async fn wrong_types_values_and_amounts_are_refused_with_the_fields_name() -> Ou
             "spec.hyperparameters.batchSize",
         ),
         (
-            train(json!({"hyperparameters": {"optimizer": {"type": "Lion"}}})),
+            train(json!({"hyperparameters": {"optimizer": {"type": "LBFGS"}}})),
             "spec.hyperparameters.optimizer.type",
         ),
         (

@@ -23,7 +23,7 @@ const SEED: u64 = 20_260_302;
 /// Pods are real objects, and a number of them says as much as a thousand.
 const MOST_PODS: i64 = 3;
 
-/// Objects of a kind with up to four fields changed, and what was changed.
+/// Objects of a kind with up to three fields changed, and what was changed.
 fn specs(kind: &str, state: &mut u64) -> Outcome<Vec<(Value, String)>> {
     let all: Vec<Value> = serde_norway::from_str(include_str!("../../crds/tests/maximal.yaml"))?;
     let of_kind = all.into_iter().filter(|object| object["kind"] == kind);
@@ -42,7 +42,7 @@ fn specs(kind: &str, state: &mut u64) -> Outcome<Vec<(Value, String)>> {
     let spec = |at: usize| {
         let (object, cases) = &bases[draw(state, bases.len())];
         let mut chosen: Vec<&Case> = Vec::new();
-        for _ in 0..draw(state, 5) {
+        for _ in 0..draw(state, 4) {
             let case = &cases[draw(state, cases.len())];
             if chosen.iter().all(|other| other.is_apart(case)) {
                 chosen.push(case);

@@ -265,7 +265,7 @@ async fn a_deployment_that_was_wrong_for_a_while_serves_with_the_very_same_child
     room.answer("served", &revision, 2).await?;
     room.deployment_says("served", "Serving").await?;
     let before = children(&room).await?;
-    assert_eq!(before.len(), 5, "{:?}", before.keys());
+    assert_eq!(before.len(), 4, "{:?}", before.keys());
     for (bad, told_by) in of_deployments() {
         change::<ModelDeployment>(&room, "served", &bad, &told_by).await?;
         if let Reason(reason, sentence) = told_by {
@@ -294,7 +294,7 @@ async fn a_training_that_was_wrong_for_a_while_goes_on_with_children_like_those_
     room.kubelet.trainer("iris").await?;
     room.phase("iris", Phase::Pending).await?;
     let before = children(&room).await?;
-    assert_eq!(before.len(), 3, "{:?}", before.keys());
+    assert_eq!(before.len(), 2, "{:?}", before.keys());
     for (bad, told_by) in of_trainings() {
         change::<ModelTraining>(&room, "iris", &bad, &told_by).await?;
         let mut same = true;

@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Namespace, Pod, PodSpec};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use sconce_contract::ServingPlan;
 use sconce_crds::ModelDeployment;
 use sconce_tests::models::{RunningServer, WebModel};
-use sconce_tests::objects::{bound_claim, deployment_of_uri, digest, with};
+use sconce_tests::objects::{self, bound_claim, deployment_of_uri, digest, with};
 use sconce_tests::room::{Room, served, told};
 use sconce_tests::wait::until;
 use serde_json::{Value, json};
@@ -24,11 +24,8 @@ fn caching(name: &str, web: &WebModel, cache: &Value) -> Value {
     with(deployment_of_uri(name, &web.uri), &json!({ "spec": spec }))
 }
 
-async fn plan(room: &Room, workload: &Deployment) -> Outcome<ServingPlan> {
-    let plan: ConfigMap = room.get(&workload.name_any()).await?;
-    Ok(serde_json::from_str(
-        &plan.data.ok_or("an empty plan")?["plan.json"],
-    )?)
+fn plan(workload: &Deployment) -> Outcome<ServingPlan> {
+    Ok(objects::plan(workload.spec.as_ref().map(|spec| &spec.template))?)
 }
 
 fn pod_spec(workload: &Deployment) -> PodSpec {

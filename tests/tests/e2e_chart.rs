@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use sconce_crds::{ModelDeployment, ModelTraining};
@@ -150,10 +150,6 @@ async fn versions(site: &Site) -> Result<BTreeMap<String, String>> {
         .await?
         .into_iter()
         .for_each(|object| add("Service", object.metadata));
-    site.labelled::<ConfigMap>("")
-        .await?
-        .into_iter()
-        .for_each(|object| add("ConfigMap", object.metadata));
     site.labelled::<Pod>("")
         .await?
         .into_iter()

@@ -32,11 +32,7 @@ async fn a_training_that_is_deleted_at_work_leaves_nothing() -> Outcome {
         site.phase("iris", Phase::Training).await?;
         let made = ours(site).await?;
         let kinds: Vec<&str> = made.iter().filter_map(|name| name.split('/').next()).collect();
-        assert_eq!(
-            kinds,
-            ["Job", "ConfigMap", "PersistentVolumeClaim", "Pod"],
-            "{made:?}"
-        );
+        assert_eq!(kinds, ["Job", "PersistentVolumeClaim", "Pod"], "{made:?}");
         site.delete::<ModelTraining>("iris").await?;
         site.gone::<ModelTraining>("iris").await?;
         Ok(nothing_left(site).await?)
@@ -62,11 +58,11 @@ async fn a_served_model_that_is_deleted_leaves_nothing_and_its_training_stays() 
         assert!(trained.status.is_some_and(|status| status.artifact.is_some()));
         let left = ours(site).await?;
         let is_trainings = |name: &String| {
-            ["Job/", "ConfigMap/", "PersistentVolumeClaim/", "Pod/"]
+            ["Job/", "PersistentVolumeClaim/", "Pod/"]
                 .iter()
                 .any(|kind| name.starts_with(kind))
         };
-        assert!(left.len() == 4 && left.iter().all(is_trainings), "{left:?}");
+        assert!(left.len() == 3 && left.iter().all(is_trainings), "{left:?}");
         site.delete::<ModelTraining>("iris").await?;
         Ok(nothing_left(site).await?)
     })

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::Service;
 use sconce_crds::{ModelDeployment, ModelTraining};
 use sconce_tests::fault::{Fault, Write};
 use sconce_tests::reference::State;
@@ -261,8 +261,7 @@ async fn story(scene: &Scene, kept: &mut State) -> Outcome {
 async fn left(room: &Room) -> Option<()> {
     let left = room.ours::<Job>().await.ok()?.len()
         + room.ours::<Deployment>().await.ok()?.len()
-        + room.ours::<Service>().await.ok()?.len()
-        + room.ours::<ConfigMap>().await.ok()?.len();
+        + room.ours::<Service>().await.ok()?.len();
     (left == 0).then_some(())
 }
 

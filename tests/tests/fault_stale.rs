@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use kube::api::ListParams;
 use sconce_crds::{ModelDeployment, ModelTraining};
@@ -44,9 +44,6 @@ async fn holdings(room: &Room) -> Outcome<BTreeMap<String, i32>> {
     for live in list::<Deployment>(room).await? {
         let replicas = live.spec.as_ref().and_then(|spec| spec.replicas);
         all.insert(identity(&live), replicas.unwrap_or(1));
-    }
-    for plan in list::<ConfigMap>(room).await? {
-        all.insert(identity(&plan), 1);
     }
     for service in list::<Service>(room).await? {
         all.insert(identity(&service), 1);
