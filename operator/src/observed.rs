@@ -412,50 +412,5 @@ fn phase(pod: &Pod) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_program_that_the_image_does_not_have_is_told_by_the_field_that_names_it() {
-        let said = "failed to create containerd task: OCI runtime create failed: runc create failed: unable to start \
-                    container process: exec: \"forest\": executable file not found in $PATH: unknown";
-        for (label, field) in [
-            ("sconce.dev/training", "spec.model.custom.command: "),
-            ("sconce.dev/deployment", "spec.server.custom.command: "),
-        ] {
-            let state = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": said}});
-            let pod: Pod = serde_json::from_value(json!({
-                "metadata": {"name": "a", "labels": {label: "forest"}},
-                "spec": {"containers": [{"name": "sconce", "securityContext": {"readOnlyRootFilesystem": false}}]},
-                "status": {"containerStatuses": [
-                    {"name": "sconce", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state},
-                ]},
-            }))
-            .unwrap();
-            let Some(Report::Failed(failure)) = last_ending(&pod).map(|ending| ending.report) else {
-                panic!("it has ended")
-            };
-            assert_eq!(
-                sentence(&failure),
-                format!(
-                    "{field}the container of the pod a cannot be started: exec: \"forest\": executable file not found in $PATH"
-                )
-            );
-        }
-    }
-
-    #[test]
-    fn of_a_log_the_last_line_is_told() {
-        let log = "Traceback (most recent call last):\n  File \"a\", line 1\nModuleNotFoundError: No module named 'b'\n";
-        let failure = untold(Some("Error"), 1, Some(log), &Pod::default());
-        assert!(
-            failure
-                .message
-                .contains("saying: ModuleNotFoundError: No module named 'b';"),
-            "{}",
-            failure.message
-        );
-    }
-}
+#[path = "observed_tests.rs"]
+mod tests;

@@ -54,14 +54,6 @@ pub const HELM: Tool = Tool {
     minutes: "2 minutes",
     in_its_source: false,
 };
-/// Plays hundreds of nodes and their pods against a control plane on loopback.
-pub const KWOK: Tool = Tool {
-    name: "kwok",
-    package: "sigs.k8s.io/kwok/cmd/kwok",
-    version: "v0.7.0",
-    minutes: "3 minutes",
-    in_its_source: false,
-};
 /// Gives the claims of a node image of ours their volumes.
 pub const LOCAL_PATH_PROVISIONER: Tool = Tool {
     name: "local-path-provisioner",

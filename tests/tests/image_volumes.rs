@@ -1,9 +1,9 @@
 //! A model in an image, where the cluster serves image volumes: Kubernetes' gate ImageVolume is on here.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::ServingPlan;
-use sconce_tests::objects::{deployment_of_uri, digest, with};
+use sconce_tests::objects::{deployment_of_uri, digest, plan, with};
 use sconce_tests::room::{Room, served, told};
 use sconce_tests::world::Extent;
 use serde_json::{Value, json};
@@ -48,8 +48,7 @@ async fn a_model_in_an_image_is_mounted_read_only_and_the_server_is_told_where()
     );
     let (_, path) = admitted(&room, object).await?;
     let workload = room.workload("iris").await?;
-    let plan: ConfigMap = room.get(&workload.name_any()).await?;
-    let plan: ServingPlan = serde_json::from_str(&plan.data.ok_or("an empty plan")?["plan.json"])?;
+    let plan: ServingPlan = plan(workload.spec.as_ref().map(|spec| &spec.template))?;
     assert_eq!(
         (plan.model.as_str(), plan.mounts[0].uri.as_str()),
         (uri.as_str(), uri.as_str())

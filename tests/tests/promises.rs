@@ -21,7 +21,10 @@ fn every_promise_names_tests_that_exist() -> Result<(), Box<dyn std::error::Erro
     for (file, test) in named {
         let source =
             std::fs::read_to_string(tests.join("tests").join(format!("{file}.rs"))).unwrap_or_default();
-        if !source.contains(&format!("fn {test}(")) {
+        // A test that is left out keeps no promise.
+        let before = source.split(&format!("fn {test}(")).next().unwrap_or_default();
+        let attributes = before.rsplit("\n\n").next().unwrap_or_default();
+        if before.len() == source.len() || attributes.contains("#[ignore") {
             missing.push(format!("{file}::{test}"));
         }
     }

@@ -1,0 +1,118 @@
+//! Tests of `learner`.
+
+use sconce_contract::{Activation, Layer, Loss, Network, Optimizer};
+
+use super::*;
+
+/// Exclusive or: no network without a hidden layer learns it.
+const ROWS: Rows<'_> = Rows {
+    x: &[0., 0., 0., 1., 1., 0., 1., 1.],
+    targets: Targets::Numbers(&[0., 1., 1., 0.]),
+};
+
+fn settings(seed: u64) -> Hyperparameters {
+    Hyperparameters {
+        seed,
+        optimizer: Optimizer {
+            learning_rate: 0.05,
+            ..Optimizer::default()
+        },
+        ..Hyperparameters::default()
+    }
+}
+
+fn learner(settings: &Hyperparameters) -> Learner {
+    let network = Network {
+        layers: vec![
+            Layer::dense(16, Activation::Tanh),
+            Layer::dropout(0.1),
+            Layer::dense(1, Activation::Sigmoid),
+        ],
+    };
+    let model = Sequential::initialised(&network, 2, settings.seed, &Device::Cpu).unwrap();
+    let objective = Objective::new(Loss::BinaryCrossEntropy, Activation::Sigmoid, settings, vec![]);
+    Learner::new(model, &objective, settings).unwrap()
+}
+
+#[test]
+fn a_network_learns_exclusive_or() {
+    let mut learner = learner(&settings(42));
+    let before = learner.loss(&ROWS).unwrap();
+    for _ in 0..300 {
+        learner.step(&ROWS, 0.05).unwrap();
+    }
+    let after = learner.loss(&ROWS).unwrap();
+    assert!(before > 0.5 && after < 0.05, "{before} → {after}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let run = |seed| {
+        let mut learner = learner(&settings(seed));
+        let losses: Vec<u64> = (0..20)
+            .map(|_| learner.step(&ROWS, 0.05).unwrap().to_bits())
+            .collect();
+        losses
+    };
+    assert_eq!(run(42), run(42));
+    assert_ne!(run(42), run(43));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_leaves_the_weights() {
+    let mut learner = learner(&settings(42));
+    let before = learner.flat_weights().unwrap();
+    let rows = Rows {
+        x: &[f32::NAN; 8],
+        ..ROWS
+    };
+    assert!(!learner.step(&rows, 0.05).unwrap().is_finite());
+    assert_eq!(learner.flat_weights().unwrap(), before);
+}
+
+#[test]
+fn rows_that_do_not_fit_are_refused() {
+    let mut learner = learner(&settings(42));
+    for (x, targets, says) in [
+        (&[0.0; 3][..], Targets::Numbers(&[0.0]), "takes [rows, 2]"),
+        (&[], Targets::Numbers(&[]), "takes [rows, 2]"),
+        (&[0.0; 4], Targets::Numbers(&[0.0]), "2 row(s) of 1 output(s)"),
+        (&[0.0; 4], Targets::Classes(&[0, 2]), "2 row(s) of 1 output(s)"),
+    ] {
+        let error = learner.step(&Rows { x, targets }, 0.1).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+/// Without dropout a step over pieces is the step over the whole, but for the order of sums.
+#[test]
+fn batches_add_up_to_one_step() {
+    let network = Network {
+        layers: vec![
+            Layer::dense(7, Activation::GELU),
+            Layer::dense(1, Activation::Linear),
+        ],
+    };
+    let run = |batch_size| {
+        let settings = Hyperparameters {
+            batch_size,
+            ..settings(42)
+        };
+        let model = Sequential::initialised(&network, 2, 42, &Device::Cpu).unwrap();
+        let objective = Objective::new(Loss::MeanSquaredError, Activation::Linear, &settings, vec![]);
+        let mut learner = Learner::new(model, &objective, &settings).unwrap();
+        for _ in 0..10 {
+            learner.step(&ROWS, 0.01).unwrap();
+        }
+        (learner.flat_weights().unwrap(), learner.loss(&ROWS).unwrap())
+    };
+    let (whole, loss) = run(4);
+    for size in [1, 3] {
+        let (pieces, loss_of_pieces) = run(size);
+        assert!((loss - loss_of_pieces).abs() < 1e-6);
+        assert!(
+            whole.iter().zip(&pieces).all(|(a, b)| (a - b).abs() < 1e-5),
+            "{size}"
+        );
+    }
+}
