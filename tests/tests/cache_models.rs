@@ -35,7 +35,7 @@ fn pod_spec(workload: &Deployment) -> PodSpec {
 
 /// Runs a real server for the deployment's pod that has no address yet; `folder` is what is mounted at `path`.
 async fn serve(room: &Room, name: &str, count: usize, path: &str, folder: &Path) -> Outcome<RunningServer> {
-    let plan = plan(room, &room.workload(name).await?).await?;
+    let plan = plan(&room.workload(name).await?)?;
     let label = format!("sconce.dev/deployment={name}");
     let pods = room.kubelet.active(&label, count).await?;
     let address = |pod: &Pod| pod.status.as_ref().and_then(|status| status.pod_ip.clone());
@@ -81,10 +81,7 @@ async fn servers_on_one_claim_download_a_model_once_and_the_status_says_which_di
         .iter()
         .find(|mount| mount.mount_path == "/mnt/sconce/pvc/models");
     assert_eq!(mount.ok_or("no mount")?.read_only, None);
-    let told_plan = plan(&room, &workload)
-        .await?
-        .cache
-        .ok_or("no cache in the plan")?;
+    let told_plan = plan(&workload)?.cache.ok_or("no cache in the plan")?;
     assert_eq!(
         (told_plan.scope, told_plan.size_limit),
         (room.namespace.clone(), Some(1 << 30))

@@ -1,7 +1,6 @@
 //! A model in an image, where the cluster serves image volumes: Kubernetes' gate ImageVolume is on here.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use sconce_contract::ServingPlan;
 use sconce_tests::objects::{deployment_of_uri, digest, plan, with};
 use sconce_tests::room::{Room, served, told};

@@ -94,7 +94,6 @@ async fn scale_a_hundred_of_each_kind_write_each_child_once_and_nothing_at_rest_
     // Each child once: whoever writes it twice has not looked.
     for (kind, expected) in [
         ("create jobs", COUNT),
-        ("create configmaps", 2 * COUNT),
         ("patch deployments", COUNT),
         ("patch services", COUNT),
     ] {
