@@ -278,7 +278,7 @@ async fn a_pod_that_is_told_to_stop_says_so_and_is_replaced_without_counting() -
             table("flowers", FLOWERS),
             with(
                 of_flowers("iris"),
-                &json!({"spec": {"hyperparameters": {"epochs": 5000}}}),
+                &json!({"spec": {"hyperparameters": {"epochs": 60000}}}),
             ),
         ])
         .await?;
@@ -307,7 +307,7 @@ async fn a_pod_that_is_told_to_stop_says_so_and_is_replaced_without_counting() -
         assert_eq!(shown.resumed_from, Some(from));
         assert_eq!(
             shown.summary,
-            format!("100% (5000 epochs, resumed from step {from})")
+            format!("100% (60000 epochs, resumed from step {from})")
         );
         Ok(())
     })

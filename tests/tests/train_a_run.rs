@@ -385,3 +385,22 @@ async fn after_its_time_the_job_goes_and_everything_else_stays() -> Outcome {
     assert!(room.ours::<Job>().await?.is_empty());
     Ok(room.close()?)
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_of_a_pod_that_was_deleted_as_it_ended_is_not_lost() -> Outcome {
+    let room = Room::open().await?;
+    room.apply(training("iris")).await?;
+    let pod = room.kubelet.trainer("iris").await?;
+    room.kubelet.takes(&pod).await?;
+    room.kubelet.runs(&pod, "10.244.0.9", true).await?;
+    room.phase("iris", Phase::Training).await?;
+    // It had its model when it was told to stop; the kubelet lets the pod go a moment later.
+    room.kubelet.holds(true);
+    room.delete::<Pod>(&pod).await?;
+    room.kubelet
+        .ends(&pod, &trained("iris-artifacts", 'a', 0.9))
+        .await?;
+    room.kubelet.holds(false);
+    room.phase("iris", Phase::Succeeded).await?;
+    Ok(room.close()?)
+}

@@ -38,6 +38,7 @@ use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use sconce_crds::training::Phase;
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingStatus};
 
 use self::dereference::Found;
@@ -156,7 +157,9 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
             || outlook.doomed.is_some(),
     };
     let later = context.tell(&*training, told).await?;
-    if found.last_words && later.is_none() {
+    // Until the Job is known to be over, the report of a pod that went stands nowhere else.
+    let is_read = outlook.status.phase != Some(Phase::Evaluating);
+    if found.last_words && later.is_none() && is_read {
         let namespace = training.namespace().unwrap_or_default();
         context.last_words.forget(&namespace, &training.name_any());
     }
