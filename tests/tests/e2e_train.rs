@@ -207,7 +207,7 @@ async fn too_little_memory_and_too_little_time_are_told_with_the_field_to_raise(
 async fn resume_after_suspend_goes_on_and_ends_with_the_same_digest() -> Outcome {
     in_a_namespace("train-suspend", async |site| {
         let long =
-            json!({"spec": {"hyperparameters": {"epochs": 4000}, "checkpoint": {"every": {"steps": 500}}}});
+            json!({"spec": {"hyperparameters": {"epochs": 40000}, "checkpoint": {"every": {"steps": 5000}}}});
         site.apply_all([table("flowers", FLOWERS), with(of_flowers("iris"), &long)])
             .await?;
         site.see("iris", "a checkpoint is told", |training: &ModelTraining| {
@@ -240,7 +240,7 @@ async fn resume_after_suspend_goes_on_and_ends_with_the_same_digest() -> Outcome
                 after.progress.map(|progress| progress.epoch),
                 after.last_checkpoint
             ),
-            (Some(4000), None)
+            (Some(40000), None)
         );
 
         // The same spec, left alone.
