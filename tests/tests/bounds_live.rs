@@ -53,7 +53,7 @@ fn specs(kind: &str, state: &mut u64) -> Outcome<Vec<(Value, String)>> {
             .fold(object.clone(), |object, case| case.apply(object));
         object["metadata"] = json!({"name": format!("spec-{at}")});
         // Every other one is at work.
-        if kind == "ModelTraining" && at % 2 == 0 && object["spec"]["suspend"] == true {
+        if kind == "ModelTraining" && at.is_multiple_of(2) && object["spec"]["suspend"] == true {
             object["spec"]["suspend"] = json!(false);
         }
         let what = chosen
