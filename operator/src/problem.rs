@@ -5,6 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sconce_crds::condition::{Condition, READY, find};
 
+use crate::reason::Reason;
+
 /// How soon something is looked for that no watch covers, such as a missing claim or class …
 pub const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// … and how soon at the latest, when nobody has mended it for long: many such objects must not cost many requests.
@@ -17,7 +19,6 @@ pub fn look_again(conditions: &[Condition], now: Timestamp) -> Duration {
     let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     (passed / 4).clamp(LOOK_AGAIN, LOOK_LATER)
 }
-use crate::reason::Reason;
 
 /// Why a spec cannot be carried out as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

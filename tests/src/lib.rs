@@ -10,7 +10,7 @@
 //!        │                          node_image ── docker ── daemon (a private one)
 //!        ▼                                 │        │
 //!      tools  ◄────────────────────────────┘     packages (apt)
-//!        │  Kubernetes, kind, helm, kwok from source
+//!        │  Kubernetes, kind, helm and others from source
 //!        ▼
 //!      cache ── process
 //! ```

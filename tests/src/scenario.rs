@@ -60,17 +60,12 @@ impl Scenario {
 
     /// Those of which what happened can be seen afterwards as well. That a pod made way is written on the pod alone, for
     /// as long as it stops: an operator that misses it cannot tell why the next one waits.
-    pub const LASTING: [Scenario; 9] = [
-        Scenario::Create,
-        Scenario::ScaleUp,
-        Scenario::ScaleDown,
-        Scenario::Update,
-        Scenario::Delete,
-        Scenario::Fail,
-        Scenario::Suspend,
-        Scenario::Resume,
-        Scenario::Rollout,
-    ];
+    #[must_use]
+    pub fn lasting() -> Vec<Scenario> {
+        let mut all = Scenario::ALL.to_vec();
+        all.retain(|scenario| *scenario != Scenario::Queued);
+        all
+    }
 
     /// Held while the scenario runs, where two of it would be in each other's way.
     pub async fn turn(self) -> Option<MutexGuard<'static, ()>> {

@@ -88,7 +88,7 @@ async fn under(events: Events, scenarios: &[Scenario]) -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_of_what_follows_closely_only_the_last_is_seen_and_all_ends_alike() -> Outcome {
-    under(Events::Coalesce(BLINK), &Scenario::LASTING).await
+    under(Events::Coalesce(BLINK), &Scenario::lasting()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +98,7 @@ async fn fault_events_that_come_once_more_change_nothing() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_events_are_lost_and_the_watch_says_gone_and_all_ends_alike() -> Outcome {
-    under(Events::Gone(4), &Scenario::LASTING).await
+    under(Events::Gone(4), &Scenario::lasting()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -151,7 +151,7 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
         conditions_before: &before.conditions,
         conditions_after: &outlook.status.conditions,
         phase_changed: before.phase != outlook.status.phase,
-        // A run's report goes with its pod, a last word is told once, and a pod that is to go is counted first.
+        // A run's report goes with its pod, a last word stands nowhere else, and a pod that is to go is counted first.
         urgent: before.completion_time != outlook.status.completion_time
             || found.last_words
             || outlook.doomed.is_some(),
