@@ -159,7 +159,7 @@ fn words() -> Rows {
     })
 }
 
-fn embedded(layers: Value) -> Value {
+fn embedded(layers: &Value) -> Value {
     let mut all = vec![json!({"embedding": {"vocabulary": 6, "dimensions": 8}})];
     all.extend(layers.as_array().unwrap().iter().cloned());
     all.push(json!({"dense": {"units": 2, "activation": "Softmax"}}));
@@ -168,7 +168,7 @@ fn embedded(layers: Value) -> Value {
 
 #[test]
 fn integers_by_recurrent_layers() {
-    let network = embedded(json!([
+    let network = embedded(&json!([
         {"gru": {"units": 16, "returnSequences": true}},
         {"lstm": {"units": 16}},
     ]));
@@ -177,7 +177,7 @@ fn integers_by_recurrent_layers() {
 
 #[test]
 fn integers_by_a_transformer() {
-    let network = embedded(json!([
+    let network = embedded(&json!([
         {"positionEmbedding": {}},
         {"transformerBlock": {"heads": 2, "feedForward": 32, "dropout": 0.05}},
         {"attention": {"heads": 1, "causal": true}},
@@ -191,7 +191,7 @@ fn integers_by_a_transformer() {
 fn integers_that_the_vocabulary_lacks_are_refused_before_anything_is_learned() {
     let mut words = words();
     words.values[9][3] = 6.0;
-    let rehearsal = Rehearsal::of(&words.table()).with("network", embedded(json!([{"flatten": {}}])));
+    let rehearsal = Rehearsal::of(&words.table()).with("network", embedded(&json!([{"flatten": {}}])));
     let failure = rehearsal.refuse();
     assert_eq!(failure.field.as_deref(), Some("dataset.standardize"));
     let failure = rehearsal.with("dataset.standardize", json!(false)).refuse();

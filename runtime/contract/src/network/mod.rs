@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
 
-    fn network(input: Value, layers: Value) -> Network {
+    fn network(input: &Value, layers: &Value) -> Network {
         serde_json::from_value(json!({"input": input, "layers": layers})).unwrap()
     }
 
@@ -162,8 +162,8 @@ mod tests {
     #[test]
     fn shapes_follow_one_another() {
         let network = network(
-            image(8, 9, 1),
-            json!([
+            &image(8, 9, 1),
+            &json!([
                 {"conv2d": {"filters": 4, "kernelSize": 3, "padding": "Same"}},
                 {"maxPool2d": {"poolSize": 2}},
                 {"conv2d": {"filters": 6, "kernelSize": 2, "stride": 2}},
@@ -308,7 +308,7 @@ mod tests {
                 "0 is not between",
             ),
         ] {
-            let network = network(input, layers);
+            let network = network(&input, &layers);
             let misfit = network.outline(Some(63)).unwrap_err();
             assert_eq!(misfit.field, field, "{}", misfit.problem);
             assert!(misfit.problem.contains(says), "{}", misfit.problem);
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn what_the_number_of_columns_decides_waits_for_the_table() {
         let residual = json!([{"dense": {"units": 63}}, {"residual": {"over": 1}}, {"dense": {"units": 1}}]);
-        let network = network(Value::Null, residual);
+        let network = network(&Value::Null, &residual);
         network.check(None).unwrap();
         network.check(Some(63)).unwrap();
         network.check(Some(62)).unwrap_err();
@@ -327,8 +327,8 @@ mod tests {
     #[test]
     fn a_row_of_too_many_numbers_is_refused_before_it_is_made() {
         let network = network(
-            image(4096, 4096, 1),
-            json!([{"conv2d": {"filters": 4096, "kernelSize": 1}}, {"flatten": {}}, {"dense": {"units": 1}}]),
+            &image(4096, 4096, 1),
+            &json!([{"conv2d": {"filters": 4096, "kernelSize": 1}}, {"flatten": {}}, {"dense": {"units": 1}}]),
         );
         let misfit = network.outline(None).unwrap_err();
         assert_eq!(misfit.field, "model.network.layers[0].conv2d");
