@@ -29,11 +29,13 @@
 
 pub mod access;
 pub mod audit;
+mod azure;
 pub mod binaries;
 pub mod borrowed;
 pub mod bounds;
 pub mod cache;
 pub mod choice;
+pub mod clouds;
 pub mod component;
 pub mod control_plane;
 pub mod daemon;
@@ -50,6 +52,7 @@ pub mod kubelet_logs;
 pub mod kueue;
 mod layout;
 mod leftovers;
+pub mod line;
 pub mod metrics_api;
 pub mod models;
 mod network;
