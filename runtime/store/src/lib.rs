@@ -6,6 +6,7 @@
 //!   (mounts)           ├─ configmap  configmap://NAME/KEY  ─┘   └── folder (atomic writes)
 //!                      ├─ oci        oci://IMAGE/PATH       ── confined, read only
 //!                      ├─ http       http(s)://HOST/PATH   ──── retry, download (goes on where it broke off)
+//!                      ├─ hf         hf://ORG/NAME/PATH    ──── http, read only
 //!                      └─ cloud      s3://, gs://, az://   ──── read (by parts), folder (the record last)
 //! ```
 //!
@@ -22,6 +23,7 @@ mod download;
 mod error;
 mod file;
 mod folder;
+mod hf;
 mod http;
 mod oci;
 mod pvc;
@@ -47,6 +49,7 @@ const SCHEMES: &[(&str, &dyn Scheme)] = &[
     ("oci", &oci::Oci),
     ("http", &http::Http),
     ("https", &http::Http),
+    ("hf", &hf::Hf),
     ("s3", &cloud::S3),
     ("gs", &cloud::GS),
     ("az", &cloud::AZ),
