@@ -252,12 +252,11 @@ fn kubernetes_key() -> Result<Key> {
 /// When one of the builds fails.
 pub fn prepare() -> Result<()> {
     kubernetes()?;
-    for tool in [KIND, HELM, LOCAL_PATH_PROVISIONER, VERSITYGW] {
+    for tool in [KIND, HELM, LOCAL_PATH_PROVISIONER] {
         tool.path()?;
     }
-    judges()?;
     say(&format!(
-        "Kubernetes {KUBERNETES}, kind, helm and versitygw are in {}",
+        "Kubernetes {KUBERNETES}, kind and helm are in {}",
         cache::root()?.display()
     ));
     Ok(())
