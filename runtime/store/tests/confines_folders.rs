@@ -93,7 +93,7 @@ fn refuses_with_a_sentence_and_calls_it_bad_input() {
         ("file://data.csv", "three slashes"),
         ("file:///dev/null", "a device or pipe"),
         (
-            "s3://bucket/key",
+            "hdfs://host/key",
             "file://, pvc://, configmap://, oci://, http://, https://",
         ),
         ("data.csv", "is not a URI that can be read here"),

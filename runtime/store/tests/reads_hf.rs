@@ -67,7 +67,7 @@ fn store_hf_reads_a_file_of_a_revision_with_the_token() {
     assert!(error.to_string().contains("write hf://ORG/NAME/PATH"), "{error}");
     assert_eq!(error.class(), FailureClass::BadInput);
     let error = member
-        .write_folder("hf://org/model", "a", &[].into(), "a")
+        .write_folder("hf://org/model", "a", &std::collections::BTreeMap::new(), "a")
         .unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
 }
