@@ -52,28 +52,29 @@ impl Cloud {
         Ok(cloud)
     }
 
-    /// One that speaks Google's, with a bucket `models`.
+    /// One that speaks Google's as far as reading goes, with a bucket `models` that holds these objects: it takes none in
+    /// the way in which Google's own takes them.
     ///
     /// # Errors
     /// When it cannot be built or does not start.
-    pub async fn gcs() -> Result<Self> {
+    pub async fn gcs(objects: &[(&str, &[u8])]) -> Result<Self> {
         let program = installed(|| FAKE_GCS_SERVER.path()).await?;
-        Self::start(|address, folder| {
+        let seed = tempfile::tempdir().map_err(Error::file("create", &std::env::temp_dir()))?;
+        for (name, bytes) in objects {
+            let file = seed.path().join("models").join(name);
+            let parent = file.parent().unwrap_or(&file);
+            std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
+            std::fs::write(&file, bytes).map_err(Error::file("write", &file))?;
+        }
+        Self::start(|address, _| {
             let (host, port) = address.rsplit_once(':').unwrap_or_default();
             let mut command = Command::new(program);
             command
                 .args([
-                    "-scheme",
-                    "http",
-                    "-host",
-                    host,
-                    "-port",
-                    port,
-                    "-backend",
-                    "filesystem",
+                    "-scheme", "http", "-host", host, "-port", port, "-backend", "memory",
                 ])
-                .args(["-public-host", address, "-filesystem-root"])
-                .arg(folder.join("buckets"));
+                .args(["-public-host", host, "-data"])
+                .arg(seed.path());
             command
         })
         .await

@@ -91,7 +91,7 @@ pub const VERSITYGW: Tool = Tool {
     in_its_source: false,
 };
 
-/// Speaks Google's storage protocol over a folder.
+/// Speaks Google's storage protocol.
 pub const FAKE_GCS_SERVER: Tool = Tool {
     name: "fake-gcs-server",
     package: "github.com/fsouza/fake-gcs-server",

@@ -239,10 +239,10 @@ impl Said {
             if text.starts_with("Received redirect without LOCATION") {
                 return Said::Region;
             }
-            if text.starts_with("Server returned ") {
-                if let Some(answer) = Answer::parse(&text) {
-                    return Said::Answer(answer);
-                }
+            if text.starts_with("Server returned ")
+                && let Some(answer) = Answer::parse(&text)
+            {
+                return Said::Answer(answer);
             }
             deepest = Some(text);
             current = error.source();
