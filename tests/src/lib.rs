@@ -24,6 +24,8 @@
 //! say they were. What becomes of it when writes fail or the operator dies is tested in a [`scene`]: a room whose operator
 //! works behind a proxy ([`fault`]), in a table of [`scenario`]s whose ends are compared ([`reference`]).
 //!
+//! What is kept in stores of objects is tested with real ones as processes ([`clouds`]), over a [`line`] that may be cut.
+//!
 //! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
 //! [`workload`]s, [`borrowed`] images, [`traffic`] and tables on the [`web`].
 
