@@ -66,7 +66,7 @@ impl Cloud {
             std::fs::create_dir_all(parent).map_err(Error::file("create", parent))?;
             std::fs::write(&file, bytes).map_err(Error::file("write", &file))?;
         }
-        Self::start(|address, _| {
+        let cloud = Self::start(|address, _| {
             let (host, port) = address.rsplit_once(':').unwrap_or_default();
             let mut command = Command::new(program);
             command
@@ -77,7 +77,18 @@ impl Cloud {
                 .arg(seed.path());
             command
         })
-        .await
+        .await?;
+        // It listens before it has read them.
+        for (name, _) in objects {
+            until(&format!("{name} is there"), async || {
+                let store = store_by(&gcs_keys(&cloud.address), &[]);
+                let uri = format!("gs://models/{name}");
+                let there = tokio::task::spawn_blocking(move || store.exists(&uri)).await;
+                there.ok()?.ok().filter(|there| *there)
+            })
+            .await?;
+        }
+        Ok(cloud)
     }
 
     /// One that speaks Azure's, with a container `models`.

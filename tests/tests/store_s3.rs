@@ -221,7 +221,7 @@ fn crash(to: &str, last: usize) -> Outcome {
     assert!(seen.is_empty() || listed, "after {last} requests");
     assert!(died.is_ok() || seen.is_empty(), "after {last} requests: {died:?}");
     // The next writer is not hindered, and what nobody goes on with is cleared away.
-    if last % 2 == 0 {
+    if last.is_multiple_of(2) {
         direct
             .write_folder(&place, "a", &files(b"2"), RECORD)
             .or_else(|error| match died {
