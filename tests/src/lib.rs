@@ -44,6 +44,7 @@ pub mod daemon;
 pub mod docker;
 pub mod error;
 pub mod fault;
+pub mod fleet;
 pub mod hollow;
 pub mod images;
 pub mod judges;
