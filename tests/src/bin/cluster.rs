@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use sconce_tests::choice::Choice;
 use sconce_tests::kind::{self, Kind};
 use sconce_tests::process::say;
-use sconce_tests::{Error, Result, borrowed, images, tools};
+use sconce_tests::{Error, Result, borrowed, frameworks, images, tools};
 
 /// A cluster to work with. CLUSTER=kind (the default) is one of its own, in containers;
 /// CLUSTER=current is the one of the kubeconfig in force.
@@ -22,6 +22,8 @@ struct Arguments {
 enum Verb {
     /// Builds Kubernetes, kind and helm into the cache.
     Prepare,
+    /// Installs PyTorch and Keras into the cache.
+    Frameworks,
     /// Brings the cluster up, or finds it up.
     Up {
         /// Nodes besides the control plane.
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
 fn run(choice: Choice, verb: Verb) -> Result<()> {
     match (verb, choice) {
         (Verb::Prepare, _) => tools::prepare(),
+        (Verb::Frameworks, _) => frameworks::prepare(),
         (Verb::Up { workers }, Choice::Kind) => Kind::up(workers).map(|_| ()),
         (Verb::Up { .. } | Verb::Status, Choice::Current) => {
             kind::current_answers()?;
