@@ -53,7 +53,7 @@ fn steps(
     hidden: &[u32],
     outputs: u32,
     batch: u32,
-) -> Result<impl FnMut() -> Result<(), EngineError>, EngineError> {
+) -> Result<impl FnMut() -> Result<(), EngineError> + use<>, EngineError> {
     let hidden = hidden.iter().map(|&units| Layer::dense(units, Activation::ReLU));
     let network = Network {
         layers: hidden
