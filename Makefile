@@ -71,7 +71,7 @@ test-unit: ## Logic only: no cluster, seconds when warm
 	$(CARGO) test $(dev) --lib --bins $(unit_tests) --no-fail-fast
 
 test-cluster: harness ## Controllers, admission and chart on control planes on loopback: no root, no Docker
-	$(cluster) prepare
+	$(cluster) prepare --tests
 	$(CARGO) build $(dev) --bins
 	$(CARGO) test $(dev) $(loopback_tests) --no-fail-fast
 

@@ -16,6 +16,7 @@ pub mod accelerator;
 pub mod apply;
 pub mod ask;
 pub mod conditions;
+pub mod connection;
 pub mod context;
 pub mod deployment;
 pub mod devices;

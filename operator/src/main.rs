@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use futures::{StreamExt, future};
 use jiff::Timestamp;
-use kube::Client;
+use kube::Config;
 use sconce_crds::Quantity;
 use sconce_operator::context::{Context, Images};
 use sconce_operator::deployment::caching::{NodeCache, node_path};
@@ -16,7 +16,7 @@ use sconce_operator::leader::Election;
 use sconce_operator::metrics::Metrics;
 use sconce_operator::scaling::source::Servers;
 use sconce_operator::watches::Watches;
-use sconce_operator::{deployment, probes, profile, scaling, schema, training};
+use sconce_operator::{connection, deployment, probes, profile, scaling, schema, training};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use tracing_subscriber::EnvFilter;
@@ -120,7 +120,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    let client = Client::try_default().await?;
+    let client = connection::client(Config::infer().await.map_err(kube::Error::InferConfig)?)?;
     let metrics = Metrics::default();
     let probes = tokio::spawn(probes::serve(options.listen, metrics.clone()));
     let identity = options.identity.unwrap_or_else(unmistakable);

@@ -11,8 +11,8 @@ pub const PAUSE: Duration = Duration::from_millis(500);
 pub const BURST: u32 = 50;
 /// … and per second from then on: a thousand objects that start together would have as many pods' every step told.
 pub const PER_SECOND: u32 = 10;
-/// Entries that are over are forgotten when there are more than this.
-const MANY: usize = 256;
+/// An object whose turn came this long ago has gone, or has had nothing to say since.
+const FORGET: Duration = Duration::from_secs(60);
 
 /// What a status has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub enum Worth {
 #[derive(Debug, Default)]
 pub struct Pace {
     objects: HashMap<String, Turn>,
+    tidied: Option<Instant>,
     /// When the ration of [`PER_SECOND`] would be used up to now (the generic cell rate algorithm, ITU-T I.371).
     used_until: Option<Instant>,
 }
@@ -48,9 +49,7 @@ impl Pace {
     /// How long the next write of this object's status has to wait; nothing where it may be sent now, which counts
     /// as sent. `first` is the status of an object that has none.
     pub fn wait(&mut self, key: &str, first: bool, worth: Worth, now: Instant) -> Option<Duration> {
-        if self.objects.len() > MANY {
-            self.objects.retain(|_, turn| turn.due > now);
-        }
+        self.tidy(now);
         let mut turn = self.objects.get(key).copied().unwrap_or(Turn {
             due: if first { now + PAUSE } else { now },
             rationed: false,
@@ -75,6 +74,16 @@ impl Pace {
         };
         self.objects.insert(key.to_owned(), next);
         None
+    }
+
+    /// A turn that has come is kept: its object may be about to ask for it, and would else begin to wait anew.
+    fn tidy(&mut self, now: Instant) {
+        if now.saturating_duration_since(*self.tidied.get_or_insert(now)) < FORGET {
+            return;
+        }
+        self.tidied = Some(now);
+        self.objects
+            .retain(|_, turn| now.saturating_duration_since(turn.due) < FORGET);
     }
 
     /// Takes a share of the ration; when it is there.
@@ -166,12 +175,24 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_over_are_forgotten() {
+    fn each_of_very_many_new_objects_is_told_of_when_its_turn_comes() {
         let (mut pace, start) = (Pace::default(), Instant::now());
-        for name in 0..=MANY {
+        let names: Vec<String> = (0..2000).map(|name| name.to_string()).collect();
+        for name in &names {
+            assert_eq!(pace.wait(name, true, Worth::News, start), Some(PAUSE));
+        }
+        for name in &names {
+            assert_eq!(pace.wait(name, true, Worth::News, start + PAUSE), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn entries_that_are_long_over_are_forgotten() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        for name in 0..2000 {
             pace.wait(&name.to_string(), false, Worth::Urgent, start);
         }
-        pace.wait("late", false, Worth::Progress, start + PAUSE);
+        pace.wait("late", false, Worth::Progress, start + PAUSE + FORGET);
         assert_eq!(pace.objects.len(), 1);
     }
 

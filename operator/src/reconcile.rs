@@ -15,6 +15,7 @@ use futures::{FutureExt, StreamExt};
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use tokio::sync::Semaphore;
 use tracing::{Instrument, debug, info_span, warn};
 
 use crate::context::Context;
@@ -26,11 +27,60 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 static RECONCILE: AtomicU64 = AtomicU64::new(1);
 
-/// Runs one reconcile of an object. The watches have listed everything before the first.
+/// Reconciles of one controller that may work at once; the others wait in the order in which they came.
+///
+/// kube bounds them too, but lets those that wait go in the order of their hashes (`Scheduler::pending`, kube-runtime
+/// 5.0): of many objects, the same few would be last whenever another has something to say.
+pub struct Turns<K: Resource<DynamicType = ()> + Clone + 'static> {
+    store: Store<K>,
+    free: Semaphore,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Turns<K> {
+    /// At most `concurrency` at once, of objects in this store.
+    pub fn new(store: Store<K>, concurrency: u16) -> Arc<Self> {
+        Arc::new(Turns {
+            store,
+            free: Semaphore::new(concurrency.into()),
+        })
+    }
+
+    /// `stop`, after which none begins any more.
+    pub async fn until(self: Arc<Self>, stop: impl Future<Output = ()>) {
+        stop.await;
+        self.free.close();
+    }
+}
+
+/// Runs one reconcile of an object, when its turn comes and as the object then is. The watches have listed everything
+/// before the first.
 ///
 /// # Errors
 /// What `step` could not do, or that it took too long.
 pub async fn reconcile<K, F>(
+    turns: Arc<Turns<K>>,
+    object: Arc<K>,
+    context: Arc<Context>,
+    step: impl FnOnce(Arc<K>, Arc<Context>) -> F,
+) -> Result<Action, Error>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+    F: Future<Output = Result<Action, Error>>,
+{
+    let reference = ObjectRef::from_obj(&*object);
+    drop(object);
+    let Ok(_turn) = turns.free.acquire().await else {
+        return Ok(Action::await_change());
+    };
+    let Some(object) = turns.store.get(&reference) else {
+        // Deleted while it waited: the garbage collector does the rest.
+        return Ok(Action::await_change());
+    };
+    // Only those at work take the memory that the work needs.
+    Box::pin(work(object, context, step)).await
+}
+
+async fn work<K, F>(
     object: Arc<K>,
     context: Arc<Context>,
     step: impl FnOnce(Arc<K>, Arc<Context>) -> F,

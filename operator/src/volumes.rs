@@ -1,8 +1,9 @@
 //! From the URIs of a spec to the volumes of a pod, and to the plan's table of where they are mounted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use futures::future;
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapVolumeSource, HostPathVolumeSource, ImageVolumeSource, PersistentVolumeClaim,
     PersistentVolumeClaimVolumeSource, Volume, VolumeMount,
@@ -65,6 +66,20 @@ impl Source {
         };
         PathBuf::from(ROOT).join(kind).join(name)
     }
+}
+
+/// Those of them that are not there; all are asked for at once.
+pub async fn missing(
+    client: &Client,
+    namespace: &str,
+    sources: impl IntoIterator<Item = Source>,
+) -> Result<BTreeSet<Source>, Error> {
+    let asked = sources.into_iter().map(|source| async move {
+        let exists = source.exists(client, namespace).await?;
+        Ok((!exists).then_some(source))
+    });
+    let answers = future::try_join_all(asked).await?;
+    Ok(answers.into_iter().flatten().collect())
 }
 
 async fn exists<K: Child>(client: &Client, namespace: &str, name: &str) -> Result<bool, Error> {

@@ -13,10 +13,10 @@ use std::time::Duration;
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::cache;
+use crate::room::Room;
 use crate::tools::{self, KUEUE};
 use crate::wait::until;
-use crate::{Error, Result, ports, process, world};
+use crate::{Error, Result, cache, objects, ports, process, world};
 
 const NAMESPACE: &str = "kueue-system";
 
@@ -33,12 +33,9 @@ impl Kueue {
     /// # Errors
     /// When it cannot be built, or does not become ready.
     pub async fn start(client: &Client, kubeconfig: &Path, folder: &Path) -> Result<Self> {
-        let (binary, source) = tokio::task::spawn_blocking(|| {
-            let source = KUEUE.source()?;
-            Ok::<_, Error>((binary(&source)?, source))
-        })
-        .await
-        .map_err(|error| Error::Unmet(format!("the build of Kueue was cut off: {error}")))??;
+        let (binary, source) = tokio::task::spawn_blocking(|| Ok::<_, Error>((build()?, KUEUE.source()?)))
+            .await
+            .map_err(|error| Error::Unmet(format!("the build of Kueue was cut off: {error}")))??;
         install(client, &source).await?;
         let (health, config) = configure(folder)?;
         let log = folder.join("kueue.log");
@@ -91,6 +88,26 @@ pub async fn without_a_controller(client: &Client) -> Result<()> {
     Ok(())
 }
 
+/// Serves Kueue's kinds without its controller in a room, with a queue of that name.
+///
+/// # Errors
+/// When the API server refuses them.
+pub async fn queue_in(room: &Room, name: &str) -> Result<()> {
+    without_a_controller(&room.client).await?;
+    until("the queue can be made", async || {
+        room.apply(local_queue(name)).await.ok()
+    })
+    .await
+    .map(drop)
+}
+
+/// A training in that queue.
+#[must_use]
+pub fn queued(training: &str, queue: &str) -> Value {
+    let scheduling = json!({"spec": {"scheduling": {"queueName": queue}}});
+    objects::with(objects::training(training), &scheduling)
+}
+
 /// A LocalQueue of that name.
 #[must_use]
 pub fn local_queue(name: &str) -> Value {
@@ -108,8 +125,13 @@ impl Drop for Kueue {
     }
 }
 
-fn binary(source: &Path) -> Result<PathBuf> {
+/// The controller, built when it is not in the cache yet.
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn build() -> Result<PathBuf> {
     let folder = cache::entry(&KUEUE.key(), |folder| {
+        let source = KUEUE.source()?;
         let label = "building Kueue from source (once; about 8 minutes on two cores)";
         let mut go = tools::go()?;
         go.args(["build", "-trimpath", "-ldflags=-s -w", "-o"])

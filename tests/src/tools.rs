@@ -237,7 +237,6 @@ pub fn prepare() -> Result<()> {
     for tool in [KIND, HELM, LOCAL_PATH_PROVISIONER] {
         tool.path()?;
     }
-    judges()?;
     say(&format!(
         "Kubernetes {KUBERNETES}, kind and helm are in {}",
         cache::root()?.display()

@@ -147,17 +147,8 @@ async fn a_training_that_is_refused_retries_ends_or_was_rejected() -> Outcome {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_training_that_is_queued_is_put_back_or_is_held_in_its_queue() -> Outcome {
     let room = Room::open().await?;
-    kueue::without_a_controller(&room.client).await?;
-    until("the queue can be made", async || {
-        room.apply(kueue::local_queue("team-a")).await.ok()
-    })
-    .await?;
-    let queued = |name: &str| {
-        with(
-            training(name),
-            &json!({"spec": {"scheduling": {"queueName": "team-a"}}}),
-        )
-    };
+    kueue::queue_in(&room, "team-a").await?;
+    let queued = |name: &str| kueue::queued(name, "team-a");
     room.apply(queued("queued")).await?;
     room.phase("queued", Phase::Queued).await?;
     deleted::<ModelTraining>(&room, "queued").await?;

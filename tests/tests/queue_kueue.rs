@@ -9,8 +9,8 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams
 use kube::{Api, Client};
 use sconce_crds::ModelTraining;
 use sconce_crds::training::Phase;
-use sconce_tests::kueue::Kueue;
-use sconce_tests::objects::{trained, training, with};
+use sconce_tests::kueue::{self, Kueue};
+use sconce_tests::objects::trained;
 use sconce_tests::room::{Room, conditions, told};
 use sconce_tests::wait::within;
 use serde_json::{Value, json};
@@ -20,10 +20,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 const VERSION: &str = "kueue.x-k8s.io/v1beta2";
 
 fn queued(name: &str) -> Value {
-    with(
-        training(name),
-        &json!({"spec": {"scheduling": {"queueName": "team-a"}}}),
-    )
+    kueue::queued(name, "team-a")
 }
 
 /// A ClusterQueue with room for one training, which has 1 CPU.

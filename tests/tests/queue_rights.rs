@@ -5,7 +5,6 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use sconce_crds::training::Phase;
-use sconce_tests::objects::{training, with};
 use sconce_tests::room::Room;
 use sconce_tests::wait::until;
 use sconce_tests::{kueue, room};
@@ -16,17 +15,8 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 #[tokio::test(flavor = "multi_thread")]
 async fn without_one_of_its_rights_of_kueue_the_operator_is_forbidden_what_it_does() -> Outcome {
     let room = Room::open().await?;
-    kueue::without_a_controller(&room.client).await?;
-    until("the queue can be made", async || {
-        room.apply(kueue::local_queue("team-a")).await.ok()
-    })
-    .await?;
-    let queued = |name: &str| {
-        with(
-            training(name),
-            &json!({"spec": {"scheduling": {"queueName": "team-a"}}}),
-        )
-    };
+    kueue::queue_in(&room, "team-a").await?;
+    let queued = |name: &str| kueue::queued(name, "team-a");
     room.apply(queued("whole")).await?;
     let seen = room.phase("whole", Phase::Queued).await?;
     let said = room::told(room::conditions(&seen), "Ready");

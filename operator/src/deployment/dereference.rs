@@ -25,7 +25,7 @@ use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
 use crate::labels::{self, SELECTOR};
 use crate::reason::Reason;
-use crate::volumes::Source;
+use crate::volumes::{self, Source};
 use crate::{mounts, overrides, priority};
 
 /// What was found.
@@ -243,11 +243,8 @@ async fn look_up(
     if let Some(claim) = caching::claim(spec) {
         found.cache_claim_missing = !claim.exists(&context.client, namespace).await?;
     }
-    for source in overrides::sources(spec.pod_overrides.as_ref()) {
-        if !source.exists(&context.client, namespace).await? {
-            found.missing_volumes.insert(source);
-        }
-    }
+    let mounted = overrides::sources(spec.pod_overrides.as_ref());
+    found.missing_volumes = volumes::missing(&context.client, namespace, mounted).await?;
     if let Some(class) = found
         .profile
         .as_ref()

@@ -39,7 +39,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use sconce_contract::CacheReport;
@@ -58,7 +58,7 @@ use crate::fresh;
 use crate::labels;
 use crate::mounts;
 use crate::observed;
-use crate::reconcile::{after_failure, drive, reconcile, references};
+use crate::reconcile::{Turns, after_failure, drive, reconcile, references};
 use crate::scaling;
 use crate::watches::{Stores, Watches};
 
@@ -110,8 +110,9 @@ pub async fn run(
 ) {
     let store = context.stores.deployments.clone();
     let (stores, by_profile) = (context.stores.clone(), store.clone());
+    let turns = Turns::new(store.clone(), concurrency);
+    let stop = Arc::clone(&turns).until(stop);
     let controller = Controller::for_shared_stream(readers.deployments, store)
-        .with_config(Config::default().concurrency(concurrency))
         .owns_shared_stream(readers.workloads)
         .owns_shared_stream(readers.services)
         .owns_shared_stream(readers.policies)
@@ -125,7 +126,7 @@ pub async fn run(
         })
         .graceful_shutdown_on(stop)
         .run(
-            |deployment, context| reconcile(deployment, context, step),
+            move |deployment, context| reconcile(Arc::clone(&turns), deployment, context, step),
             after_failure,
             context,
         );

@@ -12,7 +12,7 @@ use sconce_crds::{ModelDeployment, ModelTraining};
 use serde::de::DeserializeOwned;
 
 use super::PluginError;
-use crate::labels;
+use crate::{connection, labels};
 
 /// An API server that does not answer by then is said not to.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ impl Cluster {
             .namespace
             .clone()
             .unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(PluginError::api("accept the kubeconfig"))?;
+        let client = connection::client(config).map_err(PluginError::api("accept the kubeconfig"))?;
         Ok(Cluster { client, namespace })
     }
 

@@ -25,12 +25,12 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::Action;
 use sconce_crds::AcceleratorProfile;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::reconcile::{after_failure, drive, reconcile};
+use crate::reconcile::{Turns, after_failure, drive, reconcile};
 use crate::watches::Watches;
 
 /// How often a profile is looked at though nothing was seen to change.
@@ -60,12 +60,13 @@ pub async fn run(
 ) {
     let store = context.stores.profiles.clone();
     let counted = context.stores.census.changes();
+    let turns = Turns::new(store.clone(), concurrency);
+    let stop = Arc::clone(&turns).until(stop);
     let controller = Controller::for_shared_stream(readers.profiles, store)
-        .with_config(Config::default().concurrency(concurrency))
         .reconcile_all_on(counted)
         .graceful_shutdown_on(stop)
         .run(
-            |profile, context| reconcile(profile, context, step),
+            move |profile, context| reconcile(Arc::clone(&turns), profile, context, step),
             after_failure,
             context,
         );

@@ -19,7 +19,7 @@ use crate::devices::{self, DeviceClass};
 use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
 use crate::kueue::Sight;
-use crate::volumes::Source;
+use crate::volumes::{self, Source};
 use crate::{labels, mounts, observed, overrides, priority};
 
 /// What was found.
@@ -172,12 +172,7 @@ async fn look_up(
     ];
     let mut named = overrides::sources(spec.pod_overrides.as_ref());
     named.extend(uris.into_iter().flatten().filter_map(|uri| Source::of(uri)));
-    for source in named {
-        let exists = source.exists(&context.client, namespace).await?;
-        if !exists {
-            found.missing.insert(source);
-        }
-    }
+    found.missing = volumes::missing(&context.client, namespace, named).await?;
     if let Some(queue) = spec.scheduling.queue_name.as_ref().filter(|_| !spec.suspend) {
         let (kueue, client) = (&context.kueue, &context.client);
         found.queue_missing = match kueue.version(client).await? {

@@ -35,7 +35,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use sconce_crds::training::Phase;
@@ -52,7 +52,7 @@ use crate::error::Error;
 use crate::fresh;
 use crate::labels;
 use crate::mounts;
-use crate::reconcile::{after_failure, drive, reconcile, references};
+use crate::reconcile::{Turns, after_failure, drive, reconcile, references};
 use crate::watches::Watches;
 
 /// How often a training is looked at though nothing was seen to change.
@@ -92,8 +92,9 @@ pub async fn run(
     let store = context.stores.trainings.clone();
     let heard = Arc::clone(&context);
     let (by_profile, by_pod) = (store.clone(), store.clone());
+    let turns = Turns::new(store.clone(), concurrency);
+    let stop = Arc::clone(&turns).until(stop);
     let controller = Controller::for_shared_stream(readers.trainings, store)
-        .with_config(Config::default().concurrency(concurrency))
         .owns_shared_stream(readers.jobs)
         .watches_shared_stream(readers.pods, move |pod: Arc<Pod>| {
             heard.last_words.hear(&pod);
@@ -106,7 +107,7 @@ pub async fn run(
         })
         .graceful_shutdown_on(stop)
         .run(
-            |training, context| reconcile(training, context, step),
+            move |training, context| reconcile(Arc::clone(&turns), training, context, step),
             after_failure,
             context,
         );

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use sconce_tests::choice::Choice;
 use sconce_tests::kind::{self, Kind};
 use sconce_tests::process::say;
-use sconce_tests::{Error, Result, borrowed, frameworks, images, tools};
+use sconce_tests::{Error, Result, borrowed, frameworks, images, kueue, tools};
 
 /// A cluster to work with. CLUSTER=kind (the default) is one of its own, in containers;
 /// CLUSTER=current is the one of the kubeconfig in force.
@@ -21,7 +21,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Verb {
     /// Builds Kubernetes, kind and helm into the cache.
-    Prepare,
+    Prepare {
+        /// What only tests need as well: Kueue, and the parsers that judge what we write.
+        #[arg(long)]
+        tests: bool,
+    },
     /// Installs PyTorch and Keras into the cache.
     Frameworks,
     /// Brings the cluster up, or finds it up.
@@ -66,7 +70,14 @@ fn main() -> ExitCode {
 
 fn run(choice: Choice, verb: Verb) -> Result<()> {
     match (verb, choice) {
-        (Verb::Prepare, _) => tools::prepare(),
+        (Verb::Prepare { tests }, _) => {
+            tools::prepare()?;
+            if tests {
+                tools::judges()?;
+                kueue::build()?;
+            }
+            Ok(())
+        }
         (Verb::Frameworks, _) => frameworks::prepare(),
         (Verb::Up { workers }, Choice::Kind) => Kind::up(workers).map(|_| ()),
         (Verb::Up { .. } | Verb::Status, Choice::Current) => {

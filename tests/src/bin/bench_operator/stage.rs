@@ -132,6 +132,10 @@ impl Drop for Stage {
         if let Some(kept) = &self.kept {
             // A log that cannot be kept is no reason to lose the figures.
             let _ = std::fs::copy(self.plane.folder().join("contender.log"), kept);
+            let _ = std::fs::copy(
+                self.plane.folder().join("audit.log"),
+                kept.with_extension("audit"),
+            );
         }
     }
 }
