@@ -2,8 +2,9 @@
 //!
 //! A pod of ours has 8 KiB as the API server tells it, and 2 KiB after this.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Container, Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec, Volume};
 use kube::{Resource, ResourceExt};
 
 use crate::labels;
@@ -18,11 +19,24 @@ pub fn metadata<K: Resource>(object: &mut K) {
         annotations.remove(LAST_APPLIED);
         annotations.remove(labels::PLAN);
     }
+    shrink(&mut object.meta_mut().owner_references);
+}
+
+/// A list is read into room for four or more, and a container's status alone has 752 bytes.
+fn shrink<T>(list: &mut Option<Vec<T>>) {
+    if let Some(list) = list {
+        list.shrink_to_fit();
+    }
 }
 
 /// Of a pod: what tells the kubelet how to run it. Kept: where it is, what it asks for, what became of it.
 pub fn pod(pod: &mut Pod) {
     metadata(pod);
+    if let Some(status) = &mut pod.status {
+        shrink(&mut status.conditions);
+        shrink(&mut status.container_statuses);
+        shrink(&mut status.init_container_statuses);
+    }
     let Some(spec) = &mut pod.spec else { return };
     // A Secret or a ConfigMap that is missing is told by the field that names it (`crate::mounts`).
     let volumes = spec.volumes.iter_mut();
@@ -57,9 +71,39 @@ fn container(container: &mut Container) {
 /// Of a Job: its pod template. It cannot be changed, and the Job's name tells what it was made from.
 pub fn job(job: &mut Job) {
     metadata(job);
+    if let Some(status) = &mut job.status {
+        shrink(&mut status.conditions);
+    }
     if let Some(spec) = &mut job.spec {
         spec.template = PodTemplateSpec::default();
     }
+}
+
+/// Of a Deployment: most of its pod template, which is never rewritten. Kept: what its pods ask of a node, and whether
+/// they use a folder of it.
+pub fn workload(workload: &mut Deployment) {
+    metadata(workload);
+    if let Some(status) = &mut workload.status {
+        shrink(&mut status.conditions);
+    }
+    let Some(spec) = &mut workload.spec else { return };
+    let pod = spec.template.spec.take().unwrap_or_default();
+    let containers = pod.containers.into_iter().map(|container| Container {
+        name: container.name,
+        resources: container.resources,
+        ..Container::default()
+    });
+    let volumes = pod.volumes.into_iter().flatten();
+    let folders: Vec<Volume> = volumes.filter(|volume| volume.host_path.is_some()).collect();
+    spec.template = PodTemplateSpec {
+        metadata: None,
+        spec: Some(PodSpec {
+            containers: containers.collect(),
+            node_selector: pod.node_selector,
+            volumes: Some(folders).filter(|folders| !folders.is_empty()),
+            ..PodSpec::default()
+        }),
+    };
 }
 
 #[cfg(test)]
@@ -110,5 +154,35 @@ mod tests {
         );
         // All of it: hindrances, endings and cold starts are read from it.
         assert_eq!(kept["status"], status);
+    }
+
+    #[test]
+    fn of_a_deployment_what_its_pods_ask_of_a_node_is_kept() {
+        let mut stripped: Deployment = serde_json::from_value(json!({
+            "metadata": {"name": "d", "annotations": {"sconce.dev/model": "{}"}},
+            "spec": {
+                "replicas": 2, "selector": {"matchLabels": {"a": "b"}},
+                "template": {
+                    "metadata": {"annotations": {labels::PLAN: "{}"}, "labels": {"a": "b"}},
+                    "spec": {
+                        "nodeSelector": {"pool": "gpu"},
+                        "volumes": [{"name": "v"}, {"name": "models", "hostPath": {"path": "/var/models"}}],
+                        "containers": [{"name": "c", "args": ["x"], "resources": {"requests": {"cpu": "1"}}}],
+                    },
+                },
+            },
+            "status": {"readyReplicas": 2},
+        }))
+        .unwrap();
+        workload(&mut stripped);
+        let kept = serde_json::to_value(&stripped).unwrap();
+        let pod = json!({
+            "nodeSelector": {"pool": "gpu"}, "volumes": [{"name": "models", "hostPath": {"path": "/var/models"}}],
+            "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}],
+        });
+        assert_eq!(kept["spec"]["template"], json!({ "spec": pod }));
+        assert_eq!(kept["spec"]["replicas"], 2);
+        assert_eq!(kept["metadata"]["annotations"], json!({"sconce.dev/model": "{}"}));
+        assert_eq!(kept["status"], json!({"readyReplicas": 2}));
     }
 }

@@ -129,6 +129,7 @@ impl Watches {
                 .start(&mut drivers),
             workloads: Watch::new(within(client, namespace), ours())
                 .by(by_owner)
+                .without(strip::workload)
                 .start(&mut drivers),
             services: Watch::new(within(client, namespace), ours()).start(&mut drivers),
             budgets: Watch::new(within(client, namespace), ours()).start(&mut drivers),
@@ -196,7 +197,7 @@ pub struct Stores {
     pub profiles: Store<AcceleratorProfile>,
     /// Jobs of ours, without their pod templates.
     pub jobs: Store<Job>,
-    /// Deployments of ours.
+    /// Deployments of ours, without most of their pod templates ([`strip::workload`]).
     pub workloads: Store<Deployment>,
     /// Services of ours.
     pub services: Store<Service>,

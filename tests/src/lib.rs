@@ -40,6 +40,7 @@ pub mod daemon;
 pub mod docker;
 pub mod error;
 pub mod fault;
+pub mod fleet;
 pub mod frameworks;
 pub mod hollow;
 pub mod images;

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use sconce_crds::{AcceleratorProfile, ModelDeployment};
-use sconce_tests::metrics_api::MetricsApi;
+use sconce_tests::fleet::{Fleet, PODS};
 use sconce_tests::objects::{deployment_of_uri, gpu_profile, with};
 use sconce_tests::room::{Room, served, told};
-use sconce_tests::server::FakeServer;
 use sconce_tests::wait::until;
 use sconce_tests::world::NODE;
 use serde_json::{Value, json};
@@ -19,51 +17,12 @@ use serde_json::{Value, json};
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 const ELSEWHERE: &str = "https://models.example/iris/1";
-const PODS: &str = "sconce.dev/deployment=iris";
 
 fn managed(change: &Value) -> Value {
     let spec = json!({"spec": {"autoscaling": {
         "mode": "Managed", "maxReplicas": 4, "target": {"inFlightPerReplica": 1}, "window": "2s", "scaleDownDelay": "3s",
     }}});
     with(with(deployment_of_uri("iris", ELSEWHERE), &spec), change)
-}
-
-/// Pods that answer, and what tells their load.
-struct Fleet<'a> {
-    room: &'a Room,
-    servers: Vec<(String, FakeServer)>,
-}
-
-impl<'a> Fleet<'a> {
-    async fn of(room: &'a Room) -> Outcome<Fleet<'a>> {
-        room.revision("iris", None).await?;
-        Ok(Fleet {
-            room,
-            servers: Vec::new(),
-        })
-    }
-
-    /// Lets all pods answer, once there are so many.
-    async fn grows_to(&mut self, count: usize) -> Outcome {
-        for pod in self.room.kubelet.active(PODS, count).await? {
-            let name = pod.name_any();
-            if self.servers.iter().any(|(known, _)| *known == name) {
-                continue;
-            }
-            let server = FakeServer::start().await?;
-            self.room.kubelet.takes(&name).await?;
-            self.room.kubelet.runs(&name, server.address(), true).await?;
-            self.servers.push((name, server));
-        }
-        Ok(())
-    }
-
-    /// So many requests are with each, in order.
-    fn have(&self, requests: &[u64]) {
-        for ((_, server), requests) in self.servers.iter().zip(requests) {
-            server.has(*requests);
-        }
-    }
 }
 
 async fn desired(room: &Room, count: i32) -> Outcome<ModelDeployment> {
@@ -360,120 +319,5 @@ async fn scale_by_the_operator_begins_with_what_there_is_and_takes_back_what_it_
         .await?;
     assert_eq!(seen.spec.replicas, 2);
     room.kubelet.active(PODS, 2).await?;
-    Ok(room.close()?)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn scale_by_a_horizontal_pod_autoscaler_goes_through_scale() -> Outcome {
-    let room = Room::open().await?;
-    room.apply(with(
-        deployment_of_uri("iris", ELSEWHERE),
-        &json!({"spec": {"autoscaling": {"mode": "External"}}}),
-    ))
-    .await?;
-    let mut fleet = Fleet::of(&room).await?;
-    fleet.grows_to(1).await?;
-    room.deployment_says("iris", "Serving").await?;
-    // There is no metrics API here: what it does without one is to keep to its bounds.
-    room.apply(json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "iris"},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "sconce.dev/v1alpha1", "kind": "ModelDeployment", "name": "iris"},
-            "minReplicas": 3, "maxReplicas": 5,
-            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}],
-        },
-    }))
-    .await?;
-    fleet.grows_to(3).await?;
-    let seen = room.deployment_says("iris", "Serving").await?;
-    assert_eq!(seen.spec.replicas, 3, "the autoscaler set it");
-    assert_eq!(seen.status.and_then(|status| status.desired_replicas), None);
-    let scaler = room
-        .see(
-            "iris",
-            "the autoscaler counts our pods",
-            |scaler: &HorizontalPodAutoscaler| {
-                scaler
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| status.current_replicas == Some(3))
-            },
-        )
-        .await?;
-    let able = scaler
-        .status
-        .and_then(|status| status.conditions)
-        .unwrap_or_default();
-    assert!(
-        able.iter()
-            .any(|found| found.type_ == "AbleToScale" && found.status == "True"),
-        "{able:?}"
-    );
-    room.kubelet.active(PODS, 3).await?;
-    room.get::<Pod>(&fleet.servers[0].0).await?;
-    Ok(room.close()?)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn scale_by_a_horizontal_pod_autoscaler_follows_a_metric_up_and_down() -> Outcome {
-    let room = Room::open().await?;
-    let metrics = MetricsApi::start(&room, "sconce_requests_in_flight").await?;
-    room.apply(with(
-        deployment_of_uri("iris", ELSEWHERE),
-        &json!({"spec": {"autoscaling": {"mode": "External"}}}),
-    ))
-    .await?;
-    let mut fleet = Fleet::of(&room).await?;
-    fleet.grows_to(1).await?;
-    room.deployment_says("iris", "Serving").await?;
-    metrics.says(3);
-    room.apply(json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "iris"},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "sconce.dev/v1alpha1", "kind": "ModelDeployment", "name": "iris"},
-            "minReplicas": 1, "maxReplicas": 5, "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
-            "metrics": [{"type": "External", "external": {
-                "metric": {"name": "sconce_requests_in_flight"}, "target": {"type": "AverageValue", "averageValue": "1"},
-            }}],
-        },
-    }))
-    .await?;
-    // Three requests at one for each pod; that there are to be more is no alarm.
-    let seen = room.deployment_says("iris", "ScalingUp").await?;
-    assert!(told(served(&seen), "Ready").starts_with("True"));
-    assert_eq!(seen.spec.replicas, 3);
-    fleet.grows_to(3).await?;
-    let seen = room.deployment_says("iris", "Serving").await?;
-    assert_eq!(seen.status.and_then(|status| status.settled_replicas), Some(3));
-    let scaler = room
-        .see(
-            "iris",
-            "the autoscaler knows the metric",
-            |scaler: &HorizontalPodAutoscaler| {
-                let conditions = scaler
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.conditions.as_ref());
-                conditions.into_iter().flatten().any(|found| {
-                    found.type_ == "ScalingActive" && found.reason.as_deref() == Some("ValidMetricFound")
-                })
-            },
-        )
-        .await?;
-    let current = scaler
-        .status
-        .and_then(|status| status.current_metrics)
-        .unwrap_or_default();
-    assert!(
-        current.iter().any(|metric| metric.external.is_some()),
-        "{current:?}"
-    );
-    assert!(metrics.was_asked(&room.namespace));
-
-    metrics.says(1);
-    room.kubelet.active(PODS, 1).await?;
-    let seen = room.deployment_says("iris", "Serving").await?;
-    assert_eq!(seen.spec.replicas, 1);
-    metrics.remove(&room).await?;
     Ok(room.close()?)
 }

@@ -1,4 +1,4 @@
-//! Who is measured: our operator, or JobSet, each a process with the rights of its own service account.
+//! Who is measured: our operator, JobSet, or nobody for the least that any could take; each a process with the rights of its own service account.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,10 +23,14 @@ pub enum Kind {
     Ours,
     /// The manager of `sigs.k8s.io/jobset`.
     JobSet,
+    /// Nobody: what the cluster itself takes for as many Jobs that a client creates.
+    Nobody,
 }
 
 /// A running contender.
 pub enum Contender {
+    /// None.
+    Nobody,
     /// Ours.
     Ours(Option<Operator>, operator::Options),
     /// JobSet.
@@ -39,6 +43,7 @@ impl Kind {
         match self {
             Kind::Ours => "system:serviceaccount:sconce-system:sconce",
             Kind::JobSet => "system:serviceaccount:jobset-system:jobset-controller-manager",
+            Kind::Nobody => "nobody",
         }
     }
 
@@ -47,6 +52,7 @@ impl Kind {
         match self {
             Kind::Ours => ours(plane, program, log).await,
             Kind::JobSet => jobset(plane, &log).await,
+            Kind::Nobody => Ok(Contender::Nobody),
         }
     }
 }
@@ -76,6 +82,7 @@ impl Contender {
             Contender::Ours(Some(operator), _) => Usage::of(operator.pid()),
             Contender::Ours(None, _) => Err("the operator does not run".into()),
             Contender::JobSet(manager) => Usage::of(manager.pid()),
+            Contender::Nobody => Ok(Usage::default()),
         }
     }
 

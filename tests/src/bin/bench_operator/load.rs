@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, future};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams};
 use kube::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
@@ -33,6 +34,8 @@ pub enum Object {
     Deployment,
     /// A JobSet of one Job of one pod, done when it is completed.
     JobSet,
+    /// A Job of one pod, whose child is the pod.
+    Job,
 }
 
 /// How fast.
@@ -106,6 +109,7 @@ pub async fn run(
         match object {
             Object::Deployment => children::<Deployment>(watcher, start, &child),
             Object::Training | Object::JobSet => children::<Job>(watcher, start, &child),
+            Object::Job => children::<Pod>(watcher, start, &child),
         },
         ends(watcher, &resource, start, &done),
     ];
@@ -207,11 +211,13 @@ fn ends(client: &Client, resource: &ApiResource, start: Instant, times: &Times) 
     })
 }
 
-/// What each says of itself: `Ready` is true of a training and of a deployment, `Completed` of a JobSet.
+/// What each says of itself: `Ready` is true of a training and of a deployment, `Completed` of a JobSet, `Complete` of a
+/// Job.
 fn is_done(object: &Value) -> bool {
     let conditions = object["status"]["conditions"].as_array();
     conditions.into_iter().flatten().any(|condition| {
-        condition["status"] == "True" && (condition["type"] == "Ready" || condition["type"] == "Completed")
+        let kind = condition["type"].as_str().unwrap_or_default();
+        condition["status"] == "True" && ["Ready", "Completed", "Complete"].contains(&kind)
     })
 }
 
@@ -221,6 +227,7 @@ impl Object {
             Object::Training => ("sconce.dev", "v1alpha1", "ModelTraining"),
             Object::Deployment => ("sconce.dev", "v1alpha1", "ModelDeployment"),
             Object::JobSet => ("jobset.x-k8s.io", "v1alpha2", "JobSet"),
+            Object::Job => ("batch", "v1", "Job"),
         };
         ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
     }
@@ -244,6 +251,11 @@ impl Object {
                 let body = jobset(&name);
                 (name, body)
             }
+            Object::Job => {
+                let name = format!("job-{number}");
+                let body = job(&name);
+                (name, body)
+            }
         };
         (
             name,
@@ -252,12 +264,22 @@ impl Object {
     }
 }
 
+fn pod() -> Value {
+    let resources = json!({"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"});
+    json!({"restartPolicy": "Never", "containers": [{
+        "name": "work", "image": "registry.example/work:1", "resources": {"requests": resources, "limits": resources},
+    }]})
+}
+
+fn job(name: &str) -> Value {
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"backoffLimit": 0, "template": {"spec": pod()}},
+    })
+}
+
 /// With the defaults that JobSet's webhook would set.
 fn jobset(name: &str) -> Value {
-    let resources = json!({"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "1"});
-    let pod = json!({"restartPolicy": "Never", "containers": [{
-        "name": "work", "image": "registry.example/work:1", "resources": {"requests": resources, "limits": resources},
-    }]});
     json!({
         "apiVersion": "jobset.x-k8s.io/v1alpha2", "kind": "JobSet", "metadata": {"name": name},
         "spec": {
@@ -267,7 +289,7 @@ fn jobset(name: &str) -> Value {
                 "name": "work", "replicas": 1,
                 "template": {"spec": {
                     "parallelism": 1, "completions": 1, "backoffLimit": 0, "completionMode": "Indexed",
-                    "template": {"spec": pod},
+                    "template": {"spec": pod()},
                 }},
             }],
         },

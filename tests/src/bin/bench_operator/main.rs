@@ -97,7 +97,7 @@ struct Burst {
 /// All at once by eight clients, ours and the peer in turn.
 async fn compare(options: &Options) -> Result {
     let mut pairs = Vec::new();
-    let mut deployments = Vec::new();
+    let (mut deployments, mut floors) = (Vec::new(), Vec::new());
     for pair in 1..=options.pairs {
         let stage = Stage::open(Kind::Ours, options.objects * 2, options).await?;
         let ours = burst(&stage, load::Object::Training, options.objects).await?;
@@ -111,6 +111,9 @@ async fn compare(options: &Options) -> Result {
             ours.outcome.child(0.5),
             peer.outcome.child(0.5)
         ));
+        let stage = Stage::open(Kind::Nobody, options.objects, options).await?;
+        floors.push(burst(&stage, load::Object::Job, options.objects).await?);
+        drop(stage);
         pairs.push((ours, peer));
         deployments.push(served);
     }
@@ -134,6 +137,14 @@ async fn compare(options: &Options) -> Result {
     versus("operator-cpu", "s", |burst| burst.cpu);
     versus("operator-writes-per-training", "count", |burst| burst.writes);
     versus("operator-rss-trainings", "MiB", |burst| burst.rss);
+    // The least that anybody's could be: the cluster itself, with Jobs that clients create.
+    let floor = median(floors.iter().map(|burst| burst.outcome.total()).collect());
+    let totals = pairs.iter().zip(&floors);
+    let over = totals.map(|((ours, _), floor)| ours.outcome.total() / floor.outcome.total());
+    println!(
+        "operator-total-floor {floor:.3} s ratio={:.3}",
+        median(over.collect())
+    );
     let alone = |name: &str, unit: &str, figure: fn(&Burst) -> f64| {
         figure_line(name, median(deployments.iter().map(figure).collect()), unit);
     };

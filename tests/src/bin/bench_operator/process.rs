@@ -9,7 +9,7 @@ use crate::Result;
 const TICKS: f64 = 100.0;
 
 /// Of one process, since it started.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// Processor time, user and system, in seconds.
     pub cpu: f64,

@@ -1,0 +1,56 @@
+//! Pods of the ModelDeployment `iris` that answer, and tell the load that a test gives them.
+
+use kube::ResourceExt;
+
+use crate::Result;
+use crate::room::Room;
+use crate::server::FakeServer;
+
+/// They carry this label.
+pub const PODS: &str = "sconce.dev/deployment=iris";
+
+/// Pods that answer, and what tells their load.
+pub struct Fleet<'a> {
+    room: &'a Room,
+    /// Each pod's name, and who answers for it.
+    pub servers: Vec<(String, FakeServer)>,
+}
+
+impl<'a> Fleet<'a> {
+    /// None yet of the revision that the room is to have.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn of(room: &'a Room) -> Result<Fleet<'a>> {
+        room.revision("iris", None).await?;
+        Ok(Fleet {
+            room,
+            servers: Vec::new(),
+        })
+    }
+
+    /// Lets all pods answer, once there are so many.
+    ///
+    /// # Errors
+    /// When there are not so many in time.
+    pub async fn grows_to(&mut self, count: usize) -> Result<()> {
+        for pod in self.room.kubelet.active(PODS, count).await? {
+            let name = pod.name_any();
+            if self.servers.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            let server = FakeServer::start().await?;
+            self.room.kubelet.takes(&name).await?;
+            self.room.kubelet.runs(&name, server.address(), true).await?;
+            self.servers.push((name, server));
+        }
+        Ok(())
+    }
+
+    /// So many requests are with each, in order.
+    pub fn have(&self, requests: &[u64]) {
+        for ((_, server), requests) in self.servers.iter().zip(requests) {
+            server.has(*requests);
+        }
+    }
+}
