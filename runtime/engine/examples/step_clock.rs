@@ -36,8 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             [inputs, hidden, outputs, batch, seconds] => {
                 let hidden: Result<Vec<u32>, _> = hidden.split(',').map(str::parse).collect();
-                let mut step = steps(inputs.parse()?, &hidden?, outputs.parse()?, batch.parse()?)?;
-                median(seconds.parse()?, || step())? * 1e6
+                let step = steps(inputs.parse()?, &hidden?, outputs.parse()?, batch.parse()?)?;
+                median(seconds.parse()?, step)? * 1e6
             }
             _ => return Err(format!("{line:?} is no question").into()),
         };

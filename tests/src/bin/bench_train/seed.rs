@@ -97,7 +97,7 @@ pub fn measure(options: &Options, peers: &Peers) -> Result {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("table.csv"), table::csv(options.rows))?;
     let pytorch = |threads, compiled| Contender::PyTorch { threads, compiled };
-    let mut contenders = vec![
+    let all = [
         Contender::Sconce,
         Contender::Keras,
         pytorch(1, false),
@@ -105,24 +105,17 @@ pub fn measure(options: &Options, peers: &Peers) -> Result {
         pytorch(2, true),
     ];
     // Once without looking at the clock: files are read into memory, and what is compiled is kept.
-    let mut problem = None;
-    contenders.retain(
-        |contender| match contender.train(options, peers, folder.path(), 0) {
-            Ok(_) => true,
+    let mut contenders = Vec::new();
+    for contender in all {
+        match contender.train(options, peers, folder.path(), 0) {
+            Ok(_) => contenders.push(contender),
             Err(error) if matches!(contender, Contender::PyTorch { compiled: true, .. }) => {
                 note(&format!(
                     "torch.compile does not work here and is left out: {error}"
                 ));
-                false
             }
-            Err(error) => {
-                problem = Some(error);
-                false
-            }
-        },
-    );
-    if let Some(error) = problem {
-        return Err(error);
+            Err(error) => return Err(error),
+        }
     }
     let names: Vec<String> = contenders.iter().map(Contender::name).collect();
     let [mut times, mut memory, mut losses] = [(); 3].map(|()| Turns::of(&names));
