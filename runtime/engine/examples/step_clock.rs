@@ -55,11 +55,8 @@ fn steps(
     batch: u32,
 ) -> Result<impl FnMut() -> Result<(), EngineError> + use<>, EngineError> {
     let hidden = hidden.iter().map(|&units| Layer::dense(units, Activation::ReLU));
-    let network = Network {
-        layers: hidden
-            .chain([Layer::dense(outputs, Activation::Softmax)])
-            .collect(),
-    };
+    let layers = hidden.chain([Layer::dense(outputs, Activation::Softmax)]);
+    let network = Network::of(layers.collect());
     let settings = Hyperparameters {
         batch_size: batch,
         optimizer: Optimizer {
