@@ -26,10 +26,11 @@ export RUST_MIN_STACK := 16777216
 harness:
 	@$(CARGO) build $(dev) --bin cluster
 
-# Test programs by where they run: beside the code, on control planes on loopback, in the cluster.
+# Test programs by where they run: beside the code, on control planes on loopback, in the cluster, with frameworks.
 names = $(addprefix --test ,$(basename $(notdir $(1))))
 unit_tests := $(call names,$(wildcard crds/tests/*.rs operator/tests/*.rs runtime/*/tests/*.rs))
-loopback_tests := $(call names,$(filter-out $(wildcard tests/tests/e2e_*.rs tests/tests/interop_*.rs),$(wildcard tests/tests/*.rs)))
+elsewhere := $(wildcard tests/tests/e2e_*.rs tests/tests/interop_*.rs)
+loopback_tests := $(call names,$(filter-out $(elsewhere),$(wildcard tests/tests/*.rs)))
 
 .PHONY: help
 help: ## This list
@@ -63,7 +64,7 @@ rehearse: ## Train, gate and serve an example on this machine, without any clust
 
 ## Test
 
-.PHONY: test test-unit test-cluster test-e2e lint ci
+.PHONY: test test-unit test-cluster test-e2e interop lint ci
 test: ## All tests; the last line counts them
 	@.ci/count $(MAKE) --keep-going test-unit test-cluster test-e2e
 
@@ -82,6 +83,11 @@ test-e2e: install ## Pods, volumes and traffic in the cluster
 	$(CARGO) test $(dev) --test 'e2e_*' --no-run
 	$(cluster) exec -- env RUST_TEST_THREADS=4 $(CARGO) test --offline $(dev) --test 'e2e_*' --no-fail-fast
 
+interop: harness ## Beside PyTorch, Keras and clients of other servers, installed from the registry; not part of make test
+	$(cluster) frameworks
+	$(CARGO) build $(dev) --bins
+	$(CARGO) test $(dev) --test 'interop_*' --no-fail-fast
+
 lint: ## Format, clippy, and cargo-deny where it is installed
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --all-features -- --deny warnings
@@ -93,11 +99,17 @@ ci: ## What CI runs
 
 ## Measure
 
-.PHONY: bench-operator
+.PHONY: bench-operator bench-train
 bench-operator: ## How fast the operator is and what it costs, JobSet beside it (ARGS="--parts compare --objects 500")
 	$(CARGO) build --release --bin sconce-operator $(filter-out --bins,$(filter-out --release,$(release)))
 	$(CARGO) build $(dev) --bin bench_operator
 	target/debug/bench_operator $(ARGS)
+
+bench-train: ## How fast a model is trained, Keras and PyTorch beside it (ARGS="--parts seed --pairs 5")
+	$(CARGO) build $(release)
+	$(CARGO) build --release --package sconce-engine --example step_clock
+	$(CARGO) build $(dev) --bin bench_train
+	target/debug/bench_train $(ARGS)
 
 ## Clusters
 

@@ -45,6 +45,7 @@ pub mod docker;
 pub mod error;
 pub mod fault;
 pub mod fleet;
+pub mod frameworks;
 pub mod hollow;
 pub mod images;
 pub mod judges;

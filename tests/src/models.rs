@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sconce_contract::progress::OBSERVABILITY_PORT;
+use sconce_contract::progress::{HTTP_PORT, OBSERVABILITY_PORT};
 use sconce_contract::{Artifact, Mount, Report, ServingPlan};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,21 +66,30 @@ impl Drop for WebModel {
 }
 
 fn train(folder: &Path) -> Result<Artifact> {
+    let rows: String = (0..60)
+        .map(|row| format!("{}.5,{},{}\n", row % 17, row % 5, row % 3))
+        .collect();
+    let network = json!({"layers": [{"dense": {"units": 1, "activation": "Linear"}}]});
+    trained(folder, &format!("a,b,y\n{rows}"), &network, &json!({"epochs": 1}))
+}
+
+/// Has the real trainer learn the column `y` of a table. The artifact's URI begins with `pvc://data`, which is the folder.
+///
+/// # Errors
+/// When the trainer cannot be built or fails.
+pub fn trained(folder: &Path, table: &str, network: &Value, hyperparameters: &Value) -> Result<Artifact> {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(Error::file("write", &path))?;
         Ok::<_, Error>(path)
     };
-    let rows: String = (0..60)
-        .map(|row| format!("{}.5,{},{}\n", row % 17, row % 5, row % 3))
-        .collect();
-    write("table.csv", &format!("a,b,y\n{rows}"))?;
+    write("table.csv", table)?;
     let plan = json!({
         "name": "model", "run": "r", "output": "pvc://data/models",
         "mounts": [{"uri": "pvc://data", "path": folder}],
-        "network": {"layers": [{"dense": {"units": 1, "activation": "Linear"}}]},
+        "network": network,
         "dataset": {"uri": "pvc://data/table.csv", "target": "y"},
-        "hyperparameters": {"epochs": 1},
+        "hyperparameters": hyperparameters,
     });
     let plan = write("plan.json", &plan.to_string())?;
     let report = write("report.json", "")?;
@@ -187,7 +196,7 @@ impl RunningServer {
             .arg(file)
             .arg("--report")
             .arg(folder.path().join("report.json"))
-            .args(["--listen", &format!("{address}:0")])
+            .args(["--listen", &format!("{address}:{HTTP_PORT}")])
             .args(["--observe", &format!("{address}:{OBSERVABILITY_PORT}")])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -204,6 +213,12 @@ impl RunningServer {
 }
 
 impl RunningServer {
+    /// Host and port where it predicts.
+    #[must_use]
+    pub fn http(&self) -> String {
+        format!("{}:{HTTP_PORT}", self.address)
+    }
+
     /// Waits until it answers predictions.
     ///
     /// # Errors

@@ -49,10 +49,24 @@ pub fn ensure(purpose: &str, packages: &[Package]) -> Result<()> {
         return Ok(());
     }
     let names = missing.iter().map(|package| package.name).collect::<Vec<_>>();
+    if process::find("apt-get").is_none() {
+        return Err(Error::Unmet(format!(
+            "{purpose} needs what Debian packages as {}: install it, or start Docker and let the cluster use that",
+            names.join(" ")
+        )));
+    }
+    install(purpose, &names)
+}
+
+/// Installs packages.
+///
+/// # Errors
+/// When they cannot be installed: not Debian, or not root.
+pub fn install(purpose: &str, names: &[&str]) -> Result<()> {
     let list = names.join(" ");
     if process::find("apt-get").is_none() {
         return Err(Error::Unmet(format!(
-            "{purpose} needs what Debian packages as {list}: install it, or start Docker and let the cluster use that"
+            "{purpose} needs what Debian packages as {list}: install it"
         )));
     }
     if !rustix::process::geteuid().is_root() {
@@ -74,12 +88,12 @@ pub fn ensure(purpose: &str, packages: &[Package]) -> Result<()> {
     let label = format!("installing {list} (apt-get install)");
     let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
     // An old list names versions that are gone: read it anew, once.
-    if process::run(&label, apt().args(install).args(&names)).is_err() {
+    if process::run(&label, apt().args(install).args(names)).is_err() {
         process::run(
             "reading Debian's package lists (apt-get update)",
             apt().args(["update", "--quiet"]),
         )?;
-        process::run(&label, apt().args(install).args(&names))?;
+        process::run(&label, apt().args(install).args(names))?;
     }
     Ok(())
 }

@@ -12,9 +12,6 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::{StoreError, scheme::Target};
 
-/// Longest part of a limit that is reserved before the bytes are seen.
-const RESERVE: u64 = 16 << 20;
-
 /// A root folder and a path below it.
 #[derive(Debug)]
 pub(crate) struct Confined<'a> {
@@ -90,7 +87,10 @@ impl<'a> Confined<'a> {
         if metadata.len() > limit {
             return Err(too_large());
         }
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(RESERVE)).unwrap_or(0));
+        // As many as there are: grown by doubling, a table would take twice its size.
+        let mut bytes = Vec::new();
+        let room = bytes.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX));
+        room.map_err(|_| self.error("reading", io::ErrorKind::OutOfMemory.into()))?;
         let file = fs::File::open(&path).map_err(|error| self.error("reading", error))?;
         let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| self.error("reading", error))?;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use sconce_tests::choice::Choice;
 use sconce_tests::kind::{self, Kind};
 use sconce_tests::process::say;
-use sconce_tests::{Error, Result, borrowed, images, kueue, tools};
+use sconce_tests::{Error, Result, borrowed, frameworks, images, kueue, tools};
 
 /// A cluster to work with. CLUSTER=kind (the default) is one of its own, in containers;
 /// CLUSTER=current is the one of the kubeconfig in force.
@@ -26,6 +26,8 @@ enum Verb {
         #[arg(long)]
         tests: bool,
     },
+    /// Installs PyTorch and Keras into the cache.
+    Frameworks,
     /// Brings the cluster up, or finds it up.
     Up {
         /// Nodes besides the control plane.
@@ -77,6 +79,7 @@ fn run(choice: Choice, verb: Verb) -> Result<()> {
             }
             Ok(())
         }
+        (Verb::Frameworks, _) => frameworks::prepare(),
         (Verb::Up { workers }, Choice::Kind) => Kind::up(workers).map(|_| ()),
         (Verb::Up { .. } | Verb::Status, Choice::Current) => {
             kind::current_answers()?;

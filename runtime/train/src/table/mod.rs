@@ -7,6 +7,7 @@
 
 mod columns;
 mod csv;
+mod decimal;
 mod error;
 mod suggest;
 
@@ -71,6 +72,9 @@ impl Cells {
 pub(crate) fn number(cell: &str) -> Result<f32, NotANumber> {
     if cell.is_empty() {
         return Err(NotANumber::Empty);
+    }
+    if let Some(number) = decimal::decimal(cell) {
+        return Ok(number);
     }
     match cell.parse::<f32>() {
         Ok(number) if number.is_finite() => Ok(number),

@@ -1,0 +1,66 @@
+//! What is printed: a line per figure, and notes where figures are not looked for.
+
+/// What each contender took, turn by turn; ours is the first.
+pub struct Turns {
+    names: Vec<String>,
+    values: Vec<Vec<f64>>,
+}
+
+impl Turns {
+    /// Of these contenders.
+    pub fn of(names: &[String]) -> Self {
+        Self {
+            names: names.to_vec(),
+            values: vec![Vec::new(); names.len()],
+        }
+    }
+
+    /// Adds what a contender took at this turn.
+    pub fn add(&mut self, contender: usize, value: f64) {
+        self.values[contender].push(value);
+    }
+
+    /// Each contender's values, with its name.
+    pub fn each(&self) -> impl Iterator<Item = (&str, &[f64])> {
+        self.names
+            .iter()
+            .map(String::as_str)
+            .zip(self.values.iter().map(Vec::as_slice))
+    }
+
+    /// Ours, the peer with the least median, and the median of the ratios turn by turn. The other peers are a note.
+    pub fn print(&self, name: &str, unit: &str) {
+        let medians: Vec<f64> = self.values.iter().map(|values| median(values.clone())).collect();
+        let all: Vec<String> = self
+            .each()
+            .map(|(contender, values)| {
+                let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+                format!("{contender} {:.3} (least {least:.3})", median(values.to_vec()))
+            })
+            .collect();
+        note(&format!("{name}, {unit}: {}", all.join(", ")));
+        let best = (1..medians.len()).min_by(|one, other| medians[*one].total_cmp(&medians[*other]));
+        let Some(best) = best else {
+            return println!("{name} {:.3} {unit}", medians[0]);
+        };
+        let pairs = self.values[0].iter().zip(&self.values[best]);
+        println!(
+            "{name} {:.3} {unit} peer={}:{:.3} ratio={:.3}",
+            medians[0],
+            self.names[best],
+            medians[best],
+            median(pairs.map(|(ours, peer)| ours / peer).collect())
+        );
+    }
+}
+
+/// The middle of them; not a number where there is none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// What is no figure goes where figures are not looked for.
+pub fn note(text: &str) {
+    eprintln!("# {text}");
+}

@@ -1,0 +1,88 @@
+//! `make bench-train`: how fast a model is trained, how much memory that takes, and Keras and PyTorch beside it in the same
+//! run, on the same cores.
+//!
+//! ```text
+//!   main ── one line per figure (figure)
+//!    ├── seed ── whole processes: table (a CSV) → train, evaluate, save; time and memory of each (child)
+//!    └── steps ── processes that are asked for the time of a step, by turns; and for the speed of gemm
+//! ```
+//!
+//! What users of the others would write is in `bench/train`. Read [`seed`] first.
+
+mod child;
+mod figure;
+mod seed;
+mod steps;
+mod table;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Parser;
+use sconce_tests::frameworks::{KERAS, PYTORCH};
+use sconce_tests::process;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// What is measured.
+#[derive(Parser)]
+struct Options {
+    /// Turns: ours, then each peer. The printed ratio is the median of the pairs.
+    #[arg(long, default_value_t = 5)]
+    pairs: usize,
+    /// Seconds for which one step is repeated, at each turn.
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Rows of the table.
+    #[arg(long, default_value_t = 20_000)]
+    rows: u32,
+    /// Parts: seed (train-seed and train-memory), steps (the others).
+    #[arg(long, value_delimiter = ',', default_value = "seed,steps")]
+    parts: Vec<String>,
+    /// Processors that all contenders run on, as taskset(1) takes them.
+    #[arg(long, default_value = "0,1")]
+    cores: String,
+    /// Where our programs are.
+    #[arg(long, default_value = "target/release")]
+    programs: PathBuf,
+}
+
+/// Interpreters of the peers.
+struct Peers {
+    keras: PathBuf,
+    pytorch: PathBuf,
+}
+
+impl Options {
+    /// A program on the cores that are measured on.
+    fn pinned(&self, program: &std::path::Path) -> Command {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", &self.cores]).arg(program);
+        command
+    }
+}
+
+fn main() -> Result {
+    let options = Options::parse();
+    if process::find("taskset").is_none() {
+        return Err(
+            "taskset is needed to keep all contenders on the same processors: install util-linux".into(),
+        );
+    }
+    let peers = Peers {
+        keras: KERAS.python()?,
+        pytorch: PYTORCH.python()?,
+    };
+    figure::note(&format!(
+        "all on processors {} (taskset), {} turns",
+        options.cores, options.pairs
+    ));
+    let wants = |part: &str| options.parts.iter().any(|asked| asked == part);
+    if wants("seed") {
+        seed::measure(&options, &peers)?;
+    }
+    if wants("steps") {
+        steps::measure(&options, &peers)?;
+    }
+    Ok(())
+}
