@@ -48,6 +48,7 @@ impl Model {
         if batch == 0 {
             return Ok(Vec::new());
         }
+        self.known(rows)?;
         let mut scaled = Vec::with_capacity(rows.len());
         for row in rows.chunks_exact(features) {
             let values = row.iter().zip(&self.preprocess.features);
@@ -57,6 +58,25 @@ impl Model {
         }
         let input = Tensor::from_vec(scaled, (batch, features), &Device::Cpu)?;
         Ok(self.network.forward(&input)?.flatten_all()?.to_vec1()?)
+    }
+
+    /// Refuses what the model has no vector for.
+    fn known(&self, rows: &[f32]) -> Result<(), ModelError> {
+        let Some(vocabulary) = self.signature.vocabulary else {
+            return Ok(());
+        };
+        let unknown = |value: &f32| !(*value >= 0.0 && *value < vocabulary as f32 && value.fract() == 0.0);
+        match rows.iter().position(unknown) {
+            None => Ok(()),
+            Some(place) => Err(ModelError::Unknown {
+                row: place / self.signature.inputs,
+                column: self.preprocess.features[place % self.signature.inputs]
+                    .name
+                    .clone(),
+                value: rows[place],
+                greatest: vocabulary - 1,
+            }),
+        }
     }
 
     /// How many rows to predict at a time, so that the values on the way stay within a few megabytes.

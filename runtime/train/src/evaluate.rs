@@ -6,7 +6,7 @@ use sconce_engine::{Learner, metrics};
 use crate::{
     TrainError,
     data::{Batch, Data, Part},
-    learn::{PIECE, mean_loss},
+    learn::mean_loss,
     watch::Stop,
 };
 
@@ -124,7 +124,7 @@ pub fn measure(
 ) -> Result<Vec<Metric>, TrainError> {
     let (_, part) = held_out(data);
     let (mut outputs, mut batch) = (Vec::new(), Batch::default());
-    for rows in part.pieces(PIECE) {
+    for rows in part.pieces(learner.rows_at_once()) {
         if stop.asked() {
             return Err(TrainError::interrupted("while measuring"));
         }

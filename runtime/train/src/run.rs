@@ -7,7 +7,7 @@ use sconce_contract::digest::short_hash;
 use sconce_contract::{
     Dataset, FileDigest, Hyperparameters, Metric, Network, Report, TrainingPhase, TrainingPlan,
 };
-use sconce_engine::{Learner, Objective, Sequential};
+use sconce_engine::{EngineError, Learner, Objective, Sequential};
 use sconce_model::Draft;
 use sconce_store::shown;
 
@@ -63,6 +63,10 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     let table = table::read(&bytes, &plan.dataset)?;
     drop(bytes);
     let rows = table.rows() as u64;
+    network
+        .outline(Some(table.features.len() as u64))
+        .map_err(EngineError::from)?;
+    fit::check_integers(network, &table, &plan.dataset)?;
     let before_target = fit::loss_before_target(explicit_loss, &last);
     let target = target::read(&table.target, &plan.dataset.target, before_target)?;
     let loss = fit::loss(before_target, &target);
