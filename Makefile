@@ -29,7 +29,7 @@ harness:
 # Test programs by where they run: beside the code, on control planes on loopback, in the cluster.
 names = $(addprefix --test ,$(basename $(notdir $(1))))
 unit_tests := $(call names,$(wildcard crds/tests/*.rs operator/tests/*.rs runtime/*/tests/*.rs))
-loopback_tests := $(call names,$(filter-out $(wildcard tests/tests/e2e_*.rs),$(wildcard tests/tests/*.rs)))
+loopback_tests := $(call names,$(filter-out $(wildcard tests/tests/e2e_*.rs tests/tests/interop_*.rs),$(wildcard tests/tests/*.rs)))
 
 .PHONY: help
 help: ## This list

@@ -56,8 +56,8 @@ pub const PROMOTE_ANNOTATION: &str = "sconce.dev/promote";
     "autoscaling.mode Managed asks Sconce's own server for its load: with server.custom choose mode None or External"),
     validation = ("!has(self.server) || !has(self.server.custom) || !has(self.warmup)",
     "warmup is an inference by Sconce's own server: with server.custom, readinessPath says when the model can be asked"),
-    validation = ("!has(self.model.uri) || self.model.uri.startsWith('pvc://') || self.model.uri.startsWith('oci://') || self.model.uri.startsWith('http://') || self.model.uri.startsWith('https://') || (has(self.server) && has(self.server.custom))",
-    "Sconce's own server reads a model.uri of pvc://, oci:// and http(s)://: another one needs a server.custom that reads it"),
+    validation = ("!has(self.model.uri) || self.model.uri.matches('^(pvc|oci|https?|hf|s3|gs|az)://') || (has(self.server) && has(self.server.custom))",
+    "Sconce's own server reads a model.uri of pvc, oci, http(s), hf, s3, gs and az: another one needs a server.custom that reads it"),
     validation = ("!has(self.cache) || self.cache.strategy == 'None' || has(self.model.trainingRef) || has(self.model.digest)",
     "cache finds a model by its digest: give model.digest, or leave the cache out"),
     validation = ("!has(self.cache) || self.cache.strategy == 'None' || !has(self.server) || !has(self.server.custom)",
@@ -183,15 +183,15 @@ impl ModelDeploymentSpec {
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     ("has(self.trainingRef) != has(self.uri)", "model has exactly one of: trainingRef, uri"),
     ("!has(self.digest) || has(self.uri)", "model.digest goes with model.uri: a trainingRef brings its own"),
-    ("!has(self.credentialsRef) || (has(self.uri) && (self.uri.startsWith('http://') || self.uri.startsWith('https://')))", "model.credentialsRef goes with a model.uri of http(s)://: claims of the namespace need none"),
+    ("!has(self.credentialsRef) || !has(self.uri) || self.uri.matches('^(https?|hf|s3|gs|az)://')", "model.credentialsRef goes with a model.uri of http(s), hf, s3, gs or az: claims of the namespace need none"),
 ])))]
 pub struct ServedModel {
     /// What a ModelTraining of the same namespace leaves behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_ref: Option<TrainingRef>,
-    /// An artifact's folder: `pvc://CLAIM/PATH`, `http(s)://HOST/PATH`, or an image that holds it
-    /// (`oci://REGISTRY/REPOSITORY:TAG` or `@sha256:HEX`), which is mounted; with `server.custom` also a URI of s3, gs, az,
-    /// hdfs or hf that the server itself reads.
+    /// An artifact's folder: `pvc://CLAIM/PATH`, `http(s)://HOST/PATH`, `s3://BUCKET/PATH`, `gs://BUCKET/PATH`,
+    /// `az://CONTAINER/PATH`, `hf://ORG/NAME[@REVISION][/PATH]`, or an image that holds it (`oci://REGISTRY/REPOSITORY:TAG` or
+    /// `@sha256:HEX`), which is mounted. With `server.custom`, what the server itself reads there; a URI of hdfs too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
@@ -200,7 +200,8 @@ pub struct ServedModel {
         )
     )]
     pub uri: Option<String>,
-    /// With a `uri` of http(s)://: what the web server is shown.
+    /// With an artifact of http(s), hf, s3, gs and az: what the server that holds it is shown. Absent for a cloud: the pod's
+    /// own environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
     /// With `uri`: the digest that the artifact must have, `sha256:HEX`. Absent: whatever is there, if whole.

@@ -2,6 +2,7 @@
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
+use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::validation::{OBJECT_NAME, rules};
 use sconce_contract::{
     Artifact, Checkpoint, Dataset, Duration, Evaluation, History, Hyperparameters, Metric, MetricName,
@@ -124,17 +125,23 @@ pub struct TrainedModel {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("!has(self.credentialsRef) || (has(self.uri) && self.uri.matches('^(s3|gs|az)://'))", "output.credentialsRef goes with an output.uri of s3, gs or az: claims of the namespace need none"),
     ("!has(self.uri) || !(has(self.size) || has(self.storageClassName) || has(self.accessMode))", "output.size, storageClassName and accessMode are of the claim that the training owns: they do not go with output.uri"),
 ])))]
 pub struct Output {
-    /// `pvc://CLAIM/PATH` of a folder, in which each artifact has one of its own, named by its digest. Absent:
-    /// a claim that is owned by the training and deleted with it.
+    /// A folder, in which each artifact has one of its own, named by its digest: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`,
+    /// `gs://BUCKET/PATH` or `az://CONTAINER/PATH`. Absent: a claim that is owned by the training and deleted with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
-        regex(pattern = r"^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?$")
+        regex(
+            pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?|(s3|gs|az)://[a-z0-9][-._a-z0-9]*(/.*)?)$"
+        )
     )]
     pub uri: Option<String>,
+    /// With a `uri` of s3, gs and az: what the service is shown. Absent: the pod's own environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<CredentialsRef>,
     /// Bytes of the owned claim, such as `20Gi`. Absent: 1Gi. A larger value grows a claim that is there with the
     /// next run, where its storage class can.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodCondition};
 use kube::ResourceExt;
-use sconce_contract::credentials::{DATASET_CREDENTIALS, MODEL_CREDENTIALS};
+use sconce_contract::credentials::{
+    CHECKPOINT_CREDENTIALS, DATASET_CREDENTIALS, MODEL_CREDENTIALS, OUTPUT_CREDENTIALS,
+};
 use sconce_contract::{Failure, FailureClass, Report};
 
 use crate::mounts;
@@ -235,6 +237,8 @@ fn missing<'a>(pod: &'a Pod, detail: &str) -> Option<(&'static str, Source, &'a 
         let field = match source.prefix.as_deref() {
             Some(DATASET_CREDENTIALS) => "spec.dataset.credentialsRef",
             Some(MODEL_CREDENTIALS) => "spec.model.credentialsRef",
+            Some(OUTPUT_CREDENTIALS) => "spec.output.credentialsRef",
+            Some(CHECKPOINT_CREDENTIALS) => "spec.checkpoint.credentialsRef",
             _ => "spec.podOverrides.envFrom",
         };
         let secret = source

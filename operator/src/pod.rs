@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use sconce_contract::credentials::{CredentialsRef, is_cloud};
 use sconce_crds::overrides::PodOverrides;
 use serde::Serialize;
 
@@ -41,8 +42,8 @@ pub struct Shape<'a> {
     pub program: Program<'a>,
     /// Variables of the environment beside those that every pod has.
     pub env: Vec<EnvVar>,
-    /// A Secret whose keys become variables, and what their names begin with.
-    pub credentials: Option<(&'static str, &'a str)>,
+    /// Secrets whose keys become variables.
+    pub credentials: Vec<EnvFromSource>,
     /// What the program is to do: the contract's plan, as JSON ([`plan`]).
     pub plan: String,
     /// Name of the template of the pod's claim of devices, where it has one.
@@ -153,9 +154,7 @@ pub fn template(shape: Shape<'_>) -> PodTemplateSpec {
     let container = Container {
         name: CONTAINER.to_owned(),
         env: Some(env),
-        env_from: shape
-            .credentials
-            .map(|(prefix, secret)| vec![variables(prefix, secret)]),
+        env_from: (!shape.credentials.is_empty()).then_some(shape.credentials),
         ports: Some(
             shape
                 .ports
@@ -305,15 +304,30 @@ pub fn variable(name: &str, value: impl Into<String>) -> EnvVar {
     }
 }
 
-fn variables(prefix: &str, secret: &str) -> EnvFromSource {
-    EnvFromSource {
-        prefix: Some(prefix.to_owned()),
+/// What a location's Secret is given for: what the names of its variables begin with, and the location.
+pub type Guarded<'a> = (&'static str, &'a str, Option<&'a CredentialsRef>);
+
+/// The variables of these Secrets, each with its own prefix, so that one never hides another. A program that is not ours
+/// uses a cloud's own client, which knows the variables without any prefix: it gets them so too, and the last counts.
+pub fn credentials(locations: &[Guarded<'_>], custom: bool) -> Vec<EnvFromSource> {
+    let variables = |prefix: Option<&str>, secret: &CredentialsRef| EnvFromSource {
+        prefix: prefix.map(str::to_owned),
         secret_ref: Some(SecretEnvSource {
-            name: secret.to_owned(),
+            name: secret.name.clone(),
             optional: None,
         }),
         config_map_ref: None,
-    }
+    };
+    let named = locations
+        .iter()
+        .filter_map(|(prefix, uri, secret)| Some((*prefix, *uri, (*secret)?)));
+    let prefixed = named
+        .clone()
+        .map(|(prefix, _, secret)| variables(Some(prefix), secret));
+    let plain = named.filter(|(_, uri, _)| custom && is_cloud(uri));
+    prefixed
+        .chain(plain.map(|(_, _, secret)| variables(None, secret)))
+        .collect()
 }
 
 fn container_port(name: &str, port: u16) -> ContainerPort {

@@ -24,16 +24,20 @@
 //! say they were. What becomes of it when writes fail or the operator dies is tested in a [`scene`]: a room whose operator
 //! works behind a proxy ([`fault`]), in a table of [`scenario`]s whose ends are compared ([`reference`]).
 //!
+//! What is kept in stores of objects is tested with real ones as processes ([`clouds`]), over a [`line`] that may be cut.
+//!
 //! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
 //! [`workload`]s, [`borrowed`] images, [`traffic`] and tables on the [`web`].
 
 pub mod access;
 pub mod audit;
+mod azure;
 pub mod binaries;
 pub mod borrowed;
 pub mod bounds;
 pub mod cache;
 pub mod choice;
+pub mod clouds;
 pub mod component;
 pub mod control_plane;
 pub mod daemon;
@@ -51,6 +55,7 @@ pub mod kubelet_logs;
 pub mod kueue;
 mod layout;
 mod leftovers;
+pub mod line;
 pub mod metrics_api;
 pub mod models;
 mod network;

@@ -82,6 +82,24 @@ pub const KUEUE: Tool = Tool {
     in_its_source: false,
 };
 
+/// Speaks Amazon's S3 over a folder.
+pub const VERSITYGW: Tool = Tool {
+    name: "versitygw",
+    package: "github.com/versity/versitygw/cmd/versitygw",
+    version: "v1.8.0",
+    minutes: "1 minute",
+    in_its_source: false,
+};
+
+/// Speaks Google's storage protocol.
+pub const FAKE_GCS_SERVER: Tool = Tool {
+    name: "fake-gcs-server",
+    package: "github.com/fsouza/fake-gcs-server",
+    version: "v1.56.1",
+    minutes: "2 minutes",
+    in_its_source: false,
+};
+
 impl Tool {
     /// The binary, built when it is not in the cache yet.
     ///

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
+use sconce_contract::credentials::is_guarded;
 use sconce_contract::{Device, ServingPlan};
 use sconce_crds::{ModelDeployment, ModelDeploymentSpec};
 
@@ -163,6 +164,7 @@ fn pods(
     }
     overrides::exist(spec.pod_overrides.as_ref(), &found.missing_volumes)?;
     one_pod_only(spec, wanted, found)?;
+    credentials_are_needed(spec, wanted)?;
     if found.runtime_class_missing {
         return Err(Problem::new(
             Reason::RuntimeClassNotFound,
@@ -198,6 +200,19 @@ fn pods(
         plan,
         volumes,
     })
+}
+
+/// Of an artifact of a training, only its own URI tells where it is.
+fn credentials_are_needed(spec: &ModelDeploymentSpec, wanted: &Served) -> Result<(), Problem> {
+    let uri = &wanted.model.uri;
+    if spec.model.credentials_ref.is_none() || is_guarded(uri) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Reason::CredentialsNotNeeded,
+        "spec.model.credentialsRef",
+        format!("nobody asks for credentials at {uri}, where the model is; remove the field"),
+    ))
 }
 
 /// A claim that only one pod of the whole cluster may mount.

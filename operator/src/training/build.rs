@@ -7,11 +7,11 @@ use k8s_openapi::api::batch::v1::{
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+    EnvFromSource, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use sconce_contract::credentials::DATASET_CREDENTIALS;
+use sconce_contract::credentials::{CHECKPOINT_CREDENTIALS, DATASET_CREDENTIALS, OUTPUT_CREDENTIALS};
 use sconce_contract::progress::OBSERVABILITY_PORT;
 use sconce_contract::report::{EXIT_BAD_INPUT, EXIT_INTERRUPTED};
 use sconce_crds::ModelTraining;
@@ -148,9 +148,27 @@ fn program<'a>(run: &'a Run<'_>, images: &'a Images) -> Program<'a> {
     }
 }
 
-fn credentials<'a>(run: &'a Run<'_>) -> Option<(&'static str, &'a str)> {
-    let secret = run.spec.dataset.credentials_ref.as_ref()?;
-    Some((DATASET_CREDENTIALS, &secret.name))
+fn credentials(run: &Run<'_>) -> Vec<EnvFromSource> {
+    let (spec, plan) = (run.spec, &run.plan);
+    let checkpoint = &spec.checkpoint;
+    let locations = [
+        (
+            DATASET_CREDENTIALS,
+            plan.dataset.uri.as_str(),
+            spec.dataset.credentials_ref.as_ref(),
+        ),
+        (
+            CHECKPOINT_CREDENTIALS,
+            checkpoint.uri.as_deref().unwrap_or_default(),
+            checkpoint.credentials_ref.as_ref(),
+        ),
+        (
+            OUTPUT_CREDENTIALS,
+            plan.output.as_str(),
+            spec.output.credentials_ref.as_ref(),
+        ),
+    ];
+    pod::credentials(&locations, spec.model.custom.is_some())
 }
 
 /// What a trainer that is not ours would otherwise have to read from the plan. Documented in docs/custom.md.

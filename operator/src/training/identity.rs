@@ -65,6 +65,7 @@ impl Identity {
         let checkpoint =
             (spec.checkpoint != Checkpoint::default()).then_some(("checkpoint", &spec.checkpoint));
         let credentials = spec.dataset.credentials_ref.as_ref();
+        let output = spec.output.credentials_ref.as_ref();
         let how = How(
             &run,
             spec.accelerator.as_ref(),
@@ -73,6 +74,7 @@ impl Identity {
             added,
             checkpoint,
             credentials,
+            output.map(|secret| ("output", secret)),
         );
         Identity {
             job: names::hashed(&training.name_any(), &how),
@@ -91,6 +93,7 @@ struct How<'a>(
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a PodOverrides>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a Checkpoint)>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CredentialsRef>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a CredentialsRef)>,
 );
 
 /// Whether the run still has to be carried out.

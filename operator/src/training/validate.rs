@@ -147,6 +147,7 @@ pub fn plan(
         uri: checkpoints(name, spec, &output),
         every: spec.checkpoint.every.clone(),
         keep: spec.checkpoint.keep,
+        credentials_ref: spec.checkpoint.credentials_ref.clone(),
     };
     TrainingPlan {
         name: name.to_owned(),
@@ -156,6 +157,7 @@ pub fn plan(
         hyperparameters: spec.hyperparameters,
         evaluation: spec.evaluation.clone(),
         output,
+        output_credentials_ref: spec.output.credentials_ref.clone(),
         checkpoint: Some(checkpoint),
         device,
         mounts: volumes.mounts(),

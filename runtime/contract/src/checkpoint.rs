@@ -10,12 +10,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
+use crate::credentials::CredentialsRef;
 use crate::validation::rules;
 
 /// When and where the state of a training is saved. A pod that is told to stop saves besides, and the next one
 /// goes on from there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("!has(self.credentialsRef) || (has(self.uri) && self.uri.matches('^(s3|gs|az)://'))", "checkpoint.credentialsRef goes with a checkpoint.uri of s3, gs or az: beside the artifacts, those of output count"),
+])))]
 pub struct Checkpoint {
     /// How often: after so many steps, or so long, whichever comes first. Default: 5 minutes.
     pub every: Every,
@@ -23,14 +27,19 @@ pub struct Checkpoint {
     /// deleted when the run ends with an artifact.
     #[schemars(range(min = 1, max = 100))]
     pub keep: u32,
-    /// `pvc://CLAIM/PATH` of a folder, in which each training has one of its own. Absent: `checkpoints` in the
-    /// folder of the artifacts.
+    /// A folder, in which each training has one of its own: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`, `gs://BUCKET/PATH` or
+    /// `az://CONTAINER/PATH`. Absent: `checkpoints` in the folder of the artifacts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
-        regex(pattern = r"^pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?$")
+        regex(
+            pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?|(s3|gs|az)://[a-z0-9][-._a-z0-9]*(/.*)?)$"
+        )
     )]
     pub uri: Option<String>,
+    /// With a `uri` of s3, gs and az: what the service is shown. Absent: the pod's own environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<CredentialsRef>,
 }
 
 impl Default for Checkpoint {
@@ -39,6 +48,7 @@ impl Default for Checkpoint {
             every: Every::default(),
             keep: 2,
             uri: None,
+            credentials_ref: None,
         }
     }
 }
@@ -81,6 +91,10 @@ pub struct CheckpointPlan {
     /// How many are kept, at least 1.
     #[serde(default = "keep")]
     pub keep: u32,
+    /// What the service that holds them is shown; the pod finds it in its environment. Absent, within the folder of the
+    /// artifacts: what is shown for those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials_ref: Option<CredentialsRef>,
 }
 
 fn keep() -> u32 {

@@ -10,9 +10,26 @@ use crate::validation::OBJECT_NAME;
 pub const DATASET_CREDENTIALS: &str = "SCONCE_DATASET_";
 /// What the variables of a model's credentials begin with.
 pub const MODEL_CREDENTIALS: &str = "SCONCE_MODEL_";
+/// What the variables of the credentials for the artifacts' place begin with.
+pub const OUTPUT_CREDENTIALS: &str = "SCONCE_OUTPUT_";
+/// What the variables of the credentials for the checkpoints' place begin with.
+pub const CHECKPOINT_CREDENTIALS: &str = "SCONCE_CHECKPOINT_";
 
-/// A Secret of the same namespace, with the key `token`, which is sent as a bearer token, or with `username` and
-/// `password`.
+/// Whether a URI is of a service whose own clients take credentials from their environment: a cloud's store of objects, the
+/// Hugging Face Hub, or what speaks as one.
+pub fn is_cloud(uri: &str) -> bool {
+    ["s3://", "gs://", "az://", "hf://"]
+        .iter()
+        .any(|scheme| uri.starts_with(scheme))
+}
+
+/// Whether whoever reads a URI may have to say who they are.
+pub fn is_guarded(uri: &str) -> bool {
+    is_cloud(uri) || uri.starts_with("http://") || uri.starts_with("https://")
+}
+
+/// A Secret of the same namespace. For http(s):// its keys are `token`, which is sent as a bearer token, or `username`
+/// and `password`; for hf, `HF_TOKEN`; for s3, gs and az, the variables that the cloud's own clients read, such as `AWS_ACCESS_KEY_ID`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsRef {

@@ -10,21 +10,22 @@ use crate::validation::rules;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
-    ("!has(self.credentialsRef) || self.uri.startsWith('http://') || self.uri.startsWith('https://')", "dataset.credentialsRef goes with a dataset.uri of http(s)://: claims and ConfigMaps of the namespace need none"),
+    ("!has(self.credentialsRef) || self.uri.matches('^(https?|hf|s3|gs|az)://')", "dataset.credentialsRef goes with a dataset.uri of http(s), hf, s3, gs or az: claims and ConfigMaps of the namespace need none"),
     ("!has(self.features) || !(self.target in self.features)", "dataset.features must not hold dataset.target: the model would be told the answer"),
 ])))]
 pub struct Dataset {
-    /// Where the table is: `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `http(s)://HOST/PATH` or `file:///PATH`
-    /// (a path inside the trainer's container, or on this machine in a rehearsal). A claim or ConfigMap is one
-    /// in the namespace of the object.
+    /// Where the table is: `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `http(s)://HOST/PATH`, `s3://BUCKET/PATH`,
+    /// `gs://BUCKET/PATH`, `az://CONTAINER/PATH`, `hf://datasets/ORG/NAME[@REVISION]/PATH` or `file:///PATH` (a path inside the trainer's container, or on this
+    /// machine in a rehearsal). A claim or ConfigMap is one in the namespace of the object.
     #[schemars(
         length(min = 1, max = 2048),
         regex(
-            pattern = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://[^/\s]\S*)$"
+            pattern = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://[^/\s]\S*|(s3|gs|az)://[a-z0-9][-._a-z0-9]*/.+|hf://(datasets/)?[-_.A-Za-z0-9]+/[-_.@A-Za-z0-9]+/.+)$"
         )
     )]
     pub uri: String,
-    /// With http(s)://: what the web server is shown.
+    /// With http(s), hf, s3, gs and az: what the server is shown. Absent for a cloud: the pod's own environment, such as
+    /// the identity of its ServiceAccount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
     /// Format of the table.

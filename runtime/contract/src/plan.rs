@@ -36,6 +36,9 @@ pub struct TrainingPlan {
     pub evaluation: Evaluation,
     /// URI of the folder under which the artifact's own folder, named by its digest, is written.
     pub output: String,
+    /// What the service that holds that folder is shown; the pod finds it in its environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_credentials_ref: Option<CredentialsRef>,
     /// Where and when the state is saved. Absent: never, and a pod that is stopped loses its work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointPlan>,
@@ -60,7 +63,7 @@ pub struct ServingPlan {
     /// Digest that the artifact must have, `sha256:HEX`. Absent: whatever is there, if it is whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// What the web server that holds the artifact is shown; the pod finds it in its environment.
+    /// What the server that holds the artifact is shown; the pod finds it in its environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
     /// The inference that must succeed before the pod is ready. Absent: one row of the features' means.

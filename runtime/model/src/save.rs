@@ -69,7 +69,7 @@ pub fn save(store: &Store, output: &str, draft: Draft) -> Result<(Manifest, Arti
     files.insert(MANIFEST_FILE.to_owned(), json(&manifest)?);
     let digest = manifest.digest();
     let name = digest.trim_start_matches("sha256:");
-    let uri = match store.write_folder(output, name, &files) {
+    let uri = match store.write_folder(output, name, &files, MANIFEST_FILE) {
         Err(StoreError::Conflict { .. }) => {
             let uri = format!("{}/{name}", output.trim_end_matches('/'));
             load::files(store, &uri, Some(&digest))?;

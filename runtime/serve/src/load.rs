@@ -6,7 +6,7 @@ use sconce_contract::credentials::MODEL_CREDENTIALS;
 use sconce_contract::{CacheReport, Device, Failure, FailureClass, ServingPlan};
 use sconce_model::{Cached, Model, ModelError};
 use sconce_store::cache::Cache;
-use sconce_store::{Credentials, NoCredentials, Store, StoreError};
+use sconce_store::{Credentials, Store};
 
 use crate::served::{Names, Served};
 
@@ -54,15 +54,13 @@ pub fn plan(path: &Path) -> Result<ServingPlan, Failure> {
 pub fn load(plan: &ServingPlan) -> Result<(Served, Option<CacheReport>), Failure> {
     let mut store = Store::new(plan.mounts.clone());
     if plan.credentials_ref.is_some() {
-        let read = Credentials::from_variables(MODEL_CREDENTIALS, |name| std::env::var(name).ok());
-        let missing = |error: NoCredentials| Failure::bad_input("model.credentialsRef", error.to_string());
-        store = store.with_credentials(read.map_err(missing)?);
+        store = store.with_credentials(Credentials::from_environment(MODEL_CREDENTIALS));
     }
     let read = read(plan, &store).map_err(|error| {
         let field = match error {
             ModelError::Digest { .. } => "model.digest",
             // Whoever showed credentials in vain has to look at them first.
-            ModelError::Store(StoreError::Forbidden { .. }) if plan.credentials_ref.is_some() => {
+            ModelError::Store(ref said) if plan.credentials_ref.is_some() && said.is_about_credentials() => {
                 "model.credentialsRef"
             }
             _ => "model.uri",

@@ -1,59 +1,68 @@
-//! What a web server wants to hear before it answers.
+//! What a server wants to hear before it answers: variables, as a Secret has keys.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-/// Sent to the server that a URI names, and to no other that it leads on to.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials(String);
+/// Variables by name.
+pub(crate) type Variables = BTreeMap<String, String>;
 
-/// Variables that hold no credentials.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the Secret has neither the key token nor the keys username and password (variables {prefix}…): add them"
-)]
-pub struct NoCredentials {
-    prefix: String,
+/// Shown to the server that a URI names, and to no other that it leads on to.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials(Variables);
+
+/// The variables of this process; those that are no text are none of ours.
+pub(crate) fn environment() -> Variables {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
 }
 
 impl Credentials {
     /// A token (RFC 6750).
     pub fn bearer(token: &str) -> Self {
-        Credentials(format!("Bearer {}", token.trim()))
+        Credentials::of([("token", token)])
     }
 
     /// A name and a password (RFC 7617).
     pub fn basic(username: &str, password: &str) -> Self {
-        let pair = format!("{}:{}", username.trim(), password.trim_end_matches(['\r', '\n']));
-        Credentials(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+        Credentials::of([("username", username), ("password", password)])
     }
 
-    /// From variables that begin with `prefix` and end with `token`, or `username` and `password`. A Secret made of
-    /// a file often ends in a newline, which is not part of it.
-    ///
-    /// # Errors
-    /// Where there are none.
-    pub fn from_variables(
-        prefix: &str,
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, NoCredentials> {
-        let read = |key: &str| variable(&format!("{prefix}{key}")).filter(|value| !value.trim().is_empty());
-        if let Some(token) = read("token") {
-            return Ok(Credentials::bearer(&token));
-        }
-        match (read("username"), read("password")) {
-            (Some(username), Some(password)) => Ok(Credentials::basic(&username, &password)),
-            _ => Err(NoCredentials {
-                prefix: prefix.to_owned(),
-            }),
-        }
+    /// By the keys of a Secret: `token`, or `username` and `password`, for a web server, and for a cloud the variables
+    /// that its own clients read. A Secret made of a file often ends in a newline, which is not part of it.
+    pub fn of<'a>(keys: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let plain =
+            |(key, value): (&str, &str)| (key.to_owned(), value.trim_end_matches(['\r', '\n']).to_owned());
+        let all = keys.into_iter().map(plain);
+        Credentials(all.filter(|(_, value)| !value.trim().is_empty()).collect())
     }
 
-    /// Value of the header `Authorization`.
-    pub(crate) fn header(&self) -> &str {
+    /// From the environment's variables that begin with `prefix`; the rest of a name is the Secret's key.
+    pub fn from_environment(prefix: &str) -> Self {
+        let all = environment();
+        let keys = all
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())));
+        Credentials::of(keys)
+    }
+
+    /// As they are.
+    pub(crate) fn variables(&self) -> &Variables {
         &self.0
+    }
+
+    /// Value of the header `Authorization`; nothing where there is neither a token nor a name and a password.
+    pub(crate) fn header(&self) -> Option<String> {
+        let read = |key: &str| self.0.get(key);
+        if let Some(token) = read("token") {
+            return Some(format!("Bearer {}", token.trim()));
+        }
+        let pair = format!("{}:{}", read("username")?.trim(), read("password")?);
+        Some(format!("Basic {}", BASE64_STANDARD.encode(pair)))
     }
 }
 
@@ -67,26 +76,20 @@ impl fmt::Debug for Credentials {
 mod tests {
     use super::*;
 
-    fn from(pairs: &[(&str, &str)]) -> Result<Credentials, NoCredentials> {
-        Credentials::from_variables("P_", |name| {
-            let found = pairs.iter().find(|(key, _)| *key == name);
-            found.map(|(_, value)| (*value).to_owned())
-        })
-    }
-
     #[test]
     fn a_token_or_a_name_and_a_password_are_read_without_the_newline_of_a_file() {
-        assert_eq!(from(&[("P_token", "abc\n")]).unwrap().header(), "Bearer abc");
+        let header = |keys: &[(&str, &str)]| Credentials::of(keys.iter().copied()).header();
+        assert_eq!(header(&[("token", "abc\n")]).unwrap(), "Bearer abc");
         // The example of RFC 7617.
-        let basic = from(&[("P_username", "Aladdin\n"), ("P_password", "open sesame\n")]).unwrap();
-        assert_eq!(basic.header(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        for pairs in [
+        let basic = header(&[("username", "Aladdin\n"), ("password", "open sesame\n")]).unwrap();
+        assert_eq!(basic, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        for keys in [
             &[][..],
-            &[("P_username", "a")],
-            &[("token", "a")],
-            &[("P_token", "\n")],
+            &[("username", "a")],
+            &[("AWS_TOKEN", "a")],
+            &[("token", "\n")],
         ] {
-            assert!(from(pairs).is_err());
+            assert!(header(keys).is_none());
         }
     }
 

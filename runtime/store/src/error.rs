@@ -37,6 +37,34 @@ pub enum StoreError {
         /// The URI.
         uri: String,
     },
+    /// The bucket or container is not there.
+    #[error("there is no {place} for {uri}: create it, or correct the URI, the region or the endpoint")]
+    NoPlace {
+        /// The URI.
+        uri: String,
+        /// What the service calls it.
+        place: &'static str,
+    },
+    /// The environment does not say how to reach the service.
+    #[error(
+        "{uri} cannot be asked for ({reason}): add what is missing to the Secret of credentialsRef or to the pod's \
+         environment"
+    )]
+    Unconfigured {
+        /// The URI.
+        uri: String,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// The Secret has nothing that a web server could be shown.
+    #[error(
+        "the Secret has neither the key token nor the keys username and password, which the web server of {uri} would be \
+         shown: add them"
+    )]
+    NoCredentials {
+        /// The URI.
+        uri: String,
+    },
     /// There is something that we may not read or write.
     #[error("access to {uri} is forbidden ({reason}): grant it, or choose another location")]
     Forbidden {
@@ -80,7 +108,7 @@ pub enum StoreError {
         name: String,
     },
     /// The scheme cannot be written.
-    #[error("{uri} can only be read: write to a pvc:// or file:/// location")]
+    #[error("{uri} can only be read: write to a pvc://, s3://, gs://, az:// or file:/// location")]
     ReadOnly {
         /// The URI.
         uri: String,
@@ -102,6 +130,20 @@ pub enum StoreError {
         tries: u32,
         /// What happened last.
         reason: String,
+    },
+    /// A cloud could not be reached or did not answer properly, in several tries.
+    #[error("{uri} could not be reached ({reason}): check that the service is up and reachable from here")]
+    Unreachable {
+        /// The URI.
+        uri: String,
+        /// What happened last.
+        reason: String,
+    },
+    /// It is another object than when reading began.
+    #[error("{uri} changed while it was read: try again when whoever writes it has finished")]
+    Changed {
+        /// The URI.
+        uri: String,
     },
     /// There is no room.
     #[error(
@@ -128,12 +170,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the credentials are what has to be looked at first.
+    pub fn is_about_credentials(&self) -> bool {
+        matches!(
+            self,
+            StoreError::Forbidden { .. } | StoreError::NoCredentials { .. } | StoreError::Unconfigured { .. }
+        )
+    }
+
     /// Whose fault it is: what a retry can mend is [`FailureClass::Storage`], the rest is bad input.
     pub fn class(&self) -> FailureClass {
         match self {
-            StoreError::Network { .. } | StoreError::Full { .. } | StoreError::Io { .. } => {
-                FailureClass::Storage
-            }
+            StoreError::Network { .. }
+            | StoreError::Unreachable { .. }
+            | StoreError::Changed { .. }
+            | StoreError::Full { .. }
+            | StoreError::Io { .. } => FailureClass::Storage,
             _ => FailureClass::BadInput,
         }
     }

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use ureq::Agent;
 use ureq::http::{Method, Response, StatusCode};
 
-use crate::StoreError;
 use crate::download::Download;
 use crate::retry::Retry;
 use crate::scheme::{Scheme, Target, has_userinfo};
+use crate::{Credentials, StoreError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,8 +117,9 @@ pub(crate) fn ask(
         request = request.header(*name, *value);
     }
     // The client does not take the header along to another server (its default, `RedirectAuthHeaders::Never`).
-    let sent = match target.credentials {
-        Some(credentials) => request.header("Authorization", credentials.header()).call(),
+    let sent = match target.credentials.map(Credentials::header) {
+        Some(None) => return Err(Miss::Final(StoreError::NoCredentials { uri: target.shown() })),
+        Some(Some(shown)) => request.header("Authorization", shown).call(),
         None => request.call(),
     };
     let response = sent.map_err(|error| failed(target, &error))?;

@@ -5,7 +5,9 @@
 //!   Store ── SCHEMES ──┼─ pvc        pvc://CLAIM/PATH       ├── confined (no way out of the mount)
 //!   (mounts)           ├─ configmap  configmap://NAME/KEY  ─┘   └── folder (atomic writes)
 //!                      ├─ oci        oci://IMAGE/PATH       ── confined, read only
-//!                      └─ http       http(s)://HOST/PATH   ──── retry, download (goes on where it broke off)
+//!                      ├─ http       http(s)://HOST/PATH   ──── retry, download (goes on where it broke off)
+//!                      ├─ hf         hf://ORG/NAME/PATH    ──── http, read only
+//!                      └─ cloud      s3://, gs://, az://   ──── read (by parts), folder (the record last)
 //! ```
 //!
 //! A URI stays as the user wrote it; [`Mount`] says which are folders on this machine. Bytes are read whole,
@@ -13,6 +15,7 @@
 //! [`SCHEMES`]. Read `scheme.rs` first.
 
 pub mod cache;
+mod cloud;
 mod configmap;
 mod confined;
 mod credentials;
@@ -20,6 +23,7 @@ mod download;
 mod error;
 mod file;
 mod folder;
+mod hf;
 mod http;
 mod oci;
 mod pvc;
@@ -31,7 +35,8 @@ use std::time::Duration;
 
 use sconce_contract::Mount;
 
-pub use credentials::{Credentials, NoCredentials};
+use cloud::Connections;
+pub use credentials::Credentials;
 pub use error::StoreError;
 pub use scheme::shown;
 use scheme::{Scheme, Target};
@@ -44,6 +49,10 @@ const SCHEMES: &[(&str, &dyn Scheme)] = &[
     ("oci", &oci::Oci),
     ("http", &http::Http),
     ("https", &http::Http),
+    ("hf", &hf::Hf),
+    ("s3", &cloud::S3),
+    ("gs", &cloud::GS),
+    ("az", &cloud::AZ),
 ];
 
 /// Reads and writes what URIs name.
@@ -51,6 +60,7 @@ const SCHEMES: &[(&str, &dyn Scheme)] = &[
 pub struct Store {
     mounts: Vec<Mount>,
     credentials: Option<Credentials>,
+    connections: Connections,
 }
 
 impl Store {
@@ -58,20 +68,24 @@ impl Store {
     pub fn new(mounts: Vec<Mount>) -> Self {
         Store {
             mounts,
-            credentials: None,
+            ..Store::default()
         }
     }
 
-    /// The same store, which shows these credentials to web servers.
+    /// The same store, which shows these credentials to web servers and clouds. Without any, a cloud is asked with what
+    /// the environment of the process says.
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
+        // Those that there are were made with others.
+        self.connections = Connections::default();
         self
     }
 
     /// All bytes at the URI, at most `limit` of them.
     ///
-    /// Blocks: up to about 20 s where a server is unreachable and longer where it is slow but alive, or breaks off and goes on.
+    /// Blocks, as everything here does: up to about 20 s where a server is unreachable and longer where it is slow but
+    /// alive, or breaks off and goes on. Asynchronous code calls it on a thread for blocking work.
     pub fn read(&self, uri: &str, limit: u64) -> Result<Vec<u8>, StoreError> {
         let (scheme, target) = self.open(uri)?;
         scheme.read(&target, limit)
@@ -86,23 +100,25 @@ impl Store {
     /// Writes a folder `name` with these files under the parent, whole or not at all, and returns its URI.
     ///
     /// A folder that is there already with the same files is left as it is; with others it is
-    /// [`StoreError::Conflict`].
+    /// [`StoreError::Conflict`]. `record` names the file that lists the others: where a folder cannot appear in one step,
+    /// it is written last, so that whoever begins with it finds the others.
     pub fn write_folder(
         &self,
         parent_uri: &str,
         name: &str,
         files: &BTreeMap<String, Vec<u8>>,
+        record: &str,
     ) -> Result<String, StoreError> {
         let (scheme, target) = self.open(parent_uri)?;
         for part in files.keys().map(String::as_str).chain([name]) {
             plain(part, &target)?;
         }
-        scheme.write_folder(&target, name, files)?;
+        scheme.write_folder(&target, name, files, record)?;
         Ok(format!("{}/{name}", parent_uri.trim_end_matches('/')))
     }
 
-    /// Names of the folders at the URI, in no order; none where there is nothing. Hidden ones, which begin with a
-    /// dot, are left out: they are being written or removed.
+    /// Names of the folders at the URI, in no order; none where there is nothing. Those that are being written or
+    /// removed are left out.
     pub fn folders(&self, uri: &str) -> Result<Vec<String>, StoreError> {
         let (scheme, target) = self.open(uri)?;
         scheme.folders(&target)
@@ -144,6 +160,7 @@ impl Store {
                 rest,
                 mounts: &self.mounts,
                 credentials: self.credentials.as_ref(),
+                connections: &self.connections,
             },
         ))
     }

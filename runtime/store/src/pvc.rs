@@ -36,6 +36,7 @@ impl Scheme for Pvc {
         target: &Target<'_>,
         name: &str,
         files: &BTreeMap<String, Vec<u8>>,
+        _record: &str,
     ) -> Result<(), StoreError> {
         folder::write(&confined(target)?, name, files)
     }

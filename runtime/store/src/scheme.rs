@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use sconce_contract::Mount;
 
+use crate::cloud::Connections;
+use crate::credentials::{self, Variables};
 use crate::{Credentials, StoreError};
 
 /// One way to reach bytes.
@@ -15,12 +17,14 @@ pub(crate) trait Scheme: Sync {
     /// Whether there is something.
     fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError>;
 
-    /// Writes a folder under the target, whole or not at all. A scheme that only reads says so.
+    /// Writes a folder under the target, whole or not at all; where that takes several steps, the file `record` last.
+    /// A scheme that only reads says so.
     fn write_folder(
         &self,
         target: &Target<'_>,
         _name: &str,
         _files: &BTreeMap<String, Vec<u8>>,
+        _record: &str,
     ) -> Result<(), StoreError> {
         Err(StoreError::ReadOnly { uri: target.shown() })
     }
@@ -51,11 +55,25 @@ pub(crate) struct Target<'a> {
     pub(crate) rest: &'a str,
     /// Folders on this machine.
     pub(crate) mounts: &'a [Mount],
-    /// What web servers are shown.
+    /// What servers are shown.
     pub(crate) credentials: Option<&'a Credentials>,
+    /// Clients that were made for earlier targets.
+    pub(crate) connections: &'a Connections,
 }
 
 impl Target<'_> {
+    /// What a client of a cloud goes by: the credentials, with these of the environment's variables that are none; or
+    /// the whole environment where no credentials are given.
+    pub(crate) fn variables(&self, settings: &[&str]) -> Variables {
+        let mut all = credentials::environment();
+        // Where no Secret was given, as in a rehearsal, a person's own environment has what it would have had.
+        if let Some(credentials) = self.credentials.filter(|given| !given.variables().is_empty()) {
+            all.retain(|name, _| settings.contains(&name.as_str()));
+            all.extend(credentials.variables().clone());
+        }
+        all
+    }
+
     /// The URI for messages.
     pub(crate) fn shown(&self) -> String {
         shown(self.uri)

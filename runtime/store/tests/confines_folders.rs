@@ -93,7 +93,7 @@ fn refuses_with_a_sentence_and_calls_it_bad_input() {
         ("file://data.csv", "three slashes"),
         ("file:///dev/null", "a device or pipe"),
         (
-            "s3://bucket/key",
+            "hdfs://host/key",
             "file://, pvc://, configmap://, oci://, http://, https://",
         ),
         ("data.csv", "is not a URI that can be read here"),
@@ -116,13 +116,13 @@ fn writes_a_folder_whole_and_knows_it_again() {
     let (folder, store) = machine();
     let model = files(&[("manifest.json", "{}"), ("weights", "1 2 3")]);
     let uri = store
-        .write_folder("pvc://claim/models/deep/tumour/", "abc", &model)
+        .write_folder("pvc://claim/models/deep/tumour/", "abc", &model, "manifest.json")
         .unwrap();
     assert_eq!(uri, "pvc://claim/models/deep/tumour/abc");
     assert_eq!(store.read(&format!("{uri}/weights"), LIMIT).unwrap(), b"1 2 3");
     assert_eq!(
         store
-            .write_folder("pvc://claim/models/deep/tumour", "abc", &model)
+            .write_folder("pvc://claim/models/deep/tumour", "abc", &model, "manifest.json")
             .unwrap(),
         uri
     );
@@ -133,7 +133,7 @@ fn writes_a_folder_whole_and_knows_it_again() {
         files(&[("manifest.json", "{}"), ("weight", "1 2 3")]),
     ] {
         let error = store
-            .write_folder("pvc://claim/models/deep/tumour", "abc", &other)
+            .write_folder("pvc://claim/models/deep/tumour", "abc", &other, "manifest.json")
             .unwrap_err();
         assert!(matches!(error, StoreError::Conflict { .. }), "{error}");
     }
@@ -157,13 +157,15 @@ fn refuses_to_write_where_it_must_not() {
         ("configmap://table/x", "abc", "can only be read"),
         ("http://localhost/x", "abc", "can only be read"),
     ] {
-        let error = store.write_folder(parent, name, &some).unwrap_err();
+        let error = store
+            .write_folder(parent, name, &some, "manifest.json")
+            .unwrap_err();
         assert!(error.to_string().contains(says), "{parent} {name}: {error}");
         assert_eq!(error.class(), FailureClass::BadInput, "{error}");
     }
     assert!(
         store
-            .write_folder("pvc://claim", "abc", &files(&[("../a", "1")]))
+            .write_folder("pvc://claim", "abc", &files(&[("../a", "1")]), "../a")
             .is_err()
     );
     assert!(!folder.path().join("new").exists() && !folder.path().join("a").exists());
@@ -177,7 +179,7 @@ fn many_writers_of_one_folder_agree() {
         for _ in 0..8 {
             scope.spawn(|| {
                 store
-                    .write_folder("pvc://claim/new/place", "abc", &model)
+                    .write_folder("pvc://claim/new/place", "abc", &model, "manifest.json")
                     .unwrap()
             });
         }

@@ -23,6 +23,7 @@ pub mod error;
 pub mod evaluate;
 pub mod fit;
 pub mod learn;
+pub mod locations;
 pub mod observe;
 pub mod plan;
 pub mod report;

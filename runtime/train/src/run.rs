@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use candle_core::Device;
-use sconce_contract::credentials::DATASET_CREDENTIALS;
 use sconce_contract::digest::short_hash;
 use sconce_contract::{
     Dataset, FileDigest, Hyperparameters, Metric, Network, Report, TrainingPhase, TrainingPlan,
 };
 use sconce_engine::{EngineError, Learner, Objective, Sequential};
 use sconce_model::Draft;
-use sconce_store::{Credentials, Store, StoreError, shown};
+use sconce_store::shown;
 
 use crate::{
     TrainError,
@@ -19,7 +18,7 @@ use crate::{
     evaluate::{self, Wanted},
     fit,
     learn::{self, Course},
-    plan, table, target,
+    locations, plan, table, target,
     watch::{Stop, Watch},
 };
 
@@ -50,14 +49,15 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
             "the last layer must be dense",
         ));
     };
-    let store = Store::new(plan.mounts.clone());
-    store.exists(&plan.output).map_err(|source| TrainError::Store {
-        field: "output.uri",
-        source,
+    // What cannot be written to is told before anything is learned.
+    let output = locations::of_output(plan);
+    output.exists(&plan.output).map_err(|source| {
+        let given = plan.output_credentials_ref.is_some();
+        locations::refused("output.uri", "output.credentialsRef", given, source)
     })?;
 
     tracing::info!(uri = shown(&plan.dataset.uri), "reading the table");
-    let bytes = read_table(store.clone(), &plan.dataset)?;
+    let bytes = read_table(plan)?;
     interrupted_before(stop, "reading the table")?;
     let digest = FileDigest::of(&bytes);
     let table = table::read(&bytes, &plan.dataset)?;
@@ -100,7 +100,10 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         trainer: TRAINER.to_owned(),
     };
     let checkpoint = plan.checkpoint.as_ref();
-    let mut checkpoints = checkpoint.map(|checkpoint| Checkpoints::new(&store, checkpoint, subject));
+    let mut checkpoints = checkpoint.map(|checkpoint| {
+        let store = locations::of_checkpoints(plan, checkpoint);
+        Checkpoints::new(&store, checkpoint, subject)
+    });
     let (learner, position) = begin(plan, network, &data, &objective, checkpoints.as_mut())?;
     let mut course = Course {
         learner,
@@ -127,7 +130,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         };
         // From here on a signal changes nothing: the artifact is written whole, and then the work is done.
         watch.enter(TrainingPhase::Saving);
-        let (_, artifact) = sconce_model::save(&store, &plan.output, draft)?;
+        let (_, artifact) = sconce_model::save(&output, &plan.output, draft)?;
         Ok(Report::Trained {
             run: plan.run.clone(),
             metrics,
@@ -216,25 +219,12 @@ fn measure(course: &mut Course<'_>, wanted: &Wanted) -> Result<Vec<Metric>, Trai
     Ok(metrics)
 }
 
-fn read_table(store: Store, dataset: &Dataset) -> Result<Vec<u8>, TrainError> {
-    let store = match &dataset.credentials_ref {
-        None => store,
-        Some(_) => {
-            let read = Credentials::from_variables(DATASET_CREDENTIALS, |name| std::env::var(name).ok());
-            let credentials =
-                read.map_err(|error| TrainError::setting("dataset.credentialsRef", error.to_string()))?;
-            store.with_credentials(credentials)
-        }
-    };
-    store.read(&dataset.uri, TABLE_LIMIT).map_err(|source| {
-        // Whoever showed credentials in vain has to look at them first.
-        let refused = dataset.credentials_ref.is_some() && matches!(source, StoreError::Forbidden { .. });
-        let field = if refused {
-            "dataset.credentialsRef"
-        } else {
-            "dataset.uri"
-        };
-        TrainError::Store { field, source }
+fn read_table(plan: &TrainingPlan) -> Result<Vec<u8>, TrainError> {
+    let dataset = &plan.dataset;
+    let read = locations::of_dataset(plan).read(&dataset.uri, TABLE_LIMIT);
+    read.map_err(|source| {
+        let given = dataset.credentials_ref.is_some();
+        locations::refused("dataset.uri", "dataset.credentialsRef", given, source)
     })
 }
 

@@ -22,7 +22,7 @@ struct Arguments {
 enum Verb {
     /// Builds Kubernetes, kind and helm into the cache.
     Prepare {
-        /// What only tests need as well: Kueue, and the parsers that judge what we write.
+        /// What only tests need as well: Kueue, a store of objects, and the parsers that judge what we write.
         #[arg(long)]
         tests: bool,
     },
@@ -72,6 +72,7 @@ fn run(choice: Choice, verb: Verb) -> Result<()> {
             tools::prepare()?;
             if tests {
                 tools::judges()?;
+                tools::VERSITYGW.path()?;
                 kueue::build()?;
             }
             Ok(())

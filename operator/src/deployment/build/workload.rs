@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::{EnvVar, HTTPGetAction, PodTemplateSpec, Probe};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, HTTPGetAction, PodTemplateSpec, Probe};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use sconce_contract::credentials::MODEL_CREDENTIALS;
@@ -91,7 +91,7 @@ fn template(serving: &Serving<'_>, pods: &Pods, images: &Images) -> PodTemplateS
         labels,
         program: program(serving, pods, images),
         env: environment(serving, pods),
-        credentials: credentials(serving),
+        credentials: credentials(serving, pods),
         plan: pod::plan(&pods.plan),
         devices: &workload_name(&serving.name, &serving.wanted.revision),
         volumes: &pods.volumes,
@@ -145,9 +145,10 @@ fn program<'a>(serving: &'a Serving<'_>, pods: &Pods, images: &'a Images) -> Pro
     }
 }
 
-fn credentials<'a>(serving: &'a Serving<'_>) -> Option<(&'static str, &'a str)> {
-    let secret = serving.spec.model.credentials_ref.as_ref()?;
-    Some((MODEL_CREDENTIALS, &secret.name))
+fn credentials(serving: &Serving<'_>, pods: &Pods) -> Vec<EnvFromSource> {
+    let secret = serving.spec.model.credentials_ref.as_ref();
+    let location = (MODEL_CREDENTIALS, pods.plan.model.as_str(), secret);
+    pod::credentials(&[location], serving.spec.custom().is_some())
 }
 
 /// How a server that knows nothing of Sconce is told what to serve: by variables that its arguments may name.

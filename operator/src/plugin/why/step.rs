@@ -78,6 +78,7 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
         Reason::ImageVolumesNotServed => {
             "have the feature gate ImageVolume set, or put the model on a claim (pvc://) or a web server (https://)"
         }
+        Reason::CredentialsNotNeeded => "remove spec.model.credentialsRef",
         Reason::PlanTooLarge => "shorten the field that the sentence names: a pod carries its plan",
         Reason::FailedMount | Reason::FailedAttachVolume => {
             "check the claims that the spec names and spec.podOverrides.volumes: kubectl get pvc -n {namespace}"

@@ -21,7 +21,7 @@ use sconce_store::{Store, StoreError};
 
 pub use state::{Best, Position, Saved, Subject};
 
-use crate::TrainError;
+use crate::{TrainError, locations};
 use clock::Clock;
 use state::Unusable;
 
@@ -132,7 +132,9 @@ impl Checkpoints {
                 uri: self.folder.clone(),
                 reason,
             })?;
-        let uri = self.store.write_folder(&self.folder, &name, &files)?;
+        let uri = self
+            .store
+            .write_folder(&self.folder, &name, &files, state::RECORD_FILE)?;
         Ok(position.mark(uri, time))
     }
 
@@ -162,7 +164,7 @@ pub fn discard(plan: &TrainingPlan) -> Result<(), StoreError> {
     let Some(checkpoint) = &plan.checkpoint else {
         return Ok(());
     };
-    let store = Store::new(plan.mounts.clone());
+    let store = locations::of_checkpoints(plan, checkpoint);
     let folder = checkpoint.uri.trim_end_matches('/');
     for run in store.folders(folder)? {
         let run_folder = run_folder(checkpoint, &run);

@@ -12,7 +12,7 @@ use sconce_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 /// Name of the record in a checkpoint's folder.
-const RECORD_FILE: &str = "checkpoint.json";
+pub(super) const RECORD_FILE: &str = "checkpoint.json";
 /// Name of the numbers in a checkpoint's folder.
 const STATE_FILE: &str = "state.safetensors";
 /// Version of the layout that this code writes and reads.

@@ -1,0 +1,203 @@
+//! Folders that are seen whole or not at all, where there is neither a folder nor a way to rename one.
+//!
+//! ```text
+//!   PARENT/.NAME.incomplete      there while files are written or removed: who lists the parent leaves NAME out
+//!   PARENT/NAME/FILE …
+//!   PARENT/NAME/RECORD           written last: who reads it first finds all that it lists
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::{Path, PathPart};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
+
+use super::place_or;
+use super::read;
+use super::refusal::{Trouble, is_absent};
+
+/// Larger files are written by parts of this size, of which Amazon takes 10,000.
+const PART: usize = 16 << 20;
+/// Parts of a file, or files to remove, at once.
+const AT_ONCE: usize = 4;
+/// End of a mark's name.
+const INCOMPLETE: &str = ".incomplete";
+
+/// Writes the folder `name` under the parent, `record` last.
+pub(super) async fn write(
+    store: &dyn ObjectStore,
+    parent: &Path,
+    name: &str,
+    files: &BTreeMap<String, Vec<u8>>,
+    record: &str,
+) -> Result<(), Trouble> {
+    let folder = child(parent, name);
+    let mark = mark(parent, name);
+    let found = files_in(store, &folder).await?;
+    if !found.is_empty() {
+        if !is_there(store, &mark).await? {
+            return same(store, &folder, found, files).await;
+        }
+        // A writer that crashed, or one that is at work on the same files.
+        let others = found.into_iter().map(|file| file.location);
+        let others = others.filter(|file| !files.contains_key(file.filename().unwrap_or_default()));
+        remove_all(store, others).await?;
+    }
+    store.put(&mark, PutPayload::new()).await.map_err(place_or)?;
+    let (last, others): (Vec<_>, Vec<_>) = files.iter().partition(|(file, _)| *file == record);
+    for (file, bytes) in others.into_iter().chain(last) {
+        put(store, &child(&folder, file), bytes).await?;
+    }
+    remove_one(store, &mark).await
+}
+
+/// Names of the folders in the parent that are whole.
+pub(super) async fn names(store: &dyn ObjectStore, parent: &Path) -> Result<Vec<String>, Trouble> {
+    let listed = store.list_with_delimiter(Some(parent)).await.map_err(place_or)?;
+    let marked: BTreeSet<_> = listed
+        .objects
+        .iter()
+        .filter_map(|file| marks(&file.location))
+        .collect();
+    let names = listed.common_prefixes.iter().filter_map(Path::filename);
+    let whole = names.filter(|name| !name.starts_with('.') && !marked.contains(name));
+    Ok(whole.map(str::to_owned).collect())
+}
+
+/// Removes the folder `name` in the parent.
+pub(super) async fn remove(store: &dyn ObjectStore, parent: &Path, name: &str) -> Result<(), Trouble> {
+    let files = files_in(store, &child(parent, name)).await?;
+    if files.is_empty() {
+        return Ok(());
+    }
+    let mark = mark(parent, name);
+    store.put(&mark, PutPayload::new()).await?;
+    remove_all(store, files.into_iter().map(|file| file.location)).await?;
+    remove_one(store, &mark).await
+}
+
+/// Removes folders that have been incomplete for longer than `age`. An empty folder is none: there is no more to do.
+pub(super) async fn tidy(store: &dyn ObjectStore, parent: &Path, age: Duration) -> Result<(), Trouble> {
+    let listed = store.list_with_delimiter(Some(parent)).await.map_err(place_or)?;
+    for file in listed.objects {
+        let since = file.last_modified.timestamp_millis();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        let old = now.saturating_sub(Duration::from_millis(u64::try_from(since).unwrap_or(0)));
+        if let Some(name) = marks(&file.location)
+            && old >= age
+        {
+            tracing::info!(folder = name, "removing a folder that a crash left incomplete");
+            let files = files_in(store, &child(parent, name)).await?;
+            remove_all(store, files.into_iter().map(|file| file.location)).await?;
+            remove_one(store, &file.location).await?;
+        }
+    }
+    Ok(())
+}
+
+fn child(parent: &Path, name: &str) -> Path {
+    parent.clone().join(PathPart::from(name))
+}
+
+fn mark(parent: &Path, name: &str) -> Path {
+    child(parent, &format!(".{name}{INCOMPLETE}"))
+}
+
+/// Name of the folder that a file marks as incomplete.
+fn marks(file: &Path) -> Option<&str> {
+    file.filename()?.strip_prefix('.')?.strip_suffix(INCOMPLETE)
+}
+
+async fn files_in(store: &dyn ObjectStore, folder: &Path) -> Result<Vec<ObjectMeta>, Trouble> {
+    store.list(Some(folder)).try_collect().await.map_err(place_or)
+}
+
+async fn is_there(store: &dyn ObjectStore, file: &Path) -> Result<bool, Trouble> {
+    match store.head(file).await {
+        Ok(_) => Ok(true),
+        Err(error) if is_absent(&error) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn put(store: &dyn ObjectStore, file: &Path, bytes: &[u8]) -> Result<(), Trouble> {
+    if bytes.len() <= PART {
+        store.put(file, Bytes::copy_from_slice(bytes).into()).await?;
+        return Ok(());
+    }
+    let mut upload = store.put_multipart(file).await?;
+    let mut rest = bytes;
+    let parts = std::iter::from_fn(|| {
+        let (part, after) = rest.split_at(rest.len().min(PART));
+        rest = after;
+        (!part.is_empty()).then_some(part)
+    });
+    let mut sent = Ok(());
+    for some in parts.collect::<Vec<_>>().chunks(AT_ONCE) {
+        let some = some
+            .iter()
+            .map(|part| upload.put_part(Bytes::copy_from_slice(part).into()));
+        sent = futures::future::try_join_all(some.collect::<Vec<_>>())
+            .await
+            .map(drop);
+        if sent.is_err() {
+            break;
+        }
+    }
+    let ended = match sent {
+        Ok(()) => upload.complete().await.map(drop),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = ended {
+        // The parts would be paid for until somebody looks.
+        if let Err(error) = upload.abort().await {
+            tracing::warn!(%error, "an upload that failed could not be withdrawn");
+        }
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+/// Fine where the folder has exactly these files.
+async fn same(
+    store: &dyn ObjectStore,
+    folder: &Path,
+    found: Vec<ObjectMeta>,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<(), Trouble> {
+    let conflict = || Trouble::Conflict(folder.filename().unwrap_or_default().to_owned());
+    if found.len() != files.len() {
+        return Err(conflict());
+    }
+    for file in found {
+        let name = file
+            .location
+            .filename()
+            .filter(|name| file.location == child(folder, name));
+        let bytes = name.and_then(|name| files.get(name)).ok_or_else(conflict)?;
+        let length = bytes.len() as u64;
+        if file.size != length || read::read(store, &file.location, length).await? != *bytes {
+            return Err(conflict());
+        }
+    }
+    Ok(())
+}
+
+async fn remove_all(store: &dyn ObjectStore, files: impl Iterator<Item = Path>) -> Result<(), Trouble> {
+    futures::stream::iter(files)
+        .map(|file| async move { remove_one(store, &file).await })
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn remove_one(store: &dyn ObjectStore, file: &Path) -> Result<(), Trouble> {
+    match store.delete(file).await {
+        Err(error) if !is_absent(&error) => Err(error.into()),
+        _ => Ok(()),
+    }
+}
