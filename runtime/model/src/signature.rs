@@ -179,7 +179,7 @@ mod tests {
                     layers: vec![Layer::default()],
                 },
                 preprocess(&["a"], None),
-                "layers[0]: the last layer must be dense",
+                "layers[0]: the last of layers must be dense",
             ),
         ] {
             let error = Signature::of(&network, &preprocess).unwrap_err().to_string();

@@ -37,13 +37,13 @@ const LIKELY_INPUTS: u64 = 4096;
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     ("has(self.layers[self.layers.size() - 1].dense)",
-     "the last layer must be dense: its units are the outputs of the model"),
+     "the last of layers must be dense: its units are the outputs of the model"),
     ("(has(self.input) && has(self.input.height)) || !self.layers.exists(l, has(l.conv2d) || has(l.maxPool2d) || has(l.averagePool2d))",
      "conv2d, maxPool2d and averagePool2d take images: set network.input to height, width and channels"),
     ("(has(self.input) && has(self.input.length)) || has(self.layers[0].embedding) || !self.layers.exists(l, has(l.conv1d) || has(l.maxPool1d) || has(l.averagePool1d) || has(l.lstm) || has(l.gru) || has(l.attention) || has(l.transformerBlock) || has(l.positionEmbedding))",
      "conv1d, maxPool1d, averagePool1d, lstm, gru, attention, transformerBlock and positionEmbedding take sequences: set network.input to length and channels, or begin with embedding"),
     ("self.layers.filter(l, has(l.embedding)).size() == (has(self.layers[0].embedding) ? 1 : 0)",
-     "embedding must be the first layer: it takes the integers of the table"),
+     "embedding must be the first of layers: it takes the integers of the table"),
 ])))]
 pub struct Network {
     /// What the feature columns are together: an image or a sequence. Absent: plain numbers.
@@ -83,7 +83,7 @@ impl Network {
             ));
         }
         if self.layers[count - 1].dense.is_none() {
-            let problem = "the last layer must be dense: its units are the outputs of the model";
+            let problem = "the last of layers must be dense: its units are the outputs of the model";
             return Err(Misfit::new(layer_field(count - 1), problem));
         }
         let mut shape = self.input_shape(columns)?;
