@@ -56,9 +56,10 @@ endif
 	$(cluster) helm upgrade --install sconce charts/sconce --namespace sconce-system --create-namespace \
 	  --wait --timeout 3m $(VALUES)
 
-rehearse: ## Train, gate and serve examples/tumour on this machine, without any cluster
+EXAMPLE ?= tumour
+rehearse: ## Train, gate and serve examples/$(EXAMPLE) on this machine, without any cluster (EXAMPLE=diabetes)
 	$(CARGO) build $(release)
-	target/release/kubectl-sconce rehearse -f examples/tumour
+	target/release/kubectl-sconce rehearse -f examples/$(EXAMPLE)
 
 ## Test
 

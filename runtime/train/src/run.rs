@@ -6,25 +6,24 @@ use candle_core::Device;
 use sconce_contract::credentials::DATASET_CREDENTIALS;
 use sconce_contract::digest::short_hash;
 use sconce_contract::{
-    Dataset, FileDigest, Hyperparameters, Metric, Network, Report, TrainingPhase, TrainingPlan,
+    Dataset, Facts, Hyperparameters, Network, Report, RowsLeftOut, TrainingPhase, TrainingPlan,
 };
 use sconce_engine::{Learner, Objective, Sequential};
 use sconce_model::Draft;
-use sconce_store::{Credentials, Store, StoreError, shown};
+use sconce_store::{Credentials, Store, shown};
 
 use crate::{
     TrainError,
     checkpoint::{Checkpoints, Position, Subject},
     data::Data,
-    evaluate::{self, Wanted},
-    fit,
+    evaluate::{self, Measured, Wanted},
+    fit, incumbent,
     learn::{self, Course},
-    plan, table, target,
+    plan,
+    source::{self, Source},
+    split, target,
     watch::{Stop, Watch},
 };
-
-/// Most bytes of a table: it is read whole.
-const TABLE_LIMIT: u64 = 4 << 30;
 
 /// Version that the manifest names.
 const TRAINER: &str = concat!("sconce-trainer ", env!("CARGO_PKG_VERSION"));
@@ -57,21 +56,28 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     })?;
 
     tracing::info!(uri = shown(&plan.dataset.uri), "reading the table");
-    let bytes = read_table(store.clone(), &plan.dataset)?;
+    let source = read_table(store.clone(), &plan.dataset, stop)?;
     interrupted_before(stop, "reading the table")?;
-    let digest = FileDigest::of(&bytes);
-    let table = table::read(&bytes, &plan.dataset)?;
-    drop(bytes);
+    let Source {
+        table,
+        digest,
+        rows: of_each,
+    } = source;
     let rows = table.rows() as u64;
     let before_target = fit::loss_before_target(explicit_loss, &last);
     let target = target::read(&table.target, &plan.dataset.target, before_target)?;
     let loss = fit::loss(before_target, &target);
     fit::check(loss, &field, &last, &target, &plan.dataset.target)?;
-    let data = Data::new(table, &target, &plan.dataset)?;
+    let parts = split::parts(of_each, &plan.dataset.split)?;
+    let data = Data::new(&table, &parts, &target, &plan.dataset)?;
+    tell(&data);
     fit::check_settings(&plan.hyperparameters, loss, &data)?;
     let weights = fit::class_weights(&plan.hyperparameters, &data.training);
     let objective = Objective::new(loss, last.activation, &plan.hyperparameters, weights);
     let wanted = evaluate::plan(&plan.evaluation, &data)?;
+    // Before anything is learned: what cannot be compared is not worth the time.
+    let incumbent = incumbent::measure(&store, plan, &table, &parts, &target, wanted.split)?;
+    drop(table);
     let counts = [&data.training, &data.validation, &data.test].map(|part| part.rows() as u64);
     watch.update(|seen| seen.rows = counts);
     tracing::info!(
@@ -108,16 +114,20 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         position,
     };
     let ended = course.learn().and_then(|learned| {
-        let metrics = measure(&mut course, &wanted)?;
+        let measured = measure(&mut course, &wanted)?;
         let draft = Draft {
             name: plan.name.clone(),
             run: plan.run.clone(),
             network: network.clone(),
             weights: course.learner.weights()?,
             preprocess: data.preprocess.clone(),
-            metrics: metrics.clone(),
+            metrics: [measured.held_out.clone(), measured.others].concat(),
             data: digest,
             rows,
+            facts: Facts {
+                confusion: measured.confusion,
+                ..data.facts.clone()
+            },
             seed,
             trainer: TRAINER.to_owned(),
         };
@@ -126,7 +136,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         let (_, artifact) = sconce_model::save(&store, &plan.output, draft)?;
         Ok(Report::Trained {
             run: plan.run.clone(),
-            metrics,
+            metrics: measured.held_out,
             artifact,
             epochs: learned.epochs,
             steps: learned.steps,
@@ -134,6 +144,8 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
             seconds: start.elapsed().as_secs_f64(),
             history: watch.snapshot().history(),
             work: watch.snapshot().progress.work,
+            left_out: data.facts.left_out.clone(),
+            incumbent,
         })
     });
     match ended {
@@ -155,7 +167,7 @@ fn begin(
     objective: &Objective,
     checkpoints: Option<&mut Checkpoints>,
 ) -> Result<(Learner, Position), TrainError> {
-    let width = data.preprocess.features.len();
+    let width = data.width();
     let settings = &plan.hyperparameters;
     let epochs = settings.epochs;
     let per_epoch = learn::steps_per_epoch(&plan.hyperparameters, data.training.rows());
@@ -194,13 +206,14 @@ fn begin(
 }
 
 /// What the model reached, all of it finite.
-fn measure(course: &mut Course<'_>, wanted: &Wanted) -> Result<Vec<Metric>, TrainError> {
+fn measure(course: &mut Course<'_>, wanted: &Wanted) -> Result<Measured, TrainError> {
     course.watch.enter(TrainingPhase::Evaluating);
     interrupted_before(course.stop, "measuring the model")?;
-    let metrics = evaluate::measure(&mut course.learner, course.data, wanted, course.stop)?;
+    let measured = evaluate::measure(&mut course.learner, course.data, wanted, course.stop)?;
     let weights = course.learner.flat_weights()?;
     let finite = weights.iter().all(|weight| weight.is_finite());
-    let bad = metrics
+    let bad = measured
+        .held_out
         .iter()
         .map(|metric| metric.value)
         .find(|value| !value.is_finite());
@@ -209,10 +222,33 @@ fn measure(course: &mut Course<'_>, wanted: &Wanted) -> Result<Vec<Metric>, Trai
         return Err(course.diverged(value, at));
     }
     interrupted_before(course.stop, "saving the model")?;
-    Ok(metrics)
+    Ok(measured)
 }
 
-fn read_table(store: Store, dataset: &Dataset) -> Result<Vec<u8>, TrainError> {
+/// Says in the log what a person should know of the table.
+fn tell(data: &Data) {
+    let RowsLeftOut {
+        malformed,
+        missing,
+        first,
+    } = &data.facts.left_out;
+    if *malformed > 0 {
+        tracing::warn!(rows = malformed, first, "left out: rows that cannot be read");
+    }
+    if *missing > 0 {
+        tracing::warn!(rows = missing, "left out: rows that lack a value");
+    }
+    for column in &data.facts.columns {
+        if column.numbers.is_some_and(|numbers| numbers.deviation == 0.0) || column.words == Some(1) {
+            tracing::warn!(
+                column = column.name,
+                "holds the same value in each row: it tells nothing, leave it out of dataset.features"
+            );
+        }
+    }
+}
+
+fn read_table(store: Store, dataset: &Dataset, stop: &Stop) -> Result<Source, TrainError> {
     let store = match &dataset.credentials_ref {
         None => store,
         Some(_) => {
@@ -222,16 +258,7 @@ fn read_table(store: Store, dataset: &Dataset) -> Result<Vec<u8>, TrainError> {
             store.with_credentials(credentials)
         }
     };
-    store.read(&dataset.uri, TABLE_LIMIT).map_err(|source| {
-        // Whoever showed credentials in vain has to look at them first.
-        let refused = dataset.credentials_ref.is_some() && matches!(source, StoreError::Forbidden { .. });
-        let field = if refused {
-            "dataset.credentialsRef"
-        } else {
-            "dataset.uri"
-        };
-        TrainError::Store { field, source }
-    })
+    source::read(&store, dataset, stop)
 }
 
 fn interrupted_before(stop: &Stop, what: &str) -> Result<(), TrainError> {
