@@ -56,10 +56,10 @@ endif
 	$(cluster) helm upgrade --install sconce charts/sconce --namespace sconce-system --create-namespace \
 	  --wait --timeout 3m $(VALUES)
 
-EXAMPLE ?= tumour
-rehearse: ## Train, gate and serve examples/$(EXAMPLE) on this machine, without any cluster (EXAMPLE=diabetes)
+EXAMPLE ?= examples/tumour
+rehearse: ## Train, gate and serve an example on this machine, without any cluster (EXAMPLE=examples/digits)
 	$(CARGO) build $(release)
-	target/release/kubectl-sconce rehearse -f examples/$(EXAMPLE)
+	target/release/kubectl-sconce rehearse -f $(EXAMPLE)
 
 ## Test
 

@@ -52,7 +52,11 @@ pub const NAME_LIMIT: usize = 52;
     validation = ("!has(self.evaluation.gates) || self.evaluation.gates.size() == 0 || self.dataset.split.test > 0.0 || self.dataset.split.validation > 0.0 || has(self.dataset.testUri) || has(self.dataset.validationUri)",
     "evaluation.gates need held-out rows: set dataset.split.test or dataset.split.validation above 0"),
     validation = ("!has(self.scheduling.yieldTo) || has(self.accelerator)",
-    "scheduling.yieldTo goes with accelerator: it is units of its profile that are given up")
+    "scheduling.yieldTo goes with accelerator: it is units of its profile that are given up"),
+    validation = ("!has(self.dataset.features) || self.dataset.features.size() == 0 || !has(self.model.network) || !has(self.model.network.input) || self.dataset.features.size() == (has(self.model.network.input.length) ? self.model.network.input.length : (has(self.model.network.input.height) && has(self.model.network.input.width) ? self.model.network.input.height * self.model.network.input.width : 0)) * self.model.network.input.channels",
+    "model.network.input must have as many numbers as dataset.features has columns: height x width x channels, or length x channels"),
+    validation = ("!has(self.model.network) || !self.model.network.layers.exists(l, has(l.embedding)) || !self.dataset.standardize",
+    "embedding looks its integers up as they are: set dataset.standardize to false")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ModelTrainingSpec {
@@ -108,7 +112,7 @@ pub struct ModelTrainingSpec {
     ("has(self.network) != has(self.custom)", "model has exactly one of: network, custom"),
 ])))]
 pub struct TrainedModel {
-    /// A feed-forward network, run by candle.
+    /// A network of layers, run by candle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
     /// A trainer of your own, in any language.

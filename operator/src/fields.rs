@@ -57,6 +57,7 @@ const WORDS: &[(&str, Option<&str>)] = &[
     ("InverseTime", Some("Constant")),
     ("Sigmoid", Some("ReLU")),
     ("Softmax", Some("Tanh")),
+    ("Same", Some("Valid")),
     ("CrossEntropy", Some("MeanSquaredError")),
     ("accuracy", Some("auroc")),
     ("loss", Some("mae")),

@@ -1,7 +1,7 @@
 //! Whether a workload fits the memory of its accelerator, before one is taken. Pure.
 //!
 //! What is computed is what the arithmetic itself keeps, in bytes of F32 (4 each), for a network of layers
-//! `in → out` with `P = Σ (in·out + out)` parameters:
+//! with `P` parameters (`in·out + out` of a dense one):
 //!
 //! ```text
 //!   training    weights 4·P, gradients 4·P, optimiser 0 (SGD), 4·P (momentum) or 8·P (Adam, AdamW),
@@ -11,11 +11,12 @@
 //!
 //! The bytes per parameter are those of Rajbhandari et al. 2020 (ZeRO, section 3.1) for plain F32. Backpropagation
 //! keeps of each layer what its derivative needs (Rumelhart, Hinton and Williams 1986): of a dense layer the sum and
-//! the activation of it, of dropout the mask and the product; and two gradients of the widest layer on their way.
+//! the activation of it, of dropout the mask and the product, of a convolution its windows too; and two gradients of
+//! the widest layer on their way. Each layer says it of itself ([`Outline`]).
 //! The memory of the runtime itself (a CUDA context, an allocator's slack) is not in it, so that a workload counts as
 //! fitting only where a tenth is left, and as not fitting only where the arithmetic alone is too much.
 
-use sconce_contract::network::LayerKind;
+use sconce_contract::network::Outline;
 use sconce_contract::{Device, Hyperparameters, Network, OptimizerType};
 use sconce_crds::AcceleratorProfile;
 use sconce_crds::condition::FITS_ACCELERATOR;
@@ -48,22 +49,17 @@ impl Need {
     /// Of a training. `inputs` is the number of feature columns; nothing where only the table tells.
     pub fn of_training(network: &Network, how: &Hyperparameters, inputs: Option<u64>) -> Self {
         let batch = u64::from(how.batch_size);
-        let (mut width, mut widest) = (inputs.unwrap_or(1), 0_u64);
-        let (mut parameters, mut kept) = (0_u64, width);
-        for layer in &network.layers {
-            match layer.kind() {
-                Some(LayerKind::Dense(dense)) => {
-                    let units = u64::from(dense.units);
-                    parameters = parameters.saturating_add(width.saturating_mul(units).saturating_add(units));
-                    width = units;
-                }
-                // A mask and a product, as wide as what comes in.
-                Some(LayerKind::Dropout(_)) => {}
-                None => continue,
-            }
-            kept = kept.saturating_add(2 * width);
-            widest = widest.max(width);
-        }
+        let told = network
+            .input
+            .and_then(|input| input.shape().ok())
+            .map(|shape| shape.values());
+        let inputs = inputs.or(told);
+        // What does not fit together is told by the trainer; of it no layer counts.
+        let outlines = network.outline(Some(inputs.unwrap_or(1))).unwrap_or_default();
+        let sum = |of: fn(&Outline) -> u64| outlines.iter().map(of).fold(0, u64::saturating_add);
+        let (parameters, kept) = (sum(Outline::parameters), sum(|outline| outline.kept));
+        let kept = kept.saturating_add(inputs.unwrap_or(1));
+        let widest = outlines.iter().map(|outline| outline.widest).max().unwrap_or(0);
         let weights = F32.saturating_mul(parameters);
         let states = match how.optimizer.kind {
             OptimizerType::Sgd if how.optimizer.momentum.is_none_or(|momentum| momentum == 0.0) => 0,
@@ -72,12 +68,12 @@ impl Need {
         };
         // Early stopping keeps the weights of the best epoch.
         let kept_best = u64::from(how.early_stopping.is_some_and(|settings| settings.restore_best));
-        let values = kept.saturating_add(2 * widest);
+        let values = kept.saturating_add(widest.saturating_mul(2));
         Need {
             weights,
             optimiser: weights.saturating_mul(1 + states + kept_best),
             activations: F32.saturating_mul(batch).saturating_mul(values),
-            exact: inputs.is_some(),
+            exact: inputs.is_some() && !outlines.is_empty(),
         }
     }
 

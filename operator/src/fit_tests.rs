@@ -9,6 +9,7 @@ const GIB: u64 = 1 << 30;
 
 fn network(units: &[u32]) -> Network {
     Network {
+        input: None,
         layers: units
             .iter()
             .map(|&units| Layer::dense(units, Activation::ReLU))
@@ -125,6 +126,28 @@ fn dropout_keeps_a_mask_and_has_no_parameters() {
     );
     assert_eq!(with.weights, without.weights);
     assert_eq!(with.activations, without.activations + 4 * 2 * 8);
+}
+
+#[test]
+fn a_convolution_keeps_its_windows_and_an_input_that_is_said_is_known() {
+    let network: Network = serde_json::from_value(json!({
+        "input": {"height": 8, "width": 8},
+        "layers": [{"conv2d": {"filters": 4, "kernelSize": 3}}, {"flatten": {}}, {"dense": {"units": 2}}],
+    }))
+    .unwrap();
+    let need = Need::of_training(&network, &how(OptimizerType::Sgd, None, 1), None);
+    // 6 x 6 windows of 9 points; their sums and outputs are of 4 channels.
+    let parameters = 9 * 4 + 4 + 6 * 6 * 4 * 2 + 2;
+    let values = 64 + 36 * 9 + 2 * 36 * 4 + 2 * 2 + 2 * (36 * 9);
+    assert_eq!(
+        need,
+        Need {
+            weights: 4 * parameters,
+            optimiser: 4 * parameters,
+            activations: 4 * values,
+            exact: true
+        }
+    );
 }
 
 #[test]

@@ -124,10 +124,22 @@ fn startable(spec: &ModelTrainingSpec, found: &Found) -> Result<Resolved, Proble
     if let (Some(given), Some(asked)) = (&spec.pod_overrides, &spec.accelerator) {
         overrides::fit(given, &accelerator, &asked.profile)?;
     }
+    layers_fit(spec)?;
     everything_exists(spec, found)?;
     found.fit.check()?;
     devices::check(spec.accelerator.as_ref(), profile, found.device_class)?;
     Ok(accelerator)
+}
+
+/// No pod is needed to tell that layers do not fit together. How many columns there are may be the table's to tell.
+fn layers_fit(spec: &ModelTrainingSpec) -> Result<(), Problem> {
+    let Some(network) = &spec.model.network else {
+        return Ok(());
+    };
+    let columns = Some(spec.dataset.features.len() as u64).filter(|columns| *columns > 0);
+    network
+        .check(columns)
+        .map_err(|misfit| Problem::new(Reason::BadInput, format!("spec.{}", misfit.field), misfit.problem))
 }
 
 /// What the pod is to do. A rehearsal makes the same plan with other mounts.

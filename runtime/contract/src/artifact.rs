@@ -5,7 +5,7 @@
 //!   manifest.json       Manifest: every other file with its SHA-256, metrics, provenance
 //!   network.json        Network
 //!   preprocess.json     Preprocess: columns in order, their scale, the classes
-//!   model.safetensors   weights, `layers.<index>.weight` [inputs, units] and `layers.<index>.bias` [units], F32
+//!   model.safetensors   weights, `layers.<index>.<name>`, F32: names and shapes are those of the layer's Outline
 //! ```
 
 use std::collections::BTreeMap;

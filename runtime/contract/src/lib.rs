@@ -50,7 +50,7 @@ pub use hyperparameters::{
     ClassWeights, EarlyStopping, Hyperparameters, Loss, Optimizer, OptimizerType, Regularization, Schedule,
     ScheduleType,
 };
-pub use network::{Activation, Dense, Dropout, Layer, LayerKind, Network};
+pub use network::{Activation, Dense, Dropout, Input, Layer, LayerKind, Network};
 pub use plan::{Mount, Served, ServingPlan, TrainingPlan, Warmup};
 pub use progress::{LoadSnapshot, Progress, TrainingPhase};
 pub use report::{Failure, FailureClass, Report, Work};

@@ -46,7 +46,7 @@ fn times(
         _ => (Activation::Softmax, Loss::CrossEntropy),
     };
     layers.push(Layer::dense(outputs, last));
-    let network = Network { layers };
+    let network = Network::of(layers);
     let settings = Hyperparameters {
         batch_size: u32::try_from(batch).unwrap_or(u32::MAX),
         ..Hyperparameters::default()

@@ -1,6 +1,7 @@
 //! What can be wrong with a network, its weights or its input.
 
 use candle_core::{DType, Shape};
+use sconce_contract::network::Misfit;
 use sconce_contract::{Failure, FailureClass};
 use thiserror::Error;
 
@@ -81,5 +82,11 @@ impl EngineError {
             EngineError::Network { field, .. } => Failure::bad_input(field, self.to_string()),
             _ => Failure::new(FailureClass::Internal, self.to_string()),
         }
+    }
+}
+
+impl From<Misfit> for EngineError {
+    fn from(Misfit { field, problem, .. }: Misfit) -> Self {
+        EngineError::Network { field, problem }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor, Var};
 
 use crate::{
     EngineError, Optimiser, Random, Sequential,
@@ -17,7 +17,10 @@ use crate::{
 pub(crate) struct Graph {
     model: Sequential,
     objective: Objective,
+    /// What is learned.
     parameters: Parameters,
+    /// That, and then what is measured.
+    kept: Parameters,
 }
 
 impl Graph {
@@ -26,15 +29,29 @@ impl Graph {
         for (name, var) in model.parameters() {
             parameters.push(name, var.dims().to_vec());
         }
+        let mut kept = parameters.clone();
+        for (name, var) in model.measured() {
+            kept.push(name, var.dims().to_vec());
+        }
         Graph {
             model,
             objective: objective.clone(),
             parameters,
+            kept,
         }
     }
 
     pub(crate) fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// What is learned, and then what is measured.
+    pub(crate) fn kept(&self) -> &Parameters {
+        &self.kept
+    }
+
+    fn vars(&self) -> impl Iterator<Item = (String, &Var)> {
+        self.model.parameters().into_iter().chain(self.model.measured())
     }
 
     /// As [`crate::plan::Plan::learn`].
@@ -84,18 +101,18 @@ impl Graph {
         Ok(())
     }
 
-    /// The weights, in the order of the parameters.
+    /// What is kept, in that order.
     pub(crate) fn weights(&self) -> Result<Vec<f32>, EngineError> {
-        let mut weights = Vec::with_capacity(self.parameters.len());
-        for (_, var) in self.model.parameters() {
+        let mut weights = Vec::with_capacity(self.kept.len());
+        for (_, var) in self.vars() {
             weights.extend(var.flatten_all()?.to_vec1::<f32>()?);
         }
         Ok(weights)
     }
 
-    /// Replaces the weights.
+    /// Replaces it.
     pub(crate) fn set_weights(&mut self, weights: &[f32]) -> Result<(), EngineError> {
-        for ((_, var), parameter) in self.model.parameters().iter().zip(self.parameters.iter()) {
+        for ((_, var), parameter) in self.vars().zip(self.kept.iter()) {
             let values = &weights[parameter.range.clone()];
             var.set(&Tensor::from_slice(values, var.shape(), var.device())?)?;
         }

@@ -10,6 +10,11 @@ use crate::{
     metrics::Targets, parameters::Parameters, plan::Plan, threads,
 };
 
+/// Values on their way where nothing is learned: 64 MiB of F32.
+const MOST_VALUES: usize = 1 << 24;
+/// Most rows at once there.
+const MOST_ROWS: usize = 1024;
+
 /// Rows of a table, and what is true of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
@@ -25,6 +30,7 @@ pub struct Learner {
     engine: Engine,
     inputs: usize,
     outputs: usize,
+    widest: usize,
     settings: Hyperparameters,
     optimiser: Optimiser,
     /// Of all parameters, in their order.
@@ -64,7 +70,7 @@ impl Learner {
         settings: &Hyperparameters,
         threads: usize,
     ) -> Self {
-        let (inputs, outputs) = (model.inputs(), model.outputs());
+        let (inputs, outputs, widest) = (model.inputs(), model.outputs(), model.widest());
         let engine = match plan {
             Some(plan) => Engine::Plan(Box::new(plan)),
             None => Engine::Graph(Box::new(Graph::of(model, objective))),
@@ -73,6 +79,7 @@ impl Learner {
         Learner {
             inputs,
             outputs,
+            widest,
             settings: *settings,
             gradient: vec![0.0; parameters.len()],
             optimiser: Optimiser::new(&settings.optimizer, parameters, threads),
@@ -104,6 +111,11 @@ impl Learner {
         self.outputs
     }
 
+    /// How many rows to look at where nothing is learned, so that the values on the way stay within 64 MiB.
+    pub fn rows_at_once(&self) -> usize {
+        (MOST_VALUES / self.widest.max(1)).clamp(1, MOST_ROWS)
+    }
+
     /// The optimiser as it is now.
     pub fn optimiser(&self) -> &Optimiser {
         &self.optimiser
@@ -114,7 +126,7 @@ impl Learner {
         let weights = self.flat_weights()?;
         let of = |weights: &[f32], shape: &[usize]| Tensor::from_slice(weights, shape, &Device::Cpu);
         self.engine
-            .parameters()
+            .kept()
             .iter()
             .map(|parameter| {
                 let values = &weights[parameter.range.clone()];
@@ -133,7 +145,7 @@ impl Learner {
 
     /// Puts weights back that [`Learner::flat_weights`] gave; the optimiser's memory stays.
     pub fn set_flat_weights(&mut self, weights: &[f32]) -> Result<(), EngineError> {
-        let (found, needed) = (weights.len(), self.gradient.len());
+        let (found, needed) = (weights.len(), self.engine.kept().len());
         if found != needed {
             let problem = format!("{found} weights were kept instead of {needed}");
             return Err(EngineError::OptimiserState(problem));
@@ -260,6 +272,15 @@ impl Learner {
 }
 
 impl Engine {
+    /// What a model is saved with.
+    fn kept(&self) -> &Parameters {
+        match self {
+            Engine::Plan(plan) => plan.parameters(),
+            Engine::Graph(graph) => graph.kept(),
+        }
+    }
+
+    /// What is learned.
     fn parameters(&self) -> &Parameters {
         match self {
             Engine::Plan(plan) => plan.parameters(),

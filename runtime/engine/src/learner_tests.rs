@@ -23,6 +23,7 @@ fn settings(seed: u64) -> Hyperparameters {
 
 fn learner(settings: &Hyperparameters) -> Learner {
     let network = Network {
+        input: None,
         layers: vec![
             Layer::dense(16, Activation::Tanh),
             Layer::dropout(0.1),
@@ -88,6 +89,7 @@ fn rows_that_do_not_fit_are_refused() {
 #[test]
 fn batches_add_up_to_one_step() {
     let network = Network {
+        input: None,
         layers: vec![
             Layer::dense(7, Activation::GELU),
             Layer::dense(1, Activation::Linear),

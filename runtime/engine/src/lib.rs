@@ -14,7 +14,7 @@
 //!
 //! | to add | write one file in | and one line in |
 //! |---|---|---|
-//! | a layer | `layers/` | `layers::stages`; `Stage::planned` if `plan/` is to know it |
+//! | a layer | `layers/` | `layers::stages`; `Stage::planned` if `plan/` is to know it. Its fields, shape and weights are said in `sconce_contract::network`, one file and one line in `table.rs` |
 //! | a loss | `losses/` | `losses::loss`, `plan::loss::loss` |
 //! | an optimiser | `optimisers/` | `optimisers::rule` |
 //! | a schedule | `schedules/` | `schedules::learning_rate` |

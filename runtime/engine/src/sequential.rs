@@ -1,19 +1,16 @@
-//! A feed-forward network that can be run and trained.
+//! A network that can be run and trained.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    ops::Range,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use candle_core::{Device, Tensor, Var};
-use sconce_contract::{Activation, Network};
+use sconce_contract::{Activation, LayerKind, Network, network::Shape};
 
 use crate::{
     EngineError, Random,
-    layers::{self, Stage, Weights, activate},
-    names::{layer_field, weight_name},
+    layers::{self, Named, Source, Stage, Weights, activate, narrow},
+    names::{layer_field, layer_prefix},
     plan::Planned,
-    weights::{Initial, Loaded, Unfilled},
+    weights::{Initial, Loaded},
 };
 
 /// The layers of a [`Network`] with their weights, `[rows, inputs]` → `[rows, outputs]`, in F32.
@@ -21,7 +18,13 @@ use crate::{
 pub struct Sequential {
     /// Each with the index of the layer of the spec that it belongs to.
     stages: Vec<(usize, Box<dyn Stage>)>,
+    /// For a layer that ends a residual, the layer whose input it adds.
+    sums: BTreeMap<usize, usize>,
     inputs: usize,
+    /// What a row is to the first stage, as long as the inputs.
+    row: Vec<usize>,
+    /// Most numbers that a row is on its way.
+    widest: usize,
     outputs: usize,
     /// Of the last layer; no stage, because losses see what comes before it.
     last: Activation,
@@ -36,12 +39,12 @@ impl Sequential {
         seed: u64,
         device: &Device,
     ) -> Result<Self, EngineError> {
-        Self::build(network, inputs, &mut Initial { seed, device })
+        Self::build(network, inputs, &mut Initial::new(seed, device))
     }
 
-    /// A network with given weights: `layers.<index>.weight` `[inputs, units]` and `layers.<index>.bias`
-    /// `[units]`, F32, where the index counts all layers, those without weights too. A tensor that is missing,
-    /// left over, or of another shape or type is an error that names it.
+    /// A network with given weights: `layers.<index>.<name>`, F32, where the index counts all layers, those without
+    /// weights too; name and shape are those of the layer's [`sconce_contract::network::Outline`]. A tensor that is
+    /// missing, left over, or of another shape or type is an error that names it.
     pub fn from_weights(
         network: &Network,
         inputs: usize,
@@ -61,27 +64,44 @@ impl Sequential {
         }
     }
 
-    /// Refuses a network that makes no sense, without making room for its weights.
+    /// Refuses a network that makes no sense, whatever the number of columns, without making room for its weights.
     pub fn check(network: &Network) -> Result<(), EngineError> {
-        Self::build(network, 1, &mut Unfilled).map(drop)
+        Ok(network.check(None)?)
     }
 
-    fn build(network: &Network, inputs: usize, weights: &mut dyn Weights) -> Result<Self, EngineError> {
-        check_shape_of(network)?;
-        let mut stages = Vec::new();
-        let mut width = inputs;
+    pub(crate) fn build(
+        network: &Network,
+        inputs: usize,
+        weights: &mut dyn Weights,
+    ) -> Result<Self, EngineError> {
+        let outlines = network.outline(Some(inputs as u64))?;
+        let (mut stages, mut sums) = (Vec::new(), BTreeMap::new());
         let mut last = Activation::Linear;
-        for (index, layer) in network.layers.iter().enumerate() {
-            let built = layers::stages(layer, index, width, weights)?;
+        for (index, (layer, outline)) in network.layers.iter().zip(&outlines).enumerate() {
+            let Some(kind) = layer.kind() else { continue };
+            if let LayerKind::Residual(residual) = kind {
+                sums.insert(index, residual.begins(index, &outlines[..index])?);
+            }
+            let field = format!("{}.{}", layer_field(index), kind.name());
+            let mut source = Source::new(weights, outline, layer_prefix(index), field, index as u64);
+            let built = layers::stages(kind, &mut source)?;
             stages.extend(built.stages.into_iter().map(|stage| (index, stage)));
-            (width, last) = (built.outputs, built.activation);
+            last = built.activation;
         }
         // The activation of the last layer is its last stage.
         stages.pop();
+        let dims = |shape: Shape| shape.dims().into_iter().map(narrow).collect();
         Ok(Sequential {
             stages,
+            sums,
             inputs,
-            outputs: width,
+            widest: outlines
+                .iter()
+                .map(|outline| narrow(outline.widest))
+                .max()
+                .map_or(inputs, |widest| widest.max(inputs)),
+            row: outlines.first().map_or_else(Vec::new, |first| dims(first.input)),
+            outputs: outlines.last().map_or(0, |last| narrow(last.output.values())),
             last,
         })
     }
@@ -94,6 +114,11 @@ impl Sequential {
     /// Numbers that a row gives.
     pub fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// Most numbers that a row is while it is computed.
+    pub fn widest(&self) -> usize {
+        self.widest
     }
 
     /// The activation of the last layer.
@@ -117,79 +142,82 @@ impl Sequential {
 
     /// Inference without the last activation.
     pub fn logits(&self, x: &Tensor) -> Result<Tensor, EngineError> {
-        self.check_input(x)?;
-        self.stages
-            .iter()
-            .try_fold(x.detach(), |x, (_, stage)| stage.infer(&x))
+        self.through(x, |stage, x| stage.infer(x))
     }
 
     /// Training: `[rows, inputs]` → logits `[rows, outputs]`, before the last activation, with dropout and with
     /// a record for gradients.
     pub fn forward_train(&self, x: &Tensor, random: &mut Random) -> Result<Tensor, EngineError> {
-        self.check_input(x)?;
-        self.stages
-            .iter()
-            .try_fold(x.detach(), |x, (_, stage)| stage.train(&x, random))
+        self.through(x, |stage, x| stage.train(x, random))
+    }
+
+    fn through(
+        &self,
+        x: &Tensor,
+        mut pass: impl FnMut(&dyn Stage, &Tensor) -> Result<Tensor, EngineError>,
+    ) -> Result<Tensor, EngineError> {
+        let mut y = self.shaped(x)?;
+        let mut kept = BTreeMap::new();
+        let mut before = None;
+        for (index, stage) in &self.stages {
+            if before.replace(*index) != Some(*index) {
+                if self.sums.values().any(|first| first == index) {
+                    kept.insert(*index, y.clone());
+                }
+                if let Some(input) = self.sums.get(index).and_then(|first| kept.get(first)) {
+                    y = (y + input)?;
+                }
+            }
+            y = pass(stage.as_ref(), &y)?;
+        }
+        Ok(y)
     }
 
     /// What is learned, by name, in the order of the layers.
     pub fn parameters(&self) -> Vec<(String, &Var)> {
-        let mut parameters = Vec::new();
-        for (index, stage) in &self.stages {
-            parameters.extend(
-                stage
-                    .parameters()
-                    .into_iter()
-                    .map(|(name, var)| (weight_name(*index, name), var)),
-            );
-        }
-        parameters
+        self.named(|stage| stage.parameters())
+    }
+
+    /// What is measured while training and used when serving, likewise.
+    pub fn measured(&self) -> Vec<(String, &Var)> {
+        self.named(|stage| stage.measured())
+    }
+
+    fn named<'a>(&'a self, of: impl Fn(&'a dyn Stage) -> Named<'a>) -> Vec<(String, &'a Var)> {
+        let stages = self.stages.iter();
+        let named = stages.flat_map(|(index, stage)| {
+            let found = of(stage.as_ref()).into_iter();
+            found.map(|(name, var)| (layer_prefix(*index) + name, var))
+        });
+        named.collect()
     }
 
     /// What a plan does for each stage, with what stands before the names of its weights.
     pub(crate) fn planned(&self) -> impl Iterator<Item = (String, Option<Planned<'_>>)> {
         self.stages
             .iter()
-            .map(|(index, stage)| (weight_name(*index, ""), stage.planned()))
+            .map(|(index, stage)| (layer_prefix(*index), stage.planned()))
     }
 
     /// A copy of the weights as they are now, under the names that [`Sequential::from_weights`] reads.
     pub fn weights(&self) -> Result<BTreeMap<String, Tensor>, EngineError> {
-        self.parameters()
-            .into_iter()
-            .map(|(name, var)| Ok((name, var.copy()?.detach())))
-            .collect()
+        let all = self.parameters().into_iter().chain(self.measured());
+        all.map(|(name, var)| Ok((name, var.copy()?.detach()))).collect()
     }
 
-    fn check_input(&self, x: &Tensor) -> Result<(), EngineError> {
+    /// The rows as the first stage takes them.
+    fn shaped(&self, x: &Tensor) -> Result<Tensor, EngineError> {
         match x.dims() {
-            [_, columns] if *columns == self.inputs => Ok(()),
+            [rows, columns] if *columns == self.inputs => {
+                let shape = [&[*rows], &*self.row].concat();
+                Ok(x.detach().reshape(shape)?)
+            }
             _ => Err(EngineError::InputShape {
                 inputs: self.inputs,
                 found: x.shape().clone(),
             }),
         }
     }
-}
-
-const LAYERS: Range<usize> = 1..65;
-
-fn check_shape_of(network: &Network) -> Result<(), EngineError> {
-    let wrong = |field: String, problem: &str| {
-        Err(EngineError::Network {
-            field,
-            problem: problem.to_owned(),
-        })
-    };
-    if !LAYERS.contains(&network.layers.len()) {
-        return wrong("model.network.layers".to_owned(), "a network has 1 to 64 layers");
-    }
-    let last = network.layers.len() - 1;
-    if network.layers[last].dense.is_none() {
-        let problem = "the last layer must be dense: its units are the outputs of the model";
-        return wrong(layer_field(last), problem);
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -201,6 +229,7 @@ mod tests {
 
     fn network() -> Network {
         Network {
+            input: None,
             layers: vec![
                 Layer::dense(5, Activation::ReLU),
                 Layer::dropout(0.5),
@@ -245,6 +274,7 @@ mod tests {
     #[test]
     fn the_outputs_are_those_worked_out_by_hand() {
         let network = Network {
+            input: None,
             layers: vec![
                 Layer::dense(2, Activation::ReLU),
                 Layer::dense(1, Activation::Linear),
@@ -322,7 +352,7 @@ mod tests {
                 "model.network.layers",
             ),
         ] {
-            let error = Sequential::check(&Network { layers }).unwrap_err();
+            let error = Sequential::check(&Network::of(layers)).unwrap_err();
             assert_eq!(error.failure().field.as_deref(), Some(field), "{error}");
         }
     }
@@ -330,6 +360,7 @@ mod tests {
     #[test]
     fn a_network_is_checked_without_its_memory() {
         let huge = Network {
+            input: None,
             layers: vec![Layer::dense(65_536, Activation::ReLU); 64],
         };
         Sequential::check(&huge).unwrap();

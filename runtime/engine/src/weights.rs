@@ -1,47 +1,53 @@
 //! Where the weights of a network come from.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
     EngineError, Purpose, Random,
     layers::{Start, Weights},
-    names::weight_name,
 };
 
 /// Random weights, each layer from a stream of its own.
 pub(crate) struct Initial<'a> {
-    pub(crate) seed: u64,
-    pub(crate) device: &'a Device,
+    seed: u64,
+    device: &'a Device,
+    streams: BTreeMap<u64, Random>,
+}
+
+impl<'a> Initial<'a> {
+    pub(crate) fn new(seed: u64, device: &'a Device) -> Self {
+        Initial {
+            seed,
+            device,
+            streams: BTreeMap::new(),
+        }
+    }
 }
 
 impl Weights for Initial<'_> {
-    fn take(
-        &mut self,
-        layer: usize,
-        _: &'static str,
-        shape: &[usize],
-        start: Start,
-    ) -> Result<Tensor, EngineError> {
+    fn take(&mut self, _: String, stream: u64, shape: &[usize], start: Start) -> Result<Tensor, EngineError> {
         Ok(match start {
             Start::Zero => Tensor::zeros(shape, DType::F32, self.device)?,
+            Start::One => Tensor::ones(shape, DType::F32, self.device)?,
+            Start::OneWithin(range) => {
+                let count = shape.iter().product();
+                let values: Vec<f32> = (0..count)
+                    .map(|index| if range.contains(&index) { 1.0 } else { 0.0 })
+                    .collect();
+                Tensor::from_vec(values, shape, self.device)?
+            }
             Start::Uniform { limit } => {
-                let mut random = Random::new(self.seed, Purpose::Weights, layer as u64);
+                let random = self
+                    .streams
+                    .entry(stream)
+                    .or_insert_with(|| Random::new(self.seed, Purpose::Weights, stream));
                 let values =
                     (0..shape.iter().product()).map(|_| ((2.0 * random.unit() - 1.0) * limit) as f32);
                 Tensor::from_vec(values.collect::<Vec<f32>>(), shape, self.device)?
             }
         })
-    }
-}
-
-/// Weights of no size, for a network that is only looked at.
-pub(crate) struct Unfilled;
-
-impl Weights for Unfilled {
-    fn take(&mut self, _: usize, _: &'static str, _: &[usize], _: Start) -> Result<Tensor, EngineError> {
-        Ok(Tensor::zeros(0, DType::F32, &Device::Cpu)?)
     }
 }
 
@@ -53,14 +59,7 @@ pub(crate) struct Loaded<'a> {
 }
 
 impl Weights for Loaded<'_> {
-    fn take(
-        &mut self,
-        layer: usize,
-        name: &'static str,
-        shape: &[usize],
-        _: Start,
-    ) -> Result<Tensor, EngineError> {
-        let name = weight_name(layer, name);
+    fn take(&mut self, name: String, _: u64, shape: &[usize], _: Start) -> Result<Tensor, EngineError> {
         let Some(tensor) = self.tensors.get(&name) else {
             return Err(EngineError::MissingWeight {
                 name,

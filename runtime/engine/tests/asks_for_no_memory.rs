@@ -39,6 +39,7 @@ static COUNTING: Counting = Counting;
 #[test]
 fn after_the_first_step_only_gemm_asks_for_memory_once_a_product() {
     let network = Network {
+        input: None,
         layers: vec![
             Layer::dense(128, Activation::ReLU),
             Layer::dropout(0.1),

@@ -24,6 +24,7 @@ fn numbers(count: usize, seed: u32) -> Vec<f32> {
 #[track_caller]
 fn agree(what: &str, layers: &[Layer], loss: Loss, settings: &Hyperparameters, class_weights: &[f32]) {
     let network = Network {
+        input: None,
         layers: layers.to_vec(),
     };
     let last = layers.last().unwrap().dense.unwrap();
@@ -236,6 +237,7 @@ fn extreme_logits_give_finite_losses_and_gradients() {
         (Loss::CrossEntropy, 3, Activation::Softmax),
     ] {
         let network = Network {
+            input: None,
             layers: vec![Layer::dense(units, last)],
         };
         let model = Sequential::initialised(&network, INPUTS, 7, &Device::Cpu).unwrap();

@@ -37,6 +37,16 @@ pub fn row(features: &[Feature], raw: &[f32], inputs: &mut Vec<f32>) {
     }
 }
 
+/// Name of the column that an input of the network comes from.
+pub fn column(features: &[Feature], input: usize) -> &str {
+    let mut end = 0;
+    let found = features.iter().find(|feature| {
+        end += feature.width();
+        input < end
+    });
+    found.map_or("?", |feature| &feature.name)
+}
+
 /// The place of a word.
 pub fn place(words: &[String], word: &str) -> Option<usize> {
     words.binary_search_by(|known| known.as_str().cmp(word)).ok()

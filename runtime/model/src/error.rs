@@ -69,6 +69,21 @@ pub enum ModelError {
         /// Values that a row has.
         features: usize,
     },
+    /// A value that the model has no vector for.
+    #[error(
+        "row {row} holds {value} in the column {column:?}, but the model knows the integers from 0 to {greatest}: send one \
+         of them"
+    )]
+    Unknown {
+        /// The row, from 0.
+        row: usize,
+        /// The column.
+        column: String,
+        /// The value.
+        value: f32,
+        /// Greatest integer that is known.
+        greatest: u32,
+    },
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] EngineError),

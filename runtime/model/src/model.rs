@@ -53,8 +53,26 @@ impl Model {
         for row in rows.chunks_exact(features) {
             encode::row(&self.preprocess.features, row, &mut encoded);
         }
+        self.known(&encoded)?;
         let input = Tensor::from_vec(encoded, (batch, inputs), &Device::Cpu)?;
         Ok(self.network.forward(&input)?.flatten_all()?.to_vec1()?)
+    }
+
+    /// Refuses what the model has no vector for, among the inputs of its network.
+    fn known(&self, rows: &[f32]) -> Result<(), ModelError> {
+        let Some(vocabulary) = self.signature.vocabulary else {
+            return Ok(());
+        };
+        let unknown = |value: &f32| !(*value >= 0.0 && *value < vocabulary as f32 && value.fract() == 0.0);
+        match rows.iter().position(unknown) {
+            None => Ok(()),
+            Some(place) => Err(ModelError::Unknown {
+                row: place / self.signature.inputs,
+                column: encode::column(&self.preprocess.features, place % self.signature.inputs).to_owned(),
+                value: rows[place],
+                greatest: vocabulary - 1,
+            }),
+        }
     }
 
     /// How many rows to predict at a time, so that the values on the way stay within a few megabytes.

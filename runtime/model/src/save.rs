@@ -22,7 +22,7 @@ pub struct Draft {
     pub run: String,
     /// The network.
     pub network: Network,
-    /// What was learned: `layers.<index>.weight` `[inputs, units]` and `layers.<index>.bias` `[units]`, F32.
+    /// What was learned and measured: `layers.<index>.<name>`, F32.
     pub weights: BTreeMap<String, Tensor>,
     /// How a row becomes the input of the network.
     pub preprocess: Preprocess,

@@ -1,6 +1,7 @@
 //! What a network takes and gives, checked against the preprocessing.
 
-use sconce_contract::{Activation, Feature, LayerKind, Network, Preprocess};
+use sconce_contract::network::{Dense, Misfit, Outline};
+use sconce_contract::{Activation, Feature, Network, Preprocess};
 
 use crate::{ModelError, encode};
 
@@ -9,8 +10,10 @@ use crate::{ModelError, encode};
 pub(crate) struct Signature {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Width of the widest layer or of the input: the most values that a row is while it is computed.
+    /// The most values that a row is while it is computed.
     pub(crate) widest: usize,
+    /// How many integers it looks up; nothing where it takes any number.
+    pub(crate) vocabulary: Option<u32>,
     /// Weights and biases.
     pub(crate) parameters: usize,
 }
@@ -33,6 +36,10 @@ impl Signature {
         for feature in &preprocess.features {
             check_words(feature)?;
         }
+        let plain = |feature: &Feature| feature.mean == 0.0 && feature.scale == 1.0;
+        if network.vocabulary().is_some() && !preprocess.features.iter().all(plain) {
+            return unfit("the integers that it looks up are brought to another scale");
+        }
         let mut names: Vec<&str> = preprocess
             .features
             .iter()
@@ -42,21 +49,15 @@ impl Signature {
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return unfit(format!("the feature {:?} is there twice", twice[0]));
         }
-        let (mut width, mut widest, mut parameters) = (inputs, inputs, 0_usize);
-        let mut last = None;
-        for layer in &network.layers {
-            last = match layer.kind() {
-                Some(LayerKind::Dense(dense)) => {
-                    let units = dense.units as usize;
-                    parameters = parameters.saturating_add(width.saturating_mul(units).saturating_add(units));
-                    (width, widest) = (units, widest.max(units));
-                    Some(dense.activation)
-                }
-                Some(LayerKind::Dropout(_)) => None,
-                None => return unfit("a layer is none of those that exist"),
-            };
-        }
-        let Some(activation) = last else {
+        let outlines = match network.outline(Some(inputs as u64)) {
+            Ok(outlines) => outlines,
+            Err(Misfit { field, problem, .. }) => return unfit(format!("{field}: {problem}")),
+        };
+        let narrow = |numbers: u64| usize::try_from(numbers).unwrap_or(usize::MAX);
+        let width = outlines.last().map_or(0, |last| narrow(last.output.values()));
+        let widest = outlines.iter().map(|outline| narrow(outline.widest)).max();
+        let parameters = outlines.iter().map(Outline::parameters);
+        let Some(Dense { activation, .. }) = network.layers.last().and_then(|last| last.dense) else {
             return unfit("the last layer is not dense");
         };
         if let Some(classes) = &preprocess.target.classes {
@@ -78,8 +79,9 @@ impl Signature {
         Ok(Signature {
             inputs,
             outputs: width,
-            widest,
-            parameters,
+            vocabulary: network.vocabulary(),
+            widest: widest.unwrap_or(0).max(inputs),
+            parameters: narrow(parameters.fold(0, u64::saturating_add)),
         })
     }
 
@@ -151,7 +153,7 @@ mod tests {
             .map(|units| Layer::dense(*units, Activation::ReLU))
             .collect();
         layers.push(Layer::dense(*end, last));
-        Network { layers }
+        Network::of(layers)
     }
 
     #[test]
@@ -164,6 +166,7 @@ mod tests {
         let expected = Signature {
             inputs: 2,
             outputs: 3,
+            vocabulary: None,
             widest: 8,
             parameters: 2 * 8 + 8 + 8 * 3 + 3,
         };
@@ -193,13 +196,14 @@ mod tests {
                 preprocess(&["a"], Some(&["x", "y", "z"])),
                 "3 classes",
             ),
-            (Network { layers: vec![] }, preprocess(&["a"], None), "not dense"),
+            (Network::of(vec![]), preprocess(&["a"], None), "1 to 64 layers"),
             (
                 Network {
+                    input: None,
                     layers: vec![Layer::default()],
                 },
                 preprocess(&["a"], None),
-                "none of those",
+                "layers[0]: the last layer must be dense",
             ),
         ] {
             let error = Signature::of(&network, &preprocess).unwrap_err().to_string();

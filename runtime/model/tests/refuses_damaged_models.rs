@@ -26,6 +26,7 @@ fn draft(run: &str) -> Draft {
         name: "tumour".into(),
         run: run.into(),
         network: Network {
+            input: None,
             layers: vec![
                 Layer::dense(3, Activation::ReLU),
                 Layer::dropout(0.5),

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use sconce_contract::{Failure, FailureClass, Warmup};
-use sconce_model::Model;
+use sconce_model::{Model, ModelError};
 use sconce_store::cache::Entry;
 use serde::de::DeserializeSeed;
 use serde_json::Value;
@@ -119,7 +119,7 @@ impl Served {
             let outputs = self
                 .model
                 .predict(rows, batch)
-                .map_err(|error| internal(&error.to_string()))?;
+                .map_err(|error| refused(error, predicted.len() / outputs.max(1)))?;
             predicted.extend(outputs);
         }
         if let Some(place) = predicted.iter().position(|value| !value.is_finite()) {
@@ -185,6 +185,15 @@ impl Served {
             }
         }
     }
+}
+
+/// Why a chunk of rows, after so many others, has no answer.
+fn refused(mut error: ModelError, before: usize) -> Refusal {
+    if let ModelError::Unknown { row, .. } = &mut error {
+        *row += before;
+        return Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+    }
+    internal(&error.to_string())
 }
 
 /// A defect of ours, which the log shows.

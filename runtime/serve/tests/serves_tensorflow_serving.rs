@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Fixture, draft};
+use common::{Fixture, draft, of_integers};
 use serde_json::{Value, json};
 
 const PREDICT: &str = "/v1/models/tumour:predict";
@@ -29,6 +29,25 @@ fn describes_itself() {
         "2"
     );
     assert_eq!(signature["outputs"]["output"]["dtype"], "DT_FLOAT");
+}
+
+#[test]
+fn looks_integers_up_and_refuses_those_it_does_not_know() {
+    let server = Fixture::new(of_integers()).serve(&[]);
+    let mut client = server.connect();
+    let reply = client.post(PREDICT, br#"{"instances": [[0, 1], [2, 2]]}"#);
+    assert_eq!(reply.json(), json!({"predictions": [[11.0], [200.0]]}));
+    for (wrong, told) in [("3", "3"), ("0.5", "0.5"), ("-1", "-1")] {
+        let body = format!(r#"{{"instances": [[0, 1], [2, {wrong}]]}}"#);
+        let reply = client.post(PREDICT, body.as_bytes());
+        let sentence = reply.json()["error"].to_string();
+        assert_eq!(reply.status, 422, "{sentence}");
+        let says = format!("row 1 holds {told} in the column");
+        assert!(
+            sentence.contains(&says) && sentence.contains("from 0 to 2"),
+            "{sentence}"
+        );
+    }
 }
 
 #[test]

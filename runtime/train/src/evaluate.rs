@@ -7,7 +7,7 @@ use sconce_engine::{Learner, metrics};
 use crate::{
     TrainError,
     data::{Batch, Data, Part},
-    learn::{PIECE, mean_loss},
+    learn::mean_loss,
     watch::Stop,
 };
 
@@ -167,7 +167,7 @@ pub fn measure(
 /// The outputs for all rows of a part.
 fn predict(learner: &mut Learner, part: &Part, stop: &Stop) -> Result<Vec<f32>, TrainError> {
     let (mut outputs, mut batch) = (Vec::new(), Batch::default());
-    for rows in part.pieces(PIECE) {
+    for rows in part.pieces(learner.rows_at_once()) {
         if stop.asked() {
             return Err(TrainError::interrupted("while measuring"));
         }

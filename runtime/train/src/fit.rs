@@ -1,11 +1,12 @@
 //! What is minimised, and whether the last layer fits what is predicted.
 
-use sconce_contract::{Activation, ClassWeights, Dense, Hyperparameters, Loss, Network};
+use sconce_contract::{Activation, ClassWeights, Dataset, Dense, Hyperparameters, Loss, Network};
 use sconce_engine::names::layer_field;
 
 use crate::{
     TrainError,
     data::{Data, Part},
+    table::Table,
     target::Target,
 };
 
@@ -75,6 +76,34 @@ pub fn check_settings(settings: &Hyperparameters, loss: Loss, data: &Data) -> Re
         ));
     }
     Ok(())
+}
+
+/// Refuses values that an embedding has no vector for.
+pub fn check_integers(network: &Network, table: &Table, dataset: &Dataset) -> Result<(), TrainError> {
+    let Some(vocabulary) = network.vocabulary() else {
+        return Ok(());
+    };
+    if dataset.standardize {
+        return Err(TrainError::setting(
+            "dataset.standardize",
+            "an embedding looks its integers up as they are: set it to false",
+        ));
+    }
+    let unknown = |value: &f32| !(*value >= 0.0 && *value < vocabulary as f32 && value.fract() == 0.0);
+    let Some(place) = table.values.iter().position(unknown) else {
+        return Ok(());
+    };
+    let (row, column) = (place / table.features.len(), place % table.features.len());
+    let problem = format!(
+        "row {} holds {} in the column {:?}, but the vocabulary is the integers from 0 to {}: raise it or correct the \
+         table",
+        row + 1,
+        table.values[place],
+        table.features[column].name,
+        vocabulary - 1
+    );
+    let field = format!("{}.embedding.vocabulary", layer_field(0));
+    Err(TrainError::setting(field, problem))
 }
 
 /// How much a row of each class counts: nothing where all count the same. A class without training rows counts 1.

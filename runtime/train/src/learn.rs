@@ -13,9 +13,6 @@ use crate::{
     watch::{Stop, Watch, eta_seconds},
 };
 
-/// Rows that are computed at once where nothing is learned.
-pub(crate) const PIECE: usize = 1024;
-
 /// What a training came to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learned {
@@ -317,7 +314,7 @@ impl Course<'_> {
 /// The mean loss over all rows; nothing where there are none.
 pub fn mean_loss(learner: &mut Learner, part: &Part, stop: &Stop) -> Result<Option<f64>, TrainError> {
     let (mut sum, mut batch) = (0.0, Batch::default());
-    for rows in part.pieces(PIECE) {
+    for rows in part.pieces(learner.rows_at_once()) {
         if stop.asked() {
             return Err(TrainError::interrupted("while measuring"));
         }

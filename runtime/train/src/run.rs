@@ -8,7 +8,7 @@ use sconce_contract::digest::short_hash;
 use sconce_contract::{
     Dataset, Facts, Hyperparameters, Network, Report, RowsLeftOut, TrainingPhase, TrainingPlan,
 };
-use sconce_engine::{Learner, Objective, Sequential};
+use sconce_engine::{EngineError, Learner, Objective, Sequential};
 use sconce_model::Draft;
 use sconce_store::{Credentials, Store, shown};
 
@@ -64,6 +64,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         rows: of_each,
     } = source;
     let rows = table.rows() as u64;
+    fit::check_integers(network, &table, &plan.dataset)?;
     let before_target = fit::loss_before_target(explicit_loss, &last);
     let target = target::read(&table.target, &plan.dataset.target, before_target)?;
     let loss = fit::loss(before_target, &target);
@@ -71,6 +72,9 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     let parts = split::parts(of_each, &plan.dataset.split)?;
     let data = Data::new(&table, &parts, &target, &plan.dataset)?;
     tell(&data);
+    network
+        .outline(Some(data.width() as u64))
+        .map_err(EngineError::from)?;
     fit::check_settings(&plan.hyperparameters, loss, &data)?;
     let weights = fit::class_weights(&plan.hyperparameters, &data.training);
     let objective = Objective::new(loss, last.activation, &plan.hyperparameters, weights);

@@ -87,6 +87,12 @@ fn a_plan_that_does_not_fit_the_table() {
         ),
         (
             "network.layers",
+            json!([{"conv2d": {"filters": 4, "kernelSize": 3}}, {"flatten": {}}, {"dense": {"units": 1}}]),
+            "model.network.layers[0].conv2d",
+            "set model.network.input to height, width and channels",
+        ),
+        (
+            "network.layers",
             json!([{"dense": {"units": 3, "activation": "Softmax"}}]),
             "model.network.layers[0].dense.units",
             "\"y\" holds 2 classes (\"no\", \"yes\"): set units to 2",

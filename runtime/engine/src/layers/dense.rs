@@ -3,8 +3,8 @@
 use candle_core::{Tensor, Var};
 use sconce_contract::{Activation, Dense};
 
-use super::{Activate, Built, Stage, Start, Weights, affine::affine};
-use crate::{EngineError, Random, names::layer_field, plan::Planned};
+use super::{Built, Named, Source, Stage, Start, affine::affine, source::narrow};
+use crate::{EngineError, Random, plan::Planned};
 
 /// `x · W + b` with `W` `[inputs, units]` and `b` `[units]`.
 #[derive(Debug)]
@@ -13,37 +13,22 @@ pub(super) struct Linear {
     bias: Var,
 }
 
-pub(super) fn build(
-    dense: Dense,
-    index: usize,
-    inputs: usize,
-    weights: &mut dyn Weights,
-) -> Result<Built, EngineError> {
-    if !(1..=65_536).contains(&dense.units) {
-        return Err(EngineError::Network {
-            field: format!("{}.dense.units", layer_field(index)),
-            problem: format!("{} is not between 1 and 65536", dense.units),
-        });
-    }
-    let units = dense.units as usize;
+pub(super) fn build(dense: Dense, source: &mut Source<'_>) -> Result<Built, EngineError> {
+    let [inputs, units] = [source.input(), source.output()].map(|shape| narrow(shape.values()));
     let start = Start::Uniform {
         limit: limit(dense.activation, inputs, units),
     };
     let linear = Linear {
-        weight: Var::from_tensor(&weights.take(index, "weight", &[inputs, units], start)?)?,
-        bias: Var::from_tensor(&weights.take(index, "bias", &[units], Start::Zero)?)?,
+        weight: source.var("weight", start)?,
+        bias: source.var("bias", Start::Zero)?,
     };
-    Ok(Built {
-        stages: vec![Box::new(linear), Box::new(Activate(dense.activation))],
-        outputs: units,
-        activation: dense.activation,
-    })
+    Ok(Built::activated(linear, dense.activation))
 }
 
 /// Half the width of the interval that weights start in. Variance 2/inputs keeps the scale of values through
 /// functions that cut about half of them (He et al. 2015), 2/(inputs + units) through the others (Glorot and
 /// Bengio 2010); a uniform number below `limit` has variance limit²/3.
-fn limit(activation: Activation, inputs: usize, units: usize) -> f64 {
+pub(super) fn limit(activation: Activation, inputs: usize, units: usize) -> f64 {
     let fan = match activation {
         Activation::ReLU | Activation::GELU => inputs,
         Activation::Linear | Activation::Sigmoid | Activation::Tanh | Activation::Softmax => inputs + units,
@@ -64,7 +49,7 @@ impl Stage for Linear {
         affine(x, self.weight.as_tensor(), self.bias.as_tensor())
     }
 
-    fn parameters(&self) -> Vec<(&'static str, &Var)> {
+    fn parameters(&self) -> Named<'_> {
         vec![("weight", &self.weight), ("bias", &self.bias)]
     }
 

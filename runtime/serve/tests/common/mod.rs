@@ -39,6 +39,7 @@ pub fn draft(binary: bool) -> Draft {
         name: "tumour".into(),
         run: "run".into(),
         network: Network {
+            input: None,
             layers: vec![Layer::dense(units, last)],
         },
         weights: BTreeMap::from([
@@ -67,6 +68,27 @@ pub fn draft(binary: bool) -> Draft {
     }
 }
 
+/// A model of two columns of integers, 0 to 2, of which each has a number that they add up to.
+pub fn of_integers() -> Draft {
+    let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
+    let feature = |name: &str| Feature::number(name, 0.0, 1.0);
+    let network = json!({"layers": [
+        {"embedding": {"vocabulary": 3, "dimensions": 1}}, {"flatten": {}}, {"dense": {"units": 1}},
+    ]});
+    let mut draft = Draft {
+        network: serde_json::from_value(network).unwrap(),
+        weights: BTreeMap::from([
+            ("layers.0.weight".into(), tensor(&[1.0, 10.0, 100.0], &[3, 1])),
+            ("layers.2.weight".into(), tensor(&[1.0, 1.0], &[2, 1])),
+            ("layers.2.bias".into(), tensor(&[0.0], &[1])),
+        ]),
+        ..draft(true)
+    };
+    draft.preprocess.features = vec![feature("first"), feature("second")];
+    draft.preprocess.target.classes = None;
+    draft
+}
+
 /// A binary model with two hidden layers of so many units: it takes a while.
 pub fn wide(units: usize) -> Draft {
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
@@ -80,6 +102,7 @@ pub fn wide(units: usize) -> Draft {
     });
     Draft {
         network: Network {
+            input: None,
             layers: vec![
                 Layer::dense(width, Activation::Tanh),
                 Layer::dense(width, Activation::Tanh),
