@@ -4,7 +4,9 @@
 //! the same on every kind and are enough for kstatus and Argo CD; the others say which step is at work.
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use schemars::{Schema, SchemaGenerator};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use crate::upstream;
 
 /// The spec can be carried out as it stands and everything that it names exists.
 pub const ACCEPTED: &str = "Accepted";
@@ -48,13 +50,10 @@ pub const STALLED: &str = "Stalled";
 
 /// Conditions as a list keyed by type, so that two managers never overwrite one another's.
 pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
-    let mut schema = generator.subschema_for::<Vec<Condition>>();
-    schema.insert("x-kubernetes-list-type".to_owned(), "map".into());
-    schema.insert(
-        "x-kubernetes-list-map-keys".to_owned(),
-        serde_json::json!(["type"]),
-    );
-    schema
+    json_schema!({
+        "type": "array", "items": upstream::schema::<Condition>(generator),
+        "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
+    })
 }
 
 /// The condition of a type.

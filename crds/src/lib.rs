@@ -36,6 +36,7 @@ pub mod rollout;
 pub mod scheduling;
 mod toleration;
 pub mod training;
+mod upstream;
 
 pub use accelerator::{AcceleratorProfile, AcceleratorProfileSpec, AcceleratorProfileStatus};
 pub use deployment::{ModelDeployment, ModelDeploymentSpec, ModelDeploymentStatus};

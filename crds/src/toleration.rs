@@ -5,7 +5,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use sconce_contract::validation::rules;
 use serde_json::{Value, json};
 
-use crate::labels;
+use crate::{labels, upstream};
 
 const RULES: &[(&str, &str)] = &[
     (
@@ -24,13 +24,7 @@ const RULES: &[(&str, &str)] = &[
 
 /// A list of at most 16.
 pub(crate) fn list(generator: &mut SchemaGenerator) -> Schema {
-    let mut one = Value::from(generator.subschema_for::<Toleration>());
-    if let Some(name) = one["$ref"]
-        .as_str()
-        .and_then(|reference| reference.rsplit('/').next())
-    {
-        one = generator.definitions().get(name).cloned().unwrap_or_default();
-    }
+    let mut one = upstream::schema::<Toleration>(generator);
     for (field, bounds) in [
         (
             "key",

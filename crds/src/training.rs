@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::validation::{OBJECT_NAME, rules};
 use sconce_contract::{
-    Artifact, Checkpoint, Dataset, Duration, Evaluation, History, Hyperparameters, Metric, MetricName,
-    Network,
+    Artifact, Checkpoint, Dataset, Duration, Evaluation, History, Hyperparameters, Incumbent, Metric,
+    MetricName, Network, RowsLeftOut,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ pub const NAME_LIMIT: usize = 52;
         .message("spec.model, spec.dataset and spec.hyperparameters cannot change while the training runs: wait for it, or set spec.suspend: true with the change")
 )]
 #[x_kube(
-    validation = ("!has(self.evaluation.gates) || self.evaluation.gates.size() == 0 || self.dataset.split.test > 0.0 || self.dataset.split.validation > 0.0",
+    validation = ("!has(self.evaluation.gates) || self.evaluation.gates.size() == 0 || self.dataset.split.test > 0.0 || self.dataset.split.validation > 0.0 || has(self.dataset.testUri) || has(self.dataset.validationUri)",
     "evaluation.gates need held-out rows: set dataset.split.test or dataset.split.validation above 0"),
     validation = ("!has(self.scheduling.yieldTo) || has(self.accelerator)",
     "scheduling.yieldTo goes with accelerator: it is units of its profile that are given up"),
@@ -217,6 +217,12 @@ pub struct ModelTrainingStatus {
     /// What the last finished run reached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric>,
+    /// What the model that was served then reaches on the same rows, where a gate has `beats`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incumbent: Option<Incumbent>,
+    /// Rows of the table that the last finished run left out; absent where it took all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_left_out: Option<RowsLeftOut>,
     /// How that compares with the gates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateResult>,

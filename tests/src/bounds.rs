@@ -628,7 +628,7 @@ mod tests {
             value: None,
             verdict: Verdict::Either,
         };
-        assert!(case.is_named("spec.max: Required value") && case.is_named("a gate needs min, max or both"));
+        assert!(case.is_named("spec.max: Required value") && case.is_named("a gate needs min, max or beats"));
         assert!(!case.is_named("spec.maximum: Required value"));
     }
 }

@@ -2,7 +2,9 @@
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use sconce_contract::history::{History, Series};
-use sconce_contract::{Artifact, Failure, FailureClass, Metric, MetricName, MetricSplit, Report, Work};
+use sconce_contract::{
+    Artifact, Failure, FailureClass, Metric, MetricName, MetricSplit, Report, RowsLeftOut, Work,
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -139,6 +141,8 @@ pub fn trained(claim: &str, digit: char, accuracy: f64) -> Report {
         seconds: 1.5,
         history: history(),
         work: Work::default(),
+        left_out: RowsLeftOut::default(),
+        incumbent: None,
     }
 }
 

@@ -1,11 +1,14 @@
 //! A retrained model that passes its gates replaces the one that is served, by itself; one that does not, does not.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use sconce_contract::FailureClass;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use sconce_contract::plan::Served;
+use sconce_contract::{FailureClass, Incumbent, Metric, MetricName, MetricSplit, Report, TrainingPlan};
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelDeployment, ModelTraining};
-use sconce_tests::objects::{deployment, digest, failed, trained, training, with};
-use sconce_tests::room::{Room, served, told};
+use sconce_tests::objects::{deployment, digest, failed, plan, trained, training, with};
+use sconce_tests::room::{Room, conditions, served, told};
 use serde_json::json;
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -208,5 +211,78 @@ async fn a_deleted_training_takes_nothing_from_what_is_served() -> Outcome {
     assert!(told(served(&seen), "Available").starts_with("True"));
     assert_eq!(room.revision("iris", None).await?, revision);
     room.kubelet.active("sconce.dev/deployment=iris", 1).await?;
+    Ok(room.close()?)
+}
+
+/// A report of a run that was told of the incumbent `digit`, which reaches that much.
+fn compared(digit: char, accuracy: f64, incumbent: Option<(char, f64)>) -> Report {
+    let mut report = trained("iris-artifacts", digit, accuracy);
+    if let Report::Trained { incumbent: told, .. } = &mut report {
+        *told = incumbent.map(|(digit, value)| Incumbent {
+            digest: Some(digest(digit)),
+            metrics: vec![Metric {
+                name: MetricName::Accuracy,
+                value,
+                split: MetricSplit::Test,
+            }],
+        });
+    }
+    report
+}
+
+/// What the trainer's pod is told to be better than.
+async fn told_of(room: &Room) -> Outcome<Option<Served>> {
+    let name = room.kubelet.trainer("iris").await?;
+    let pod: Pod = room.get(&name).await?;
+    let labels = pod.metadata.labels.unwrap_or_default();
+    let job: Job = room.get(&labels["batch.kubernetes.io/job-name"]).await?;
+    let plan: TrainingPlan = plan(job.spec.as_ref().map(|spec| &spec.template))?;
+    Ok(plan.incumbent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_does_not_beat_the_served_one_is_rejected_and_two_served_ones_are_unclear() -> Outcome {
+    let room = Room::open().await?;
+    let old = served_model(&room).await?;
+    let beats = json!({"spec": {"evaluation": {"gates": [{"metric": "accuracy", "beats": "Incumbent"}]}}});
+    room.change::<ModelTraining>("iris", beats).await?;
+    retrain(&room, 6).await?;
+    let incumbent = told_of(&room).await?;
+    assert_eq!(incumbent.map(|served| served.digest), Some(digest('a')));
+    room.run_to("iris", &compared('b', 0.93, Some(('a', 0.95))))
+        .await?;
+    let seen = room.phase("iris", Phase::Rejected).await?;
+    let why = told(conditions(&seen), "GatesPassed");
+    assert!(
+        why.contains("accuracy is 0.93, 0.02 worse than the 0.95 of the incumbent aaaaaaaaaa"),
+        "{why}"
+    );
+    assert_eq!(room.revision("iris", None).await?, old);
+
+    // A person serves the rejected one beside it: which of the two is to be beaten?
+    let manual = json!({
+        "metadata": {"annotations": {"sconce.dev/promote": digest('b')}},
+        "spec": {"model": {"trainingRef": {"promotion": "Manual"}}},
+    });
+    room.apply(with(deployment("beside", "iris"), &manual)).await?;
+    let beside = room.revision("beside", None).await?;
+    room.answer("beside", &beside, 1).await?;
+    room.deployment_says("beside", "Serving").await?;
+    retrain(&room, 7).await?;
+    let seen = room.training_says("iris", "IncumbentUnclear").await?;
+    let why = told(conditions(&seen), "Ready");
+    assert!(
+        why.contains("the ModelDeployments \"beside\" and \"iris\" serve different models"),
+        "{why}"
+    );
+    room.delete::<ModelDeployment>("beside").await?;
+    assert_eq!(
+        told_of(&room).await?.map(|served| served.digest),
+        Some(digest('a'))
+    );
+    room.run_to("iris", &compared('c', 0.97, Some(('a', 0.95))))
+        .await?;
+    room.phase("iris", Phase::Succeeded).await?;
+    room.revision("iris", Some(&old)).await?;
     Ok(room.close()?)
 }

@@ -168,6 +168,9 @@ async fn show(
         return Ok(());
     };
     let rows = sample::rows(&table, dataset, count);
+    if rows.is_empty() {
+        return Ok(());
+    }
     let instances: Vec<_> = rows.iter().map(|(row, _)| row.clone()).collect();
     let predictions = server.predict(&instances).await?;
     println!("  {:<24} {}", "PREDICTION", dataset.target.to_uppercase());

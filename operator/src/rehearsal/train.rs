@@ -58,7 +58,9 @@ pub async fn train(
         &Volumes::default(),
     );
     let checkpoints = validate::checkpoints(&name, &training.spec, &output);
-    plan.mounts = folders.mounts(&[&training.spec.dataset.uri, &output, &checkpoints])?;
+    let tables = training.spec.dataset.uris().into_iter().map(|(_, uri)| uri);
+    let uris: Vec<&str> = tables.chain([output.as_str(), &checkpoints]).collect();
+    plan.mounts = folders.mounts(&uris)?;
 
     let plan_file = folder.join(format!("{name}.{}.json", labels::TRAINER));
     let report_file = folder.join(format!("{name}.report.json"));
@@ -78,9 +80,12 @@ pub async fn train(
     let text = std::fs::read_to_string(&report_file).unwrap_or_default();
     match serde_json::from_str(&text) {
         Ok(Report::Trained {
-            metrics, artifact, ..
+            metrics,
+            artifact,
+            incumbent,
+            ..
         }) => {
-            let judgement = gates::judge(&training.spec.evaluation.gates, &metrics);
+            let judgement = gates::judge(&training.spec.evaluation.gates, &metrics, incumbent.as_ref());
             Ok(Trained {
                 metrics,
                 artifact,

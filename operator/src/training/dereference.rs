@@ -13,6 +13,7 @@ use sconce_contract::Progress;
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingSpec};
 
 use super::identity::{Identity, Stage, stage};
+use super::incumbent::{self, Serving};
 use super::{queue, refusal};
 use crate::context::Context;
 use crate::devices::{self, DeviceClass};
@@ -48,6 +49,8 @@ pub struct Found {
     pub job: Option<Arc<Job>>,
     /// Jobs of earlier runs of this training.
     pub superseded: Vec<Arc<Job>>,
+    /// What the deployments that follow the training serve, where a gate asks; looked for while there is no Job.
+    pub serving: Vec<Serving>,
     /// Pods of the run, oldest first.
     pub pods: Vec<Arc<Pod>>,
     /// Whether one of them is known from its last word alone, until the status knows of it.
@@ -120,6 +123,10 @@ pub async fn dereference(
         ..Found::default()
     };
     let status = training.status.clone().unwrap_or_default();
+    if found.job.is_none() && incumbent::is_asked(training) {
+        let deployments = context.stores.serving(&namespace, &name);
+        found.serving = incumbent::serving(training, deployments.iter().map(AsRef::as_ref));
+    }
     if found.job.is_none() && stage(&status, identity) == Stage::Due {
         look_up(training, context, &namespace, &mut found).await?;
     }
@@ -153,7 +160,9 @@ pub async fn dereference(
 fn need(spec: &ModelTrainingSpec) -> Option<Need> {
     let network = spec.model.network.as_ref()?;
     let features = &spec.dataset.features;
-    let inputs = (!features.is_empty()).then_some(features.len() as u64);
+    // Of a column of words, each word is an input, and only the table says how many there are.
+    let known = !features.is_empty() && spec.dataset.categorical.is_none();
+    let inputs = known.then_some(features.len() as u64);
     Some(Need::of_training(network, &spec.hyperparameters, inputs))
 }
 
@@ -165,13 +174,11 @@ async fn look_up(
     found: &mut Found,
 ) -> Result<(), Error> {
     let spec = &training.spec;
-    let uris = [
-        Some(&spec.dataset.uri),
-        spec.output.uri.as_ref(),
-        spec.checkpoint.uri.as_ref(),
-    ];
+    let uris = [spec.output.uri.as_ref(), spec.checkpoint.uri.as_ref()];
+    let uris = uris.into_iter().flatten().map(String::as_str);
     let mut named = overrides::sources(spec.pod_overrides.as_ref());
-    named.extend(uris.into_iter().flatten().filter_map(|uri| Source::of(uri)));
+    let tables = spec.dataset.uris().into_iter().map(|(_, uri)| uri);
+    named.extend(tables.chain(uris).filter_map(Source::of));
     found.missing = volumes::missing(&context.client, namespace, named).await?;
     if let Some(queue) = spec.scheduling.queue_name.as_ref().filter(|_| !spec.suspend) {
         let (kueue, client) = (&context.kueue, &context.client);

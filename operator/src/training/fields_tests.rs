@@ -62,7 +62,7 @@ fn products(object: &Value, offered: &AcceleratorProfile) -> String {
     let told = (
         identity.clone(),
         found.fit.verdict(),
-        gates::judge(&training.spec.evaluation.gates, &measured()),
+        gates::judge(&training.spec.evaluation.gates, &measured(), None),
         time_left(&training, &status, now()),
         contention::shared(&awake),
         watched(&training, &identity),

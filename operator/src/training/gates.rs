@@ -1,6 +1,6 @@
 //! Whether a run is good enough: its metrics against the gates.
 
-use sconce_contract::{Gate, Metric, MetricName};
+use sconce_contract::{Gate, Goal, Incumbent, Metric, MetricName, Rival};
 use sconce_crds::training::GateResult;
 
 /// What the gates say of a run.
@@ -14,29 +14,34 @@ pub struct Judgement {
     pub message: String,
 }
 
-/// Holds each gate against what was measured.
-pub fn judge(gates: &[Gate], metrics: &[Metric]) -> Judgement {
-    let results: Vec<GateResult> = gates.iter().map(|gate| result(gate, metrics)).collect();
-    let misses: Vec<String> = gates.iter().filter_map(|gate| miss(gate, metrics)).collect();
+/// Holds each gate against what was measured, of the new model and of the one that was served then.
+pub fn judge(gates: &[Gate], metrics: &[Metric], incumbent: Option<&Incumbent>) -> Judgement {
+    let misses: Vec<Option<String>> = gates.iter().map(|gate| miss(gate, metrics, incumbent)).collect();
+    let results = gates.iter().zip(&misses).map(|(gate, miss)| GateResult {
+        metric: gate.metric,
+        required: required(gate, incumbent),
+        observed: observed(gate.metric, metrics),
+        passed: miss.is_none(),
+    });
+    let results = results.collect();
+    let misses: Vec<String> = misses.into_iter().flatten().collect();
+    let alone = gates.iter().any(|gate| gate.beats.is_some())
+        && incumbent.is_some_and(|incumbent| incumbent.digest.is_none());
+    let alone = if alone {
+        "; no model was served yet that it would have to beat"
+    } else {
+        ""
+    };
     let message = match (gates.len(), misses.is_empty()) {
         (0, _) => "no gate is set".to_owned(),
-        (1, true) => "the gate holds".to_owned(),
-        (count, true) => format!("all {count} gates hold"),
+        (1, true) => format!("the gate holds{alone}"),
+        (count, true) => format!("all {count} gates hold{alone}"),
         (_, false) => misses.join("; "),
     };
     Judgement {
         passed: misses.is_empty(),
         results,
         message,
-    }
-}
-
-fn result(gate: &Gate, metrics: &[Metric]) -> GateResult {
-    GateResult {
-        metric: gate.metric,
-        required: required(gate),
-        observed: observed(gate.metric, metrics),
-        passed: miss(gate, metrics).is_none(),
     }
 }
 
@@ -47,16 +52,31 @@ fn observed(name: MetricName, metrics: &[Metric]) -> Option<f64> {
         .map(|metric| metric.value)
 }
 
-fn required(gate: &Gate) -> String {
-    match (gate.min, gate.max) {
-        (Some(min), Some(max)) => format!("{min} to {max}"),
-        (Some(min), None) => format!(">= {min}"),
-        (None, Some(max)) => format!("<= {max}"),
-        (None, None) => "anything".to_owned(),
+fn required(gate: &Gate, incumbent: Option<&Incumbent>) -> String {
+    let bounds = match (gate.min, gate.max) {
+        (Some(min), Some(max)) => Some(format!("{min} to {max}")),
+        (Some(min), None) => Some(format!(">= {min}")),
+        (None, Some(max)) => Some(format!("<= {max}")),
+        (None, None) => None,
+    };
+    let sign = match gate.metric.goal() {
+        Goal::Maximize => ">",
+        Goal::Minimize => "<",
+    };
+    let reached = incumbent.and_then(|incumbent| observed(gate.metric, &incumbent.metrics));
+    let beats = gate.beats.map(|Rival::Incumbent| match reached {
+        Some(value) => format!("{sign} {} (incumbent)", short(value)),
+        None => format!("{sign} incumbent"),
+    });
+    let all: Vec<String> = bounds.into_iter().chain(beats).collect();
+    if all.is_empty() {
+        "anything".to_owned()
+    } else {
+        all.join(", ")
     }
 }
 
-fn miss(gate: &Gate, metrics: &[Metric]) -> Option<String> {
+fn miss(gate: &Gate, metrics: &[Metric], incumbent: Option<&Incumbent>) -> Option<String> {
     let name = gate.metric;
     let Some(value) = observed(name, metrics) else {
         return Some(format!(
@@ -77,8 +97,53 @@ fn miss(gate: &Gate, metrics: &[Metric]) -> Option<String> {
             short(value),
             short(value - max)
         )),
-        _ => None,
+        _ => gate
+            .beats
+            .and_then(|Rival::Incumbent| beaten_by(name, value, incumbent)),
     }
+}
+
+/// Why the new model does not beat the incumbent; nothing where it does, or there is none.
+fn beaten_by(name: MetricName, value: f64, incumbent: Option<&Incumbent>) -> Option<String> {
+    let Some(incumbent) = incumbent else {
+        return Some(format!(
+            "{name} was not compared with the incumbent by this run; a new value of the annotation {} runs it again (a \
+             trainer of your own must report it)",
+            crate::labels::RERUN
+        ));
+    };
+    let digest: String = incumbent
+        .digest
+        .as_deref()?
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(10)
+        .collect();
+    let Some(rival) = observed(name, &incumbent.metrics) else {
+        return Some(format!(
+            "{name} of the incumbent {digest} is not known on these held-out rows; take `beats` out of the gate"
+        ));
+    };
+    let (better, worse_by) = match name.goal() {
+        Goal::Maximize => (value > rival, rival - value),
+        Goal::Minimize => (value < rival, value - rival),
+    };
+    if better {
+        return None;
+    }
+    Some(if worse_by == 0.0 {
+        format!(
+            "{name} is {}, the same as that of the incumbent {digest}",
+            short(value)
+        )
+    } else {
+        format!(
+            "{name} is {}, {} worse than the {} of the incumbent {digest}",
+            short(value),
+            short(worse_by),
+            short(rival)
+        )
+    })
 }
 
 /// Four significant digits: enough to see by how much a gate was missed.
@@ -112,12 +177,17 @@ mod tests {
     }
 
     fn gate(metric: MetricName, min: Option<f64>, max: Option<f64>) -> Gate {
-        Gate { metric, min, max }
+        Gate {
+            metric,
+            min,
+            max,
+            beats: None,
+        }
     }
 
     #[test]
     fn no_gate_lets_everything_through() {
-        let judgement = judge(&[], &[]);
+        let judgement = judge(&[], &[], None);
         assert!(judgement.passed && judgement.results.is_empty());
     }
 
@@ -128,7 +198,7 @@ mod tests {
             gate(MetricName::Accuracy, Some(0.95), None),
             gate(MetricName::Loss, None, Some(0.2)),
         ];
-        assert!(judge(&gates, &metrics).passed);
+        assert!(judge(&gates, &metrics, None).passed);
     }
 
     #[test]
@@ -141,7 +211,7 @@ mod tests {
             gate(MetricName::Accuracy, Some(0.95), None),
             gate(MetricName::Loss, None, Some(0.2)),
         ];
-        let judgement = judge(&gates, &metrics);
+        let judgement = judge(&gates, &metrics, None);
         assert!(!judgement.passed);
         assert_eq!(
             judgement.message,
@@ -153,7 +223,7 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_does_not_pass() {
-        let judgement = judge(&[gate(MetricName::R2, Some(0.5), None)], &[]);
+        let judgement = judge(&[gate(MetricName::R2, Some(0.5), None)], &[], None);
         assert!(!judgement.passed);
         assert!(
             judgement.message.contains("sconce.dev/rerun"),
@@ -168,7 +238,91 @@ mod tests {
         let judgement = judge(
             &[gate(MetricName::Loss, None, Some(1.0))],
             &[metric(MetricName::Loss, f64::NAN)],
+            None,
         );
         assert!(!judgement.passed);
+    }
+
+    #[test]
+    fn a_model_must_be_better_than_the_one_that_is_served() {
+        let beats = |metric| Gate {
+            beats: Some(Rival::Incumbent),
+            ..gate(metric, None, None)
+        };
+        let served = |name, value| Incumbent {
+            digest: Some("sha256:0123456789abcdef".into()),
+            metrics: vec![metric(name, value)],
+        };
+        let none = Incumbent::default();
+        for (name, value, incumbent, passed, says) in [
+            (
+                MetricName::Auroc,
+                0.97,
+                Some(&served(MetricName::Auroc, 0.96)),
+                true,
+                "the gate holds",
+            ),
+            (
+                MetricName::Auroc,
+                0.95,
+                Some(&served(MetricName::Auroc, 0.96)),
+                false,
+                "auroc is 0.95, 0.01 worse than the 0.96 of the incumbent 0123456789",
+            ),
+            (
+                MetricName::Auroc,
+                0.96,
+                Some(&served(MetricName::Auroc, 0.96)),
+                false,
+                "auroc is 0.96, the same as that of the incumbent",
+            ),
+            (
+                MetricName::Rmse,
+                4.0,
+                Some(&served(MetricName::Rmse, 5.0)),
+                true,
+                "the gate holds",
+            ),
+            (
+                MetricName::Rmse,
+                6.0,
+                Some(&served(MetricName::Rmse, 5.0)),
+                false,
+                "rmse is 6, 1 worse than the 5 of the incumbent",
+            ),
+            (
+                MetricName::Auroc,
+                0.5,
+                Some(&none),
+                true,
+                "the gate holds; no model was served yet",
+            ),
+            (
+                MetricName::Auroc,
+                0.5,
+                None,
+                false,
+                "auroc was not compared with the incumbent by this run",
+            ),
+            (
+                MetricName::Auroc,
+                0.5,
+                Some(&served(MetricName::Rmse, 5.0)),
+                false,
+                "auroc of the incumbent 0123456789 is not known",
+            ),
+        ] {
+            let judgement = judge(&[beats(name)], &[metric(name, value)], incumbent);
+            assert_eq!(judgement.passed, passed, "{}", judgement.message);
+            assert!(judgement.message.starts_with(says), "{}", judgement.message);
+        }
+        let both = Gate {
+            min: Some(0.9),
+            ..beats(MetricName::Auroc)
+        };
+        let measured = [metric(MetricName::Auroc, 0.8)];
+        let judgement = judge(&[both], &measured, Some(&served(MetricName::Auroc, 0.7)));
+        assert_eq!(judgement.results[0].required, ">= 0.9, > 0.7 (incumbent)");
+        assert!(!judgement.passed, "the bound counts too");
     }
 }

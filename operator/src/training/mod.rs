@@ -10,6 +10,7 @@ pub mod dereference;
 mod fields_tests;
 pub mod gates;
 pub mod identity;
+pub mod incumbent;
 pub mod last_words;
 pub mod progress;
 pub mod queue;

@@ -8,7 +8,9 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::report::EXIT_BAD_INPUT;
-use sconce_contract::{Artifact, Gate, History, Metric, Progress, Report, TrainingPhase};
+use sconce_contract::{
+    Artifact, Gate, History, Incumbent, Metric, Progress, Report, RowsLeftOut, TrainingPhase,
+};
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
 
@@ -105,12 +107,18 @@ pub struct Trained {
     pub history: History,
     /// Step of the checkpoint that its last pod went on from.
     pub resumed_from: Option<u64>,
+    /// What the incumbent reaches, where a gate asked.
+    pub incumbent: Option<Incumbent>,
+    /// Rows of its table that were left out.
+    pub left_out: RowsLeftOut,
 }
 
 impl Trained {
     /// Writes it into a status.
     pub fn record(&self, status: &mut ModelTrainingStatus, identity: &Identity, gates: &[Gate]) {
-        let judgement = gates::judge(gates, &self.metrics);
+        let judgement = gates::judge(gates, &self.metrics, self.incumbent.as_ref());
+        status.incumbent.clone_from(&self.incumbent);
+        status.rows_left_out = Some(self.left_out.clone()).filter(|rows| !rows.is_none());
         status.completed_run = Some(identity.run.clone());
         status.metrics.clone_from(&self.metrics);
         status.gates = judgement.results;
@@ -297,6 +305,8 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 loss,
                 history,
                 work,
+                incumbent,
+                left_out,
                 ..
             } => Some(Trained {
                 metrics,
@@ -306,6 +316,8 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 loss,
                 history,
                 resumed_from: work.resumed_from,
+                incumbent,
+                left_out,
             }),
             Report::Failed(_) => None,
         });
@@ -313,7 +325,11 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
         if let Some(unusable) = report::unusable(training, &trained.artifact) {
             return just(unusable, None);
         }
-        let judgement = gates::judge(&training.spec.evaluation.gates, &trained.metrics);
+        let judgement = gates::judge(
+            &training.spec.evaluation.gates,
+            &trained.metrics,
+            trained.incumbent.as_ref(),
+        );
         return Finding {
             situation: Situation::Finished(judgement),
             trained: Some(trained),

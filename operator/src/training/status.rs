@@ -58,7 +58,11 @@ pub fn settled(training: &ModelTraining, identity: &Identity, stage: Stage, now:
                 .unwrap_or_default(),
         }
     } else {
-        Situation::Finished(judge(&training.spec.evaluation.gates, &before.metrics))
+        Situation::Finished(judge(
+            &training.spec.evaluation.gates,
+            &before.metrics,
+            before.incumbent.as_ref(),
+        ))
     };
     let mut status = compose(training, identity, &situation, now);
     if let Situation::Finished(judgement) = &situation {

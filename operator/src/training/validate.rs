@@ -9,6 +9,7 @@ use sconce_crds::{ModelTraining, ModelTrainingSpec};
 
 use super::dereference::{Found, MissingQueue};
 use super::identity::Identity;
+use super::incumbent;
 use super::yielding::Yielding;
 use crate::accelerator::{self, Resolved};
 use crate::devices;
@@ -85,11 +86,18 @@ pub fn validate<'a>(
         (Some(uri), _) => uri.trim_end_matches('/').to_owned(),
         (None, claim) => format!("pvc://{}", claim.as_deref().unwrap_or_default()),
     };
-    let volumes = Volumes::default()
-        .reading(&spec.dataset.uri)
+    let tables = spec.dataset.uris().into_iter();
+    let volumes = tables
+        .fold(Volumes::default(), |volumes, (_, uri)| volumes.reading(uri))
         .writing(&output)
         .writing(&checkpoints(&name, spec, &output));
-    let plan = plan(&name, identity, spec, output, accelerator.device, &volumes);
+    let incumbent = incumbent::the_one(&found.serving)?;
+    let volumes = match &incumbent {
+        Some(served) => volumes.reading(&served.uri),
+        None => volumes,
+    };
+    let mut plan = plan(&name, identity, spec, output, accelerator.device, &volumes);
+    plan.incumbent = incumbent;
     // All else that a plan repeats is short by the schema.
     pod::plan_fits(&plan, "spec.dataset.features")?;
     Ok(Run {
@@ -156,6 +164,7 @@ pub fn plan(
         dataset: spec.dataset.clone(),
         hyperparameters: spec.hyperparameters,
         evaluation: spec.evaluation.clone(),
+        incumbent: None,
         output,
         output_credentials_ref: spec.output.credentials_ref.clone(),
         checkpoint: Some(checkpoint),
@@ -173,17 +182,18 @@ pub fn checkpoints(name: &str, spec: &ModelTrainingSpec, output: &str) -> String
 }
 
 fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Problem> {
-    let uris = [
-        ("spec.dataset.uri", Some(&spec.dataset.uri)),
-        ("spec.output.uri", spec.output.uri.as_ref()),
-        ("spec.checkpoint.uri", spec.checkpoint.uri.as_ref()),
+    let tables = spec.dataset.uris().into_iter();
+    let tables = tables.map(|(field, uri)| (format!("spec.{field}"), Some(uri)));
+    let folders = [
+        ("spec.output.uri".to_owned(), spec.output.uri.as_deref()),
+        ("spec.checkpoint.uri".to_owned(), spec.checkpoint.uri.as_deref()),
     ];
-    for (field, uri) in uris {
-        let Some(source) = uri.and_then(|uri| Source::of(uri)) else {
+    for (field, uri) in tables.chain(folders) {
+        let Some(source) = uri.and_then(Source::of) else {
             continue;
         };
         if found.missing.contains(&source) {
-            return Err(absent(field, &source));
+            return Err(absent(&field, &source));
         }
     }
     overrides::exist(spec.pod_overrides.as_ref(), &found.missing)?;

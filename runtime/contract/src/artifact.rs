@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Metric, digest::sha256_hex};
+use crate::{Encoding, Metric, UnknownWords, digest::sha256_hex};
 
 /// Name of the manifest in an artifact's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -48,12 +48,15 @@ pub struct Manifest {
     pub run: String,
     /// Every file but this one.
     pub files: BTreeMap<String, FileDigest>,
-    /// What the model reached on the held-out rows.
+    /// What the model reached: on the held-out rows first, then on those that it learned from and watched.
     pub metrics: Vec<Metric>,
-    /// The bytes that it learned from.
+    /// The bytes that it learned from; of several files, the digest is that of the lines `SHA-256  PATH`.
     pub data: FileDigest,
     /// Rows of the table.
     pub rows: u64,
+    /// What is in the table, and what the model confused.
+    #[serde(default)]
+    pub facts: Facts,
     /// Seed of the run.
     pub seed: u64,
     /// Version of the trainer.
@@ -77,6 +80,101 @@ impl Manifest {
     pub fn size_bytes(&self) -> u64 {
         self.files.values().map(|file| file.size).sum()
     }
+}
+
+/// What is in a table, and what the model confused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Facts {
+    /// Rows left out while reading.
+    #[serde(skip_serializing_if = "RowsLeftOut::is_none")]
+    pub left_out: RowsLeftOut,
+    /// The first [`COLUMNS_LIMIT`] features, as measured on the training rows before scaling.
+    pub columns: Vec<ColumnFacts>,
+    /// Features beyond those.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_columns: u64,
+    /// Rows of each class for each part; empty for a number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassFacts>,
+    /// Held-out rows by their class and the one predicted, `[true][predicted]`, in the order of the classes; empty for
+    /// a number, without held-out rows, and for more than [`CONFUSION_LIMIT`] classes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub confusion: Vec<Vec<u64>>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Most features that a manifest describes.
+pub const COLUMNS_LIMIT: usize = 256;
+/// Most classes of a confusion matrix.
+pub const CONFUSION_LIMIT: usize = 64;
+
+/// Rows that were left out of a table while it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RowsLeftOut {
+    /// Rows that could not be read, by `dataset.malformedRows`.
+    pub malformed: u64,
+    /// Rows without a value, by `dataset.missing: Drop`.
+    pub missing: u64,
+    /// What is wrong with the first that could not be read, at most 256 bytes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub first: String,
+}
+
+impl RowsLeftOut {
+    /// Whether every row was taken.
+    pub fn is_none(&self) -> bool {
+        self.malformed == 0 && self.missing == 0
+    }
+}
+
+/// What a feature holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ColumnFacts {
+    /// Its name.
+    pub name: String,
+    /// Values that were missing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing: u64,
+    /// Different words, for a column of words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words: Option<u64>,
+    /// Of numbers: smallest, mean, greatest, and standard deviation of the values that are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<NumberFacts>,
+}
+
+/// What a column of numbers holds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NumberFacts {
+    /// Smallest.
+    pub min: f64,
+    /// Mean.
+    pub mean: f64,
+    /// Greatest.
+    pub max: f64,
+    /// Standard deviation of the rows themselves; 0 says that the column is constant.
+    pub deviation: f64,
+}
+
+/// Rows of a class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassFacts {
+    /// Its name.
+    pub name: String,
+    /// Rows to learn from.
+    pub train: u64,
+    /// Rows watched.
+    pub validation: u64,
+    /// Rows held out.
+    pub test: u64,
 }
 
 /// Digest and size of some bytes.
@@ -109,7 +207,7 @@ pub struct Preprocess {
     pub target: Target,
 }
 
-/// A column: the network sees `(x − mean) / scale`.
+/// A column: the network sees `(x − mean) / scale` of a number, or what [`Vocabulary::encoding`] says of a word.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Feature {
@@ -119,6 +217,46 @@ pub struct Feature {
     pub mean: f64,
     /// Divided by next; 1 where the features are not standardised or the column is constant.
     pub scale: f64,
+    /// What takes the place of a value that is missing, before it is scaled: a number, or the place of a word. Absent:
+    /// none may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<f64>,
+    /// The words of a column of words; absent for numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<Vocabulary>,
+}
+
+/// The words of a column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Vocabulary {
+    /// In alphabetical order (by code point).
+    pub words: Vec<String>,
+    /// What the network sees of a word.
+    pub encoding: Encoding,
+    /// What is done with a word that is not among them.
+    pub unknown: UnknownWords,
+}
+
+impl Feature {
+    /// A column of numbers, none of which may be missing.
+    pub fn number(name: impl Into<String>, mean: f64, scale: f64) -> Self {
+        Feature {
+            name: name.into(),
+            mean,
+            scale,
+            missing: None,
+            vocabulary: None,
+        }
+    }
+
+    /// Inputs of the network that the column becomes.
+    pub fn width(&self) -> usize {
+        match &self.vocabulary {
+            Some(vocabulary) if vocabulary.encoding == Encoding::OneHot => vocabulary.words.len(),
+            _ => 1,
+        }
+    }
 }
 
 /// What is predicted.

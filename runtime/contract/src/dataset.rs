@@ -6,24 +6,33 @@ use serde::{Deserialize, Serialize};
 use crate::credentials::CredentialsRef;
 use crate::validation::rules;
 
+/// Where a table may be.
+const URI: &str = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://[^/\s]\S*|(s3|gs|az)://[a-z0-9][-._a-z0-9]*/.+|hf://[^/\s]+/[^/\s]+/.+)$";
+
 /// A table, the column to predict and how its rows are split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     ("!has(self.credentialsRef) || self.uri.matches('^(https?|hf|s3|gs|az)://')", "dataset.credentialsRef goes with a dataset.uri of http(s), hf, s3, gs or az: claims and ConfigMaps of the namespace need none"),
+    ("has(self.images) == (has(self.format) && self.format == 'Images')", "dataset.images goes with dataset.format Images, which needs it"),
     ("!has(self.features) || !(self.target in self.features)", "dataset.features must not hold dataset.target: the model would be told the answer"),
 ])))]
 pub struct Dataset {
     /// Where the table is: `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `http(s)://HOST/PATH`, `s3://BUCKET/PATH`,
-    /// `gs://BUCKET/PATH`, `az://CONTAINER/PATH`, `hf://datasets/ORG/NAME[@REVISION]/PATH` or `file:///PATH` (a path inside the trainer's container, or on this
-    /// machine in a rehearsal). A claim or ConfigMap is one in the namespace of the object.
-    #[schemars(
-        length(min = 1, max = 2048),
-        regex(
-            pattern = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://[^/\s]\S*|(s3|gs|az)://[a-z0-9][-._a-z0-9]*/.+|hf://(datasets/)?[-_.A-Za-z0-9]+/[-_.@A-Za-z0-9]+/.+)$"
-        )
-    )]
+    /// `gs://BUCKET/PATH`, `az://CONTAINER/PATH`, `hf://datasets/ORG/NAME[@REVISION]/PATH` or `file:///PATH` (a path
+    /// inside the trainer's container, or on this machine in a rehearsal). A claim or ConfigMap is one in the namespace
+    /// of the object. A folder is read whole, as Spark and Hive write it: its files in the order of their names, without
+    /// those that begin with `_` or a dot; of folders named `COLUMN=VALUE` a column is made.
+    #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub uri: String,
+    /// A table of the rows on which the loss is watched while training, in the place of `split.validation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
+    pub validation_uri: Option<String>,
+    /// A table of the rows for the final evaluation, in the place of `split.test`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
+    pub test_uri: Option<String>,
     /// With http(s), hf, s3, gs and az: what the server is shown. Absent for a cloud: the pod's own environment, such as
     /// the identity of its ServiceAccount.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,21 +51,161 @@ pub struct Dataset {
     #[serde(default)]
     pub split: Split,
     /// Scale each feature to mean 0 and standard deviation 1, as measured on the training rows. The server
-    /// applies the same scale to what it is asked.
+    /// applies the same scale to what it is asked. A column of words that is one-hot is left as it is.
     #[serde(default = "enabled")]
     pub standardize: bool,
+    /// What becomes of a feature without a value: an empty cell, null, or a column that a row does not have.
+    #[serde(default, skip_serializing_if = "Missing::is_refuse")]
+    pub missing: Missing,
+    /// How columns of words become numbers. Absent: one-hot, up to 100 words a column, and a word that the table does
+    /// not hold is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub categorical: Option<Categorical>,
+    /// What becomes of rows that cannot be read. Absent: the first one ends the training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub malformed_rows: Option<MalformedRows>,
+    /// With format Images: the size that pictures are brought to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<Images>,
+}
+
+impl Dataset {
+    /// Every table that it names, each with its field.
+    pub fn uris(&self) -> Vec<(&'static str, &str)> {
+        let uris = [
+            ("dataset.uri", Some(&self.uri)),
+            ("dataset.validationUri", self.validation_uri.as_ref()),
+            ("dataset.testUri", self.test_uri.as_ref()),
+        ];
+        let given = uris
+            .into_iter()
+            .filter_map(|(field, uri)| Some((field, uri?.as_str())));
+        given.collect()
+    }
 }
 
 fn enabled() -> bool {
     true
 }
 
-/// Format of the table. Inferred from the end of the URI when absent.
+/// Format of the table. Inferred from the end of the URI, or of the files in a folder, when absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DatasetFormat {
     /// Comma-separated values with a header row (RFC 4180).
     #[serde(rename = "CSV")]
     Csv,
+    /// One JSON object per line, keyed by column.
+    #[serde(rename = "JSONL")]
+    Jsonl,
+    /// Parquet, flat columns, uncompressed or by Snappy, Zstandard or gzip.
+    Parquet,
+    /// A folder of pictures (PNG, JPEG) in a folder per class, whose name is the target. See `images`.
+    Images,
+}
+
+/// What becomes of a feature without a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Missing {
+    /// The training ends with a sentence that says where it is.
+    #[default]
+    Refuse,
+    /// The mean of the column takes its place, as measured on the training rows; of words the most frequent one.
+    /// The server does the same with null.
+    Mean,
+    /// The median of the column takes its place, as measured on the training rows; of words the most frequent one.
+    /// The server does the same with null.
+    Median,
+    /// The row is left out, also where its target has no value. The server refuses null.
+    Drop,
+}
+
+impl Missing {
+    /// Whether it is the default.
+    pub fn is_refuse(&self) -> bool {
+        *self == Missing::Refuse
+    }
+
+    /// Whether another value takes the place of one that is missing.
+    pub fn fills(self) -> bool {
+        matches!(self, Missing::Mean | Missing::Median)
+    }
+}
+
+/// How columns of words become numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules(&[
+    ("self.encoding == 'OneHot' || self.unknown == 'Refuse'", "categorical.unknown: Ignore goes with encoding OneHot: an index has no place for a word that is not known"),
+])))]
+pub struct Categorical {
+    /// Names of columns whose values are words even where they look like numbers, such as postal codes. A column whose
+    /// first value is no number is one of words in any case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
+    pub columns: Vec<String>,
+    /// What the network sees of a word.
+    pub encoding: Encoding,
+    /// What the server does with a word that the table does not hold.
+    pub unknown: UnknownWords,
+    /// Most different words of a column (2 to 10000): one with more is refused, since it is rather a text or a key.
+    #[schemars(range(min = 2, max = 10_000))]
+    pub max_words: u32,
+}
+
+impl Default for Categorical {
+    fn default() -> Self {
+        Categorical {
+            columns: Vec::new(),
+            encoding: Encoding::OneHot,
+            unknown: UnknownWords::Refuse,
+            max_words: 100,
+        }
+    }
+}
+
+/// What the network sees of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Encoding {
+    /// An input for each word of the column, 1 for the one that is there and 0 for the others.
+    OneHot,
+    /// One input: the place of the word in alphabetical order, from 0, scaled like a number.
+    Index,
+}
+
+/// What the server does with a word that the table does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UnknownWords {
+    /// It answers 400 and names the words that there are.
+    Refuse,
+    /// It takes the row as having none of the words.
+    Ignore,
+}
+
+/// The size of pictures. A picture becomes height × width × channels features from 0 (dark) to 1, row by row, and the
+/// channels of a pixel beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Images {
+    /// Pixels from top to bottom (1 to 512).
+    #[schemars(range(min = 1, max = 512))]
+    pub height: u32,
+    /// Pixels from left to right (1 to 512).
+    #[schemars(range(min = 1, max = 512))]
+    pub width: u32,
+    /// 1 (grey), 3 (red, green, blue) or 4 (with transparency).
+    #[schemars(range(min = 1, max = 4))]
+    #[schemars(extend("x-kubernetes-validations" = rules(&[("self != 2", "images.channels is 1, 3 or 4")])))]
+    pub channels: u32,
+}
+
+/// What becomes of rows that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MalformedRows {
+    /// Most rows that are left out because they cannot be read, lack a value under `missing: Refuse`, or hold one that
+    /// does not fit its column (1 to 1000000). One more ends the training.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub skip_up_to: u32,
 }
 
 /// How rows are divided. What is neither validation nor test is for training.

@@ -11,8 +11,8 @@ use crate::validation::rules;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Evaluation {
-    /// Metrics to compute. Default: those that fit the target (loss; accuracy and auroc for classes; mae and
-    /// r2 for numbers). A metric that a gate names is computed in any case.
+    /// Metrics to compute. Default: those that fit the target (loss; accuracy, auroc, precision, recall, f1 and auprc
+    /// for classes; mae, r2 and rmse for numbers). A metric that a gate names is computed in any case.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
     pub metrics: Vec<MetricName>,
@@ -26,7 +26,8 @@ pub struct Evaluation {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
-    ("has(self.min) || has(self.max)", "a gate needs min, max or both"),
+    ("has(self.min) || has(self.max) || has(self.beats)", "a gate needs min, max or beats"),
+    ("!has(self.beats) || self.metric != 'loss'", "a gate with beats needs a metric that does not depend on how each model was trained: logLoss, rmse or another one, not loss"),
     ("!(has(self.min) && has(self.max)) || self.min <= self.max", "a gate's min must not be above its max"),
 ])))]
 pub struct Gate {
@@ -38,15 +39,39 @@ pub struct Gate {
     /// The highest value that passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<f64>,
+    /// The model to be better than.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beats: Option<Rival>,
 }
 
-/// A measure of how good predictions are.
+/// A model that must be worse in the metric on the same held-out rows; an equal one is not. Where there is none yet,
+/// the gate holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Rival {
+    /// What the ModelDeployments that follow the training serve when its pod is made. They must serve the same.
+    Incumbent,
+}
+
+/// A model that is served already, and what it reaches on the held-out rows of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Incumbent {
+    /// Its digest; absent where nothing was served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What it reaches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
+}
+
+/// A measure of how good predictions are. With two classes, precision, recall, f1 and auprc are those of the second
+/// one (alphabetically, or by size); with more, the mean over the classes, each counting the same (macro).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "camelCase")]
 pub enum MetricName {
     /// The loss that was minimised.
     Loss,
-    /// Share of the rows whose class was predicted, 0 to 1.
+    /// Share of the rows whose class was predicted, 0 to 1; precision, recall and f1 by their micro mean too.
     Accuracy,
     /// Area under the receiver operating characteristic, 0 to 1; with more than two classes the mean over
     /// one class against the rest.
@@ -55,18 +80,59 @@ pub enum MetricName {
     Mae,
     /// Coefficient of determination, `1 − Σ(y−ŷ)² / Σ(y−ȳ)²`, at most 1.
     R2,
+    /// Share of the rows predicted as a class that are of it, 0 to 1; 0 where none is predicted.
+    Precision,
+    /// Share of the rows of a class that are predicted as it, 0 to 1.
+    Recall,
+    /// Harmonic mean of precision and recall, 0 to 1.
+    F1,
+    /// Area under the precision-recall curve as average precision, 0 to 1.
+    Auprc,
+    /// Mean of `−ln p` of each row's class, in nats; unlike loss without smoothing, weights and penalties.
+    LogLoss,
+    /// `e` to the logLoss: among how many equally likely classes the model hesitates, at least 1.
+    Perplexity,
+    /// Root of the mean squared error, in the unit of the target.
+    Rmse,
+}
+
+/// Which of two values of a metric is the better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The higher.
+    Maximize,
+    /// The lower.
+    Minimize,
 }
 
 impl MetricName {
-    /// The name as users write it.
-    pub fn as_str(self) -> &'static str {
+    /// The name as users write it, and which of its values are better.
+    const fn about(self) -> (&'static str, Goal) {
+        use Goal::{Maximize, Minimize};
         match self {
-            MetricName::Loss => "loss",
-            MetricName::Accuracy => "accuracy",
-            MetricName::Auroc => "auroc",
-            MetricName::Mae => "mae",
-            MetricName::R2 => "r2",
+            MetricName::Loss => ("loss", Minimize),
+            MetricName::Accuracy => ("accuracy", Maximize),
+            MetricName::Auroc => ("auroc", Maximize),
+            MetricName::Mae => ("mae", Minimize),
+            MetricName::R2 => ("r2", Maximize),
+            MetricName::Precision => ("precision", Maximize),
+            MetricName::Recall => ("recall", Maximize),
+            MetricName::F1 => ("f1", Maximize),
+            MetricName::Auprc => ("auprc", Maximize),
+            MetricName::LogLoss => ("logLoss", Minimize),
+            MetricName::Perplexity => ("perplexity", Minimize),
+            MetricName::Rmse => ("rmse", Minimize),
         }
+    }
+
+    /// The name as users write it.
+    pub const fn as_str(self) -> &'static str {
+        self.about().0
+    }
+
+    /// Which of its values are better.
+    pub const fn goal(self) -> Goal {
+        self.about().1
     }
 }
 

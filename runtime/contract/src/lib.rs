@@ -33,19 +33,24 @@ pub mod progress;
 pub mod report;
 pub mod validation;
 
-pub use artifact::{Artifact, Feature, FileDigest, Manifest, Preprocess, Target};
+pub use artifact::{
+    Artifact, ClassFacts, ColumnFacts, Facts, Feature, FileDigest, Manifest, NumberFacts, Preprocess,
+    RowsLeftOut, Target, Vocabulary,
+};
 pub use cache::{CacheOutcome, CachePlan, CacheReport};
 pub use checkpoint::{Checkpoint, CheckpointMark, CheckpointPlan, Every};
-pub use dataset::{Dataset, DatasetFormat, Split};
+pub use dataset::{
+    Categorical, Dataset, DatasetFormat, Encoding, Images, MalformedRows, Missing, Split, UnknownWords,
+};
 pub use device::Device;
 pub use duration::Duration;
-pub use evaluation::{Evaluation, Gate, Metric, MetricName, MetricSplit};
+pub use evaluation::{Evaluation, Gate, Goal, Incumbent, Metric, MetricName, MetricSplit, Rival};
 pub use history::History;
 pub use hyperparameters::{
     ClassWeights, EarlyStopping, Hyperparameters, Loss, Optimizer, OptimizerType, Regularization, Schedule,
     ScheduleType,
 };
 pub use network::{Activation, Dense, Dropout, Input, Layer, LayerKind, Network};
-pub use plan::{Mount, ServingPlan, TrainingPlan, Warmup};
+pub use plan::{Mount, Served, ServingPlan, TrainingPlan, Warmup};
 pub use progress::{LoadSnapshot, Progress, TrainingPhase};
 pub use report::{Failure, FailureClass, Report, Work};

@@ -34,6 +34,9 @@ pub struct TrainingPlan {
     /// What to measure.
     #[serde(default)]
     pub evaluation: Evaluation,
+    /// What is served already, which gates with `beats` hold the new model against. Absent: nothing, or no gate asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incumbent: Option<Served>,
     /// URI of the folder under which the artifact's own folder, named by its digest, is written.
     pub output: String,
     /// What the service that holds that folder is shown; the pod finds it in its environment.
@@ -48,6 +51,16 @@ pub struct TrainingPlan {
     /// URIs that are folders on this machine.
     #[serde(default)]
     pub mounts: Vec<Mount>,
+}
+
+/// A model that is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Served {
+    /// URI of the artifact's folder.
+    pub uri: String,
+    /// Its digest.
+    pub digest: String,
 }
 
 /// What the server is to do.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::history::SERIES_LIMIT;
-use crate::{Artifact, CheckpointMark, History, Metric};
+use crate::{Artifact, CheckpointMark, History, Incumbent, Metric, RowsLeftOut};
 
 /// Where a container leaves its report (Kubernetes' default `terminationMessagePath`).
 pub const REPORT_PATH: &str = "/dev/termination-log";
@@ -50,6 +50,12 @@ pub enum Report {
         /// What this pod did of it.
         #[serde(default)]
         work: Work,
+        /// Rows of the table that were left out.
+        #[serde(default, skip_serializing_if = "RowsLeftOut::is_none")]
+        left_out: RowsLeftOut,
+        /// What the incumbent reaches, where a gate asks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        incumbent: Option<Incumbent>,
     },
     /// The pod could not do its work.
     Failed(Failure),

@@ -4,7 +4,7 @@
 //!   trainer: Draft ──► save ──► OUTPUT/<digest>/            server: Model ◄── load
 //!                                 manifest.json     ──► size and SHA-256 of ─┐  │
 //!                                 network.json      ──► Network              │  ├─ Sequential (engine)
-//!                                 preprocess.json   ──► Preprocess  ◄────────┤  ├─ standardise
+//!                                 preprocess.json   ──► Preprocess  ◄────────┤  ├─ encode
 //!                                 model.safetensors ──► weights     ◄────────┘  └─ label
 //! ```
 //!
@@ -13,6 +13,7 @@
 //! [`load`](Model::load) in `load.rs` first.
 
 mod cached;
+pub mod encode;
 mod error;
 mod load;
 mod model;

@@ -4,8 +4,8 @@ use candle_core::{Device, Tensor};
 use sconce_contract::{Feature, Manifest, Preprocess};
 use sconce_engine::Sequential;
 
-use crate::ModelError;
 use crate::signature::Signature;
+use crate::{ModelError, encode};
 
 /// Values that the widest layer may hold in one step: 4 MiB, which stays in a processor's cache.
 const STEP_VALUES: usize = 1 << 20;
@@ -34,10 +34,10 @@ impl Model {
         }
     }
 
-    /// The outputs `[batch, outputs]`, row-major, for raw feature values `[batch, features]`, row-major, in the
-    /// order of [`Model::features`]. An output is not finite where the values are too large for F32.
+    /// The outputs `[batch, outputs]`, row-major, for raw feature values `[batch, features]` (see [`encode`]),
+    /// row-major, in the order of [`Model::features`]. An output is not finite where the values are too large for F32.
     pub fn predict(&self, rows: &[f32], batch: usize) -> Result<Vec<f32>, ModelError> {
-        let features = self.signature.inputs;
+        let features = self.preprocess.features.len();
         if batch.checked_mul(features) != Some(rows.len()) {
             return Err(ModelError::Rows {
                 found: rows.len(),
@@ -48,19 +48,17 @@ impl Model {
         if batch == 0 {
             return Ok(Vec::new());
         }
-        self.known(rows)?;
-        let mut scaled = Vec::with_capacity(rows.len());
+        let inputs = self.signature.inputs;
+        let mut encoded = Vec::with_capacity(batch * inputs);
         for row in rows.chunks_exact(features) {
-            let values = row.iter().zip(&self.preprocess.features);
-            scaled.extend(
-                values.map(|(value, feature)| ((f64::from(*value) - feature.mean) / feature.scale) as f32),
-            );
+            encode::row(&self.preprocess.features, row, &mut encoded);
         }
-        let input = Tensor::from_vec(scaled, (batch, features), &Device::Cpu)?;
+        self.known(&encoded)?;
+        let input = Tensor::from_vec(encoded, (batch, inputs), &Device::Cpu)?;
         Ok(self.network.forward(&input)?.flatten_all()?.to_vec1()?)
     }
 
-    /// Refuses what the model has no vector for.
+    /// Refuses what the model has no vector for, among the inputs of its network.
     fn known(&self, rows: &[f32]) -> Result<(), ModelError> {
         let Some(vocabulary) = self.signature.vocabulary else {
             return Ok(());
@@ -70,9 +68,7 @@ impl Model {
             None => Ok(()),
             Some(place) => Err(ModelError::Unknown {
                 row: place / self.signature.inputs,
-                column: self.preprocess.features[place % self.signature.inputs]
-                    .name
-                    .clone(),
+                column: encode::column(&self.preprocess.features, place % self.signature.inputs).to_owned(),
                 value: rows[place],
                 greatest: vocabulary - 1,
             }),

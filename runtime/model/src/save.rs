@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use sconce_contract::artifact::{
     MANIFEST_FILE, MANIFEST_SCHEMA, NETWORK_FILE, PREPROCESS_FILE, WEIGHTS_FILE,
 };
-use sconce_contract::{Artifact, FileDigest, Manifest, Metric, Network, Preprocess};
+use sconce_contract::{Artifact, Facts, FileDigest, Manifest, Metric, Network, Preprocess};
 use sconce_store::{Store, StoreError};
 use serde::Serialize;
 
@@ -32,6 +32,8 @@ pub struct Draft {
     pub data: FileDigest,
     /// Rows of the table.
     pub rows: u64,
+    /// What is in the table, and what the model confused.
+    pub facts: Facts,
     /// Seed of the run.
     pub seed: u64,
     /// Version of the trainer.
@@ -63,6 +65,7 @@ pub fn save(store: &Store, output: &str, draft: Draft) -> Result<(Manifest, Arti
         metrics: draft.metrics,
         data: draft.data,
         rows: draft.rows,
+        facts: draft.facts,
         seed: draft.seed,
         trainer: draft.trainer,
     };

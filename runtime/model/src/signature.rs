@@ -3,7 +3,7 @@
 use sconce_contract::network::{Dense, Misfit, Outline};
 use sconce_contract::{Activation, Feature, Network, Preprocess};
 
-use crate::ModelError;
+use crate::{ModelError, encode};
 
 /// Widths of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,10 +21,10 @@ pub(crate) struct Signature {
 impl Signature {
     /// Of a network for these columns; an error where they contradict each other.
     pub(crate) fn of(network: &Network, preprocess: &Preprocess) -> Result<Self, ModelError> {
-        let inputs = preprocess.features.len();
-        if inputs == 0 {
+        if preprocess.features.is_empty() {
             return unfit("there is no feature");
         }
+        let inputs = encode::width(&preprocess.features);
         for feature in &preprocess.features {
             if !feature.mean.is_finite() || !feature.scale.is_finite() || feature.scale == 0.0 {
                 return unfit(format!(
@@ -32,6 +32,9 @@ impl Signature {
                     feature.name
                 ));
             }
+        }
+        for feature in &preprocess.features {
+            check_words(feature)?;
         }
         let plain = |feature: &Feature| feature.mean == 0.0 && feature.scale == 1.0;
         if network.vocabulary().is_some() && !preprocess.features.iter().all(plain) {
@@ -92,6 +95,31 @@ impl Signature {
     }
 }
 
+/// A vocabulary that can be searched, and what takes the place of a missing value within it.
+fn check_words(feature: &Feature) -> Result<(), ModelError> {
+    let name = &feature.name;
+    if let Some(vocabulary) = &feature.vocabulary {
+        let words = &vocabulary.words;
+        if words.is_empty() || words.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return unfit(format!(
+                "the words of the feature {name:?} are not in order, each once"
+            ));
+        }
+        let inside = |place: f64| place >= 0.0 && place < words.len() as f64;
+        if feature.missing.is_some_and(|place| !inside(place)) {
+            return unfit(format!(
+                "what takes the place of a missing {name:?} is none of its words"
+            ));
+        }
+    }
+    if feature.missing.is_some_and(|value| !value.is_finite()) {
+        return unfit(format!(
+            "what takes the place of a missing {name:?} is not a number"
+        ));
+    }
+    Ok(())
+}
+
 fn unfit<T>(reason: impl Into<String>) -> Result<T, ModelError> {
     Err(ModelError::Unfit {
         reason: reason.into(),
@@ -109,11 +137,7 @@ mod tests {
         Preprocess {
             features: names(features)
                 .into_iter()
-                .map(|name| Feature {
-                    name,
-                    mean: 0.0,
-                    scale: 1.0,
-                })
+                .map(|name| Feature::number(name, 0.0, 1.0))
                 .collect(),
             target: Target {
                 name: "y".into(),

@@ -22,11 +22,6 @@ const FILES: [&str; 4] = [
 
 fn draft(run: &str) -> Draft {
     let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
-    let feature = |name: &str, mean, scale| Feature {
-        name: name.into(),
-        mean,
-        scale,
-    };
     Draft {
         name: "tumour".into(),
         run: run.into(),
@@ -48,7 +43,10 @@ fn draft(run: &str) -> Draft {
             ("layers.2.bias".into(), tensor(&[0.0], &[1])),
         ]),
         preprocess: Preprocess {
-            features: vec![feature("radius", 10.0, 2.0), feature("texture", 5.0, 1.0)],
+            features: vec![
+                Feature::number("radius", 10.0, 2.0),
+                Feature::number("texture", 5.0, 1.0),
+            ],
             target: Target {
                 name: "diagnosis".into(),
                 classes: Some(vec!["benign".into(), "malignant".into()]),
@@ -61,6 +59,7 @@ fn draft(run: &str) -> Draft {
         }],
         data: FileDigest::of(b"data"),
         rows: 100,
+        facts: Default::default(),
         seed: 42,
         trainer: "0.1.0".into(),
     }

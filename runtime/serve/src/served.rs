@@ -72,13 +72,7 @@ impl Question {
 impl Served {
     /// A model under its names.
     pub fn new(names: Names, model: Model) -> Self {
-        let columns = Columns::new(
-            model
-                .features()
-                .iter()
-                .map(|feature| feature.name.clone())
-                .collect(),
-        );
+        let columns = Columns::new(model.features().to_vec());
         Served {
             names,
             model,
@@ -165,7 +159,11 @@ impl Served {
                     .model
                     .features()
                     .iter()
-                    .map(|feature| feature.mean as f32)
+                    .map(|feature| match feature.vocabulary {
+                        // Any word will do: the first.
+                        Some(_) => 0.0,
+                        None => feature.mean as f32,
+                    })
                     .collect(),
                 rows: 1,
             },

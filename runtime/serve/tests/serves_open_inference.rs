@@ -162,8 +162,12 @@ fn refuses_what_it_cannot_answer_and_says_why() {
             "there is no input \"x\": send either \"input\" with whole rows, or each of",
         ),
         (
+            with("datatype", json!("FP16")),
+            "datatype \"FP16\": send one of \"FP32\", \"FP64\", \"INT32\", \"INT64\", \"BYTES\"",
+        ),
+        (
             with("datatype", json!("BYTES")),
-            "datatype \"BYTES\": send one of \"FP32\", \"FP64\", \"INT32\", \"INT64\"",
+            "has datatype BYTES, but its data are numbers",
         ),
         (
             with("shape", json!([1, 3])),

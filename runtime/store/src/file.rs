@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::StoreError;
 use crate::confined::Confined;
 use crate::folder;
+use crate::listing;
 use crate::scheme::{Scheme, Target};
 
 pub(crate) struct File;
@@ -43,6 +44,10 @@ impl Scheme for File {
 
     fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
         folder::names(&confined(target)?)
+    }
+
+    fn files(&self, target: &Target<'_>) -> Result<Option<Vec<String>>, StoreError> {
+        listing::files(&confined(target)?)
     }
 
     fn remove_folder(&self, target: &Target<'_>, name: &str) -> Result<(), StoreError> {

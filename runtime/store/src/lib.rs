@@ -25,6 +25,7 @@ mod file;
 mod folder;
 mod hf;
 mod http;
+mod listing;
 mod oci;
 mod pvc;
 mod retry;
@@ -122,6 +123,13 @@ impl Store {
     pub fn folders(&self, uri: &str) -> Result<Vec<String>, StoreError> {
         let (scheme, target) = self.open(uri)?;
         scheme.folders(&target)
+    }
+
+    /// Paths of all files below the URI, with `/` in between, in the order of their names; nothing where it is no
+    /// folder, or its scheme knows none (a web server, a ConfigMap).
+    pub fn files(&self, uri: &str) -> Result<Option<Vec<String>>, StoreError> {
+        let (scheme, target) = self.open(uri)?;
+        scheme.files(&target)
     }
 
     /// Removes the folder `name` under the parent with all that is in it. To whoever lists the parent it goes at

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::StoreError;
 use crate::confined::Confined;
 use crate::folder;
+use crate::listing;
 use crate::scheme::{Scheme, Target};
 
 pub(crate) struct Pvc;
@@ -43,6 +44,10 @@ impl Scheme for Pvc {
 
     fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
         folder::names(&confined(target)?)
+    }
+
+    fn files(&self, target: &Target<'_>) -> Result<Option<Vec<String>>, StoreError> {
+        listing::files(&confined(target)?)
     }
 
     fn remove_folder(&self, target: &Target<'_>, name: &str) -> Result<(), StoreError> {

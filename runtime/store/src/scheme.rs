@@ -34,6 +34,11 @@ pub(crate) trait Scheme: Sync {
         Err(StoreError::ReadOnly { uri: target.shown() })
     }
 
+    /// Paths of all files below the target, in order; nothing where it is no folder, or nobody can list it.
+    fn files(&self, _target: &Target<'_>) -> Result<Option<Vec<String>>, StoreError> {
+        Ok(None)
+    }
+
     /// Removes the folder `name` in the target, in one step for whoever lists it.
     fn remove_folder(&self, target: &Target<'_>, _name: &str) -> Result<(), StoreError> {
         Err(StoreError::ReadOnly { uri: target.shown() })

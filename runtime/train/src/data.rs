@@ -1,17 +1,13 @@
 //! The table as the loop takes it: three parts, each in one piece of memory.
 
-use sconce_contract::{Dataset, Feature, Preprocess};
+use sconce_contract::artifact::COLUMNS_LIMIT;
+use sconce_contract::{ClassFacts, ColumnFacts, Dataset, Facts, Feature, Preprocess};
 use sconce_engine::{Rows, metrics};
+use sconce_model::encode;
 
-use crate::{
-    TrainError,
-    split::{self, Parts},
-    standardise,
-    table::Table,
-    target::Target,
-};
+use crate::{TrainError, features, split::Parts, table::Table, target::Target};
 
-/// A table, divided and scaled.
+/// A table, divided and encoded.
 #[derive(Debug)]
 pub struct Data {
     /// Rows to learn from.
@@ -22,6 +18,8 @@ pub struct Data {
     pub test: Part,
     /// What was done to the table, for the server to do the same.
     pub preprocess: Preprocess,
+    /// What is in the table.
+    pub facts: Facts,
 }
 
 /// Some rows.
@@ -53,15 +51,12 @@ pub struct Batch {
 }
 
 impl Data {
-    /// Divides and scales a table.
-    pub fn new(table: Table, target: &Target, dataset: &Dataset) -> Result<Self, TrainError> {
-        let parts = split::split(table.rows(), &dataset.split)?;
-        let Table {
-            features: names,
-            mut values,
-            ..
-        } = table;
-        let features = standardise::measure(&names, &values, &parts.training, dataset.standardize);
+    /// Encodes the parts of a table.
+    pub fn new(table: &Table, parts: &Parts, target: &Target, dataset: &Dataset) -> Result<Self, TrainError> {
+        let (features, columns): (Vec<Feature>, Vec<ColumnFacts>) =
+            features::measure(table, &parts.training, dataset)
+                .into_iter()
+                .unzip();
         if let Some(feature) = features
             .iter()
             .find(|feature| !(feature.mean + feature.scale).is_finite())
@@ -69,40 +64,67 @@ impl Data {
             let problem = format!("the values of {:?} are too large to be scaled", feature.name);
             return Err(TrainError::setting("dataset.features", problem));
         }
-        standardise::apply(&features, &mut values);
         let Parts {
             training,
             validation,
             test,
         } = parts;
-        let part = |rows: &[usize]| Part::gather(&values, &features, target, rows);
+        let [training, validation, test] =
+            [training, validation, test].map(|rows| Part::gather(&table.values, &features, target, rows));
+        let classes = match target {
+            Target::Classes { names, .. } => Some(names.clone()),
+            Target::Numbers(_) => None,
+        };
+        let counts = [&training, &validation, &test].map(Part::class_counts);
+        let facts = Facts {
+            left_out: table.left_out.clone(),
+            more_columns: columns.len().saturating_sub(COLUMNS_LIMIT) as u64,
+            columns: columns.into_iter().take(COLUMNS_LIMIT).collect(),
+            classes: classes
+                .iter()
+                .flatten()
+                .take(COLUMNS_LIMIT)
+                .enumerate()
+                .map(|(class, name)| ClassFacts {
+                    name: name.clone(),
+                    train: counts[0][class],
+                    validation: counts[1][class],
+                    test: counts[2][class],
+                })
+                .collect(),
+            confusion: Vec::new(),
+        };
         Ok(Data {
-            training: part(&training),
-            validation: part(&validation),
-            test: part(&test),
+            training,
+            validation,
+            test,
+            facts,
             preprocess: Preprocess {
                 target: sconce_contract::Target {
                     name: dataset.target.clone(),
-                    classes: match target {
-                        Target::Classes { names, .. } => Some(names.clone()),
-                        Target::Numbers(_) => None,
-                    },
+                    classes,
                 },
                 features,
             },
         })
     }
+
+    /// Inputs of the network.
+    pub fn width(&self) -> usize {
+        encode::width(&self.preprocess.features)
+    }
 }
 
 impl Part {
-    fn gather(values: &[f32], features: &[Feature], target: &Target, rows: &[usize]) -> Self {
-        let width = features.len();
+    fn gather(raw: &[f32], features: &[Feature], target: &Target, rows: &[usize]) -> Self {
+        let width = encode::width(features);
+        let columns = features.len();
+        let mut values = Vec::with_capacity(rows.len() * width);
+        for row in rows {
+            encode::row(features, &raw[row * columns..(row + 1) * columns], &mut values);
+        }
         Part {
-            values: rows
-                .iter()
-                .flat_map(|row| &values[row * width..(row + 1) * width])
-                .copied()
-                .collect(),
+            values,
             width,
             classes: match target {
                 Target::Numbers(_) => 0,

@@ -52,6 +52,12 @@ pub enum TrainError {
     /// The model could not be saved.
     #[error("the model could not be saved: {0}")]
     Model(#[from] ModelError),
+    /// The model that is served already could not be read.
+    #[error(
+        "the incumbent, which a gate with `beats` asks for, cannot be measured: {0}; or take `beats` out of the \
+         gates until the new model is served"
+    )]
+    Incumbent(#[source] ModelError),
     /// The network could not be built or trained.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -105,6 +111,7 @@ impl TrainError {
             TrainError::Setting { field, .. } => Some(field.clone()),
             TrainError::Table(error) => Some(error.field().to_owned()),
             TrainError::Store { field, .. } => Some((*field).to_owned()),
+            TrainError::Incumbent(_) => Some("evaluation.gates".to_owned()),
             TrainError::Model(ModelError::Store(_)) => Some("output.uri".to_owned()),
             TrainError::Engine(error) => error.failure().field,
             TrainError::Diverged { .. } => Some("hyperparameters.optimizer.learningRate".to_owned()),
@@ -131,7 +138,7 @@ impl TrainError {
             }
             TrainError::PlanUnreadable { .. } => FailureClass::Storage,
             TrainError::Store { source, .. } => source.class(),
-            TrainError::Model(error) => error.class(),
+            TrainError::Model(error) | TrainError::Incumbent(error) => error.class(),
             TrainError::Engine(error) => error.failure().class,
             TrainError::Diverged { .. } => FailureClass::Diverged,
             TrainError::Interrupted { .. } => FailureClass::Interrupted,

@@ -1,5 +1,6 @@
 //! What the trained model is measured by, and on which rows.
 
+use sconce_contract::artifact::CONFUSION_LIMIT;
 use sconce_contract::{Evaluation, Metric, MetricName, MetricSplit};
 use sconce_engine::{Learner, metrics};
 
@@ -56,7 +57,7 @@ pub fn plan(evaluation: &Evaluation, data: &Data) -> Result<Wanted, TrainError> 
         return Err(TrainError::setting("dataset.split.test", problem));
     }
     let mut wanted = if evaluation.metrics.is_empty() {
-        fitting
+        metrics::usual(kind)
     } else {
         evaluation.metrics.clone()
     };
@@ -97,32 +98,74 @@ fn held_out(data: &Data) -> (MetricSplit, &Part) {
 
 /// Whether the targets alone let the metric have a value.
 fn defined(name: MetricName, part: &Part) -> bool {
-    match (name, part.truth()) {
-        (MetricName::R2, metrics::Targets::Numbers(numbers)) => {
-            numbers.iter().any(|number| Some(number) != numbers.first())
-        }
-        // Each class against the rest, so there are rows of each and of others.
-        (MetricName::Auroc, metrics::Targets::Classes(rows)) => {
-            let mut seen = vec![false; part.classes()];
-            for row in rows {
-                if let Some(seen) = seen.get_mut(*row as usize) {
-                    *seen = true;
-                }
-            }
-            seen.len() > 1 && seen.iter().all(|seen| *seen)
-        }
-        _ => part.rows() > 0,
-    }
+    metrics::defined(name, part.truth(), part.classes())
 }
 
-/// Measures the model. A value that is not finite is left to the caller, who knows that it diverged.
+/// What the model reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// On the held-out rows.
+    pub held_out: Vec<Metric>,
+    /// On the rows that it learned from, and those watched where others are held out: what tells whether it learned too
+    /// little or by heart. Without those that the rows leave undefined.
+    pub others: Vec<Metric>,
+    /// Held-out rows by their class and the one predicted, see [`sconce_contract::Facts::confusion`].
+    pub confusion: Vec<Vec<u64>>,
+}
+
+/// Measures the model. A value on the held-out rows that is not finite is left to the caller, who knows that it
+/// diverged.
 pub fn measure(
     learner: &mut Learner,
     data: &Data,
     wanted: &Wanted,
     stop: &Stop,
-) -> Result<Vec<Metric>, TrainError> {
-    let (_, part) = held_out(data);
+) -> Result<Measured, TrainError> {
+    let mut measured = Measured {
+        held_out: Vec::new(),
+        others: Vec::new(),
+        confusion: Vec::new(),
+    };
+    for (split, part) in [
+        (MetricSplit::Test, &data.test),
+        (MetricSplit::Validation, &data.validation),
+        (MetricSplit::Train, &data.training),
+    ] {
+        if part.rows() == 0 || wanted.metrics.is_empty() {
+            continue;
+        }
+        let outputs = predict(learner, part, stop)?;
+        let predictions = metrics::Predictions {
+            outputs: &outputs,
+            width: learner.outputs(),
+            targets: part.truth(),
+        };
+        let held_out = split == wanted.split;
+        for &name in wanted
+            .metrics
+            .iter()
+            .filter(|name| held_out || defined(**name, part))
+        {
+            let value = match name {
+                MetricName::Loss => mean_loss(learner, part, stop)?,
+                _ => metrics::measure(name, &predictions),
+            };
+            let value = value.unwrap_or(f64::NAN);
+            match held_out {
+                true => measured.held_out.push(Metric { name, value, split }),
+                false if value.is_finite() => measured.others.push(Metric { name, value, split }),
+                false => {}
+            }
+        }
+        if held_out && (1..=CONFUSION_LIMIT).contains(&part.classes()) {
+            measured.confusion = metrics::matrix(&predictions, part.classes());
+        }
+    }
+    Ok(measured)
+}
+
+/// The outputs for all rows of a part.
+fn predict(learner: &mut Learner, part: &Part, stop: &Stop) -> Result<Vec<f32>, TrainError> {
     let (mut outputs, mut batch) = (Vec::new(), Batch::default());
     for rows in part.pieces(learner.rows_at_once()) {
         if stop.asked() {
@@ -130,23 +173,7 @@ pub fn measure(
         }
         learner.predict(part.batch(&rows, &mut batch).x, &mut outputs)?;
     }
-    let predictions = metrics::Predictions {
-        outputs: &outputs,
-        width: learner.outputs(),
-        targets: part.truth(),
-    };
-    let measured = wanted.metrics.iter().map(|&name| {
-        let value = match name {
-            MetricName::Loss => mean_loss(learner, part, stop)?,
-            _ => metrics::measure(name, &predictions),
-        };
-        Ok(Metric {
-            name,
-            value: value.unwrap_or(f64::NAN),
-            split: wanted.split,
-        })
-    });
-    measured.collect()
+    Ok(outputs)
 }
 
 #[cfg(test)]
@@ -155,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{table, target};
+    use crate::{split, table, target};
 
     /// All rows of a target but the one that is learned from.
     fn held_out(values: &[&str]) -> Part {
@@ -167,7 +194,8 @@ mod tests {
         let csv = format!("a,y\n{}\n", lines.join("\n"));
         let table = table::read(csv.as_bytes(), &dataset).unwrap();
         let target = target::read(&table.target, "y", None).unwrap();
-        Data::new(table, &target, &dataset).unwrap().test
+        let parts = split::parts([Some(table.rows()), None, None], &dataset.split).unwrap();
+        Data::new(&table, &parts, &target, &dataset).unwrap().test
     }
 
     #[test]

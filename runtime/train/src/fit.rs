@@ -99,7 +99,7 @@ pub fn check_integers(network: &Network, table: &Table, dataset: &Dataset) -> Re
          table",
         row + 1,
         table.values[place],
-        table.features[column],
+        table.features[column].name,
         vocabulary - 1
     );
     let field = format!("{}.embedding.vocabulary", layer_field(0));

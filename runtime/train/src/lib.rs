@@ -1,7 +1,7 @@
 //! The trainer: a plan and a table in, a measured artifact and a report out.
 //!
 //! ```text
-//!   plan.json ─► plan ─► table ─► target, fit ─► split, standardise ─► learn ─► evaluate ─► save ─► report
+//!   plan.json ─► plan ─► source ─► target, fit ─► split, features ─► learn ─► evaluate ─► save ─► report
 //!               (checked (bytes   (what is       (three parts)         │  ▲     (held-out  (store, (exit code,
 //!                before   → f32)   predicted)              checkpoint ◄┘  │      rows)      model)  4 KiB)
 //!                any data)                              (and back)  watch  stop
@@ -21,15 +21,17 @@ pub mod data;
 pub mod display;
 pub mod error;
 pub mod evaluate;
+pub mod features;
 pub mod fit;
+pub mod incumbent;
 pub mod learn;
 pub mod locations;
 pub mod observe;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod source;
 pub mod split;
-pub mod standardise;
 pub mod supervise;
 pub mod table;
 pub mod target;

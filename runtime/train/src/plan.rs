@@ -5,12 +5,13 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use sconce_contract::{
-    CheckpointPlan, Dataset, DatasetFormat, Device, Evaluation, Every, Hyperparameters, Loss, Network,
-    Optimizer, OptimizerType, Regularization, Schedule, ScheduleType, TrainingPlan,
+    Categorical, CheckpointPlan, Dataset, DatasetFormat, Device, Encoding, Evaluation, Every,
+    Hyperparameters, Loss, MetricName, Network, Optimizer, OptimizerType, Regularization, Schedule,
+    ScheduleType, TrainingPlan, UnknownWords,
 };
 use serde_json::Value;
 
-use crate::TrainError;
+use crate::{TrainError, table::Format};
 
 /// Reads and checks the plan.
 pub fn read(path: &Path) -> Result<TrainingPlan, TrainError> {
@@ -131,17 +132,17 @@ fn check_checkpoint(checkpoint: &CheckpointPlan) -> Result<(), TrainError> {
 
 fn check_dataset(dataset: &Dataset) -> Result<(), TrainError> {
     let path = dataset.uri.split(['?', '#']).next().unwrap_or_default();
-    match dataset.format {
-        Some(DatasetFormat::Csv) => {}
-        None if path.to_ascii_lowercase().ends_with(".csv") => {}
-        None => {
-            let problem = format!(
-                "{} does not end in .csv: say which format it has, such as CSV",
-                sconce_store::shown(&dataset.uri)
-            );
-            return Err(TrainError::setting("dataset.format", problem));
-        }
+    let name = path.rsplit('/').next().unwrap_or_default();
+    // What has no end may be a folder, whose files have.
+    if dataset.format.is_none() && name.contains('.') && Format::of_path(path).is_none() {
+        let problem = format!(
+            "{} does not end in one of {}: say which format it has, such as CSV",
+            sconce_store::shown(&dataset.uri),
+            Format::ends()
+        );
+        return Err(TrainError::setting("dataset.format", problem));
     }
+    check_policies(dataset)?;
     if dataset.target.is_empty() {
         return Err(TrainError::setting(
             "dataset.target",
@@ -169,6 +170,48 @@ fn check_dataset(dataset: &Dataset) -> Result<(), TrainError> {
             split.validation, split.test
         );
         return Err(TrainError::setting("dataset.split", problem));
+    }
+    Ok(())
+}
+
+fn check_policies(dataset: &Dataset) -> Result<(), TrainError> {
+    let categorical = dataset.categorical.as_ref();
+    let words = |check: fn(&Categorical) -> bool| categorical.is_none_or(check);
+    for (holds, field, problem) in [
+        (
+            words(|words| words.encoding == Encoding::OneHot || words.unknown == UnknownWords::Refuse),
+            "categorical.unknown",
+            "Ignore goes with encoding OneHot: an index has no place for a word that is not known",
+        ),
+        (
+            words(|words| (2..=10_000).contains(&words.max_words)),
+            "categorical.maxWords",
+            "must be between 2 and 10000",
+        ),
+        (
+            dataset.images.is_some() == (dataset.format == Some(DatasetFormat::Images)),
+            "images",
+            "goes with dataset.format Images, which needs it",
+        ),
+        (
+            dataset.images.is_none_or(|images| {
+                let side = |length: u32| (1..=512).contains(&length);
+                side(images.height) && side(images.width) && [1, 3, 4].contains(&images.channels)
+            }),
+            "images",
+            "height and width must be between 1 and 512, and channels 1, 3 or 4",
+        ),
+        (
+            dataset
+                .malformed_rows
+                .is_none_or(|rows| (1..=1_000_000).contains(&rows.skip_up_to)),
+            "malformedRows.skipUpTo",
+            "must be between 1 and 1000000",
+        ),
+    ] {
+        if !holds {
+            return Err(TrainError::setting(format!("dataset.{field}"), problem));
+        }
     }
     Ok(())
 }
@@ -399,7 +442,11 @@ fn below_one(value: f64) -> bool {
 fn check_gates(evaluation: &Evaluation) -> Result<(), TrainError> {
     for (index, gate) in evaluation.gates.iter().enumerate() {
         let problem = match (gate.min, gate.max) {
-            (None, None) => "a gate needs min, max or both",
+            (None, None) if gate.beats.is_none() => "a gate needs min, max or beats",
+            _ if gate.beats.is_some() && gate.metric == MetricName::Loss => {
+                "a gate with beats needs a metric that does not depend on how each model was trained: logLoss, rmse or \
+                 another one, not loss"
+            }
             (Some(min), Some(max)) if min > max => "a gate's min must not be above its max",
             _ => continue,
         };

@@ -62,11 +62,7 @@ fn each_value_that_cannot_be_honoured_names_its_field() {
             json!({"uri": "file:///a", "every": {"interval": "10ms"}}),
             "checkpoint.every.interval",
         ),
-        (
-            "/dataset/uri",
-            json!("file:///tmp/table.parquet"),
-            "dataset.format",
-        ),
+        ("/dataset/uri", json!("file:///tmp/table.xlsx"), "dataset.format"),
         ("/dataset/target", json!(""), "dataset.target"),
         ("/dataset/features", json!(["a", "y"]), "dataset.features"),
         ("/dataset/features", json!(["a", "b", "a"]), "dataset.features"),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use candle_core::Device;
 use sconce_contract::digest::short_hash;
 use sconce_contract::{
-    Dataset, FileDigest, Hyperparameters, Metric, Network, Report, TrainingPhase, TrainingPlan,
+    Dataset, Facts, Hyperparameters, Network, Report, RowsLeftOut, TrainingPhase, TrainingPlan,
 };
 use sconce_engine::{EngineError, Learner, Objective, Sequential};
 use sconce_model::Draft;
@@ -15,15 +15,14 @@ use crate::{
     TrainError,
     checkpoint::{Checkpoints, Position, Subject},
     data::Data,
-    evaluate::{self, Wanted},
-    fit,
+    evaluate::{self, Measured, Wanted},
+    fit, incumbent,
     learn::{self, Course},
-    locations, plan, table, target,
+    locations, plan,
+    source::{self, Source},
+    split, target,
     watch::{Stop, Watch},
 };
-
-/// Most bytes of a table: it is read whole.
-const TABLE_LIMIT: u64 = 4 << 30;
 
 /// Version that the manifest names.
 const TRAINER: &str = concat!("sconce-trainer ", env!("CARGO_PKG_VERSION"));
@@ -57,25 +56,32 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     })?;
 
     tracing::info!(uri = shown(&plan.dataset.uri), "reading the table");
-    let bytes = read_table(plan)?;
+    let source = source::read(&locations::of_dataset(plan), &plan.dataset, stop)?;
     interrupted_before(stop, "reading the table")?;
-    let digest = FileDigest::of(&bytes);
-    let table = table::read(&bytes, &plan.dataset)?;
-    drop(bytes);
+    let Source {
+        table,
+        digest,
+        rows: of_each,
+    } = source;
     let rows = table.rows() as u64;
-    network
-        .outline(Some(table.features.len() as u64))
-        .map_err(EngineError::from)?;
     fit::check_integers(network, &table, &plan.dataset)?;
     let before_target = fit::loss_before_target(explicit_loss, &last);
     let target = target::read(&table.target, &plan.dataset.target, before_target)?;
     let loss = fit::loss(before_target, &target);
     fit::check(loss, &field, &last, &target, &plan.dataset.target)?;
-    let data = Data::new(table, &target, &plan.dataset)?;
+    let parts = split::parts(of_each, &plan.dataset.split)?;
+    let data = Data::new(&table, &parts, &target, &plan.dataset)?;
+    tell(&data);
+    network
+        .outline(Some(data.width() as u64))
+        .map_err(EngineError::from)?;
     fit::check_settings(&plan.hyperparameters, loss, &data)?;
     let weights = fit::class_weights(&plan.hyperparameters, &data.training);
     let objective = Objective::new(loss, last.activation, &plan.hyperparameters, weights);
     let wanted = evaluate::plan(&plan.evaluation, &data)?;
+    // Before anything is learned: what cannot be compared is not worth the time.
+    let incumbent = incumbent::measure(&output, plan, &table, &parts, &target, wanted.split)?;
+    drop(table);
     let counts = [&data.training, &data.validation, &data.test].map(|part| part.rows() as u64);
     watch.update(|seen| seen.rows = counts);
     tracing::info!(
@@ -115,16 +121,20 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         position,
     };
     let ended = course.learn().and_then(|learned| {
-        let metrics = measure(&mut course, &wanted)?;
+        let measured = measure(&mut course, &wanted)?;
         let draft = Draft {
             name: plan.name.clone(),
             run: plan.run.clone(),
             network: network.clone(),
             weights: course.learner.weights()?,
             preprocess: data.preprocess.clone(),
-            metrics: metrics.clone(),
+            metrics: [measured.held_out.clone(), measured.others].concat(),
             data: digest,
             rows,
+            facts: Facts {
+                confusion: measured.confusion,
+                ..data.facts.clone()
+            },
             seed,
             trainer: TRAINER.to_owned(),
         };
@@ -133,7 +143,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         let (_, artifact) = sconce_model::save(&output, &plan.output, draft)?;
         Ok(Report::Trained {
             run: plan.run.clone(),
-            metrics,
+            metrics: measured.held_out,
             artifact,
             epochs: learned.epochs,
             steps: learned.steps,
@@ -141,6 +151,8 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
             seconds: start.elapsed().as_secs_f64(),
             history: watch.snapshot().history(),
             work: watch.snapshot().progress.work,
+            left_out: data.facts.left_out.clone(),
+            incumbent,
         })
     });
     match ended {
@@ -162,7 +174,7 @@ fn begin(
     objective: &Objective,
     checkpoints: Option<&mut Checkpoints>,
 ) -> Result<(Learner, Position), TrainError> {
-    let width = data.preprocess.features.len();
+    let width = data.width();
     let settings = &plan.hyperparameters;
     let epochs = settings.epochs;
     let per_epoch = learn::steps_per_epoch(&plan.hyperparameters, data.training.rows());
@@ -201,13 +213,14 @@ fn begin(
 }
 
 /// What the model reached, all of it finite.
-fn measure(course: &mut Course<'_>, wanted: &Wanted) -> Result<Vec<Metric>, TrainError> {
+fn measure(course: &mut Course<'_>, wanted: &Wanted) -> Result<Measured, TrainError> {
     course.watch.enter(TrainingPhase::Evaluating);
     interrupted_before(course.stop, "measuring the model")?;
-    let metrics = evaluate::measure(&mut course.learner, course.data, wanted, course.stop)?;
+    let measured = evaluate::measure(&mut course.learner, course.data, wanted, course.stop)?;
     let weights = course.learner.flat_weights()?;
     let finite = weights.iter().all(|weight| weight.is_finite());
-    let bad = metrics
+    let bad = measured
+        .held_out
         .iter()
         .map(|metric| metric.value)
         .find(|value| !value.is_finite());
@@ -216,16 +229,30 @@ fn measure(course: &mut Course<'_>, wanted: &Wanted) -> Result<Vec<Metric>, Trai
         return Err(course.diverged(value, at));
     }
     interrupted_before(course.stop, "saving the model")?;
-    Ok(metrics)
+    Ok(measured)
 }
 
-fn read_table(plan: &TrainingPlan) -> Result<Vec<u8>, TrainError> {
-    let dataset = &plan.dataset;
-    let read = locations::of_dataset(plan).read(&dataset.uri, TABLE_LIMIT);
-    read.map_err(|source| {
-        let given = dataset.credentials_ref.is_some();
-        locations::refused("dataset.uri", "dataset.credentialsRef", given, source)
-    })
+/// Says in the log what a person should know of the table.
+fn tell(data: &Data) {
+    let RowsLeftOut {
+        malformed,
+        missing,
+        first,
+    } = &data.facts.left_out;
+    if *malformed > 0 {
+        tracing::warn!(rows = malformed, first, "left out: rows that cannot be read");
+    }
+    if *missing > 0 {
+        tracing::warn!(rows = missing, "left out: rows that lack a value");
+    }
+    for column in &data.facts.columns {
+        if column.numbers.is_some_and(|numbers| numbers.deviation == 0.0) || column.words == Some(1) {
+            tracing::warn!(
+                column = column.name,
+                "holds the same value in each row: it tells nothing, leave it out of dataset.features"
+            );
+        }
+    }
 }
 
 fn interrupted_before(stop: &Stop, what: &str) -> Result<(), TrainError> {

@@ -16,6 +16,29 @@ pub struct Parts {
     pub test: Vec<usize>,
 }
 
+/// Divides the rows of a data set, given the number of rows of its `uri`, `validationUri` and `testUri`, which follow
+/// each other. Where one of the latter is given, its rows take the place of that share.
+pub fn parts(rows: [Option<usize>; 3], shares: &Split) -> Result<Parts, TrainError> {
+    let [main, validation, test] = rows;
+    let main = main.unwrap_or_default();
+    let share = |given: Option<usize>, share: f64| given.map_or(share, |_| 0.0);
+    let mut parts = split(
+        main,
+        &Split {
+            validation: share(validation, shares.validation),
+            test: share(test, shares.test),
+            seed: shares.seed,
+        },
+    )?;
+    let mut next = main;
+    for (part, given) in [(&mut parts.validation, validation), (&mut parts.test, test)] {
+        let count = given.unwrap_or_default();
+        part.extend(next..next + count);
+        next += count;
+    }
+    Ok(parts)
+}
+
 /// Divides the rows: each share of all rows, rounded to whole rows, the rest for training. A share above 0 must
 /// come to a row.
 pub fn split(rows: usize, split: &Split) -> Result<Parts, TrainError> {
@@ -74,6 +97,18 @@ mod tests {
         let mut all = [parts.training, parts.validation, parts.test].concat();
         all.sort_unstable();
         assert_eq!(all, (0..569).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rows_of_their_own_uri_take_the_place_of_a_share() {
+        let parts = parts([Some(10), None, Some(3)], &of(0.2, 0.5, 7)).unwrap();
+        assert_eq!((parts.training.len(), parts.validation.len()), (8, 2));
+        assert_eq!(parts.test, [10, 11, 12]);
+        let both = super::parts([Some(1), Some(2), Some(1)], &of(0.2, 0.5, 7)).unwrap();
+        assert_eq!(
+            (both.training, both.validation, both.test),
+            (vec![0], vec![1, 2], vec![3])
+        );
     }
 
     #[test]

@@ -25,11 +25,11 @@ pub enum Target {
 
 /// Reads the target. What the loss asks for decides; without one, numbers stay numbers and text becomes classes.
 pub fn read(cells: &Cells, column: &str, loss: Option<Loss>) -> Result<Target, TrainError> {
-    if let Some((_, line)) = cells.iter().find(|(cell, _)| cell.is_empty()) {
+    if let Some(empty) = cells.iter().position(str::is_empty) {
         let problem = crate::table::NotANumber::Empty;
         let remedy = "fill in the cell or delete the row";
         return Err(TableError::Target {
-            line,
+            place: cells.place(empty),
             column: column.to_owned(),
             problem,
             remedy,
@@ -42,7 +42,7 @@ pub fn read(cells: &Cells, column: &str, loss: Option<Loss>) -> Result<Target, T
         }
         Some(Loss::BinaryCrossEntropy | Loss::CrossEntropy) => classes(cells, column),
         // One bad cell among numbers is a fault of the table, not a class.
-        None if 2 * cells.iter().filter(|(cell, _)| number(cell).is_ok()).count() > cells.len() => {
+        None if 2 * cells.iter().filter(|cell| number(cell).is_ok()).count() > cells.len() => {
             numbers(cells, column, NUMBERS_FOUND)
         }
         None => classes(cells, column),
@@ -55,9 +55,9 @@ const NUMBERS_FOUND: &str = "most cells of the target are numbers: mend the cell
      take every value as a class";
 
 fn numbers(cells: &Cells, column: &str, remedy: &'static str) -> Result<Target, TrainError> {
-    let read = cells.iter().map(|(cell, line)| {
+    let read = cells.iter().enumerate().map(|(row, cell)| {
         number(cell).map_err(|problem| TableError::Target {
-            line,
+            place: cells.place(row),
             column: column.to_owned(),
             problem,
             remedy,
@@ -75,7 +75,7 @@ fn numbers(cells: &Cells, column: &str, remedy: &'static str) -> Result<Target, 
 
 fn classes(cells: &Cells, column: &str) -> Result<Target, TrainError> {
     let mut labels: BTreeMap<&str, Option<f64>> = BTreeMap::new();
-    for (cell, _) in cells.iter() {
+    for cell in cells.iter() {
         labels
             .entry(cell)
             .or_insert_with(|| cell.parse().ok().filter(|number: &f64| number.is_finite()));
@@ -106,7 +106,7 @@ fn classes(cells: &Cells, column: &str) -> Result<Target, TrainError> {
     }
     let rows = cells
         .iter()
-        .filter_map(|(cell, _)| index_of.get(cell).copied())
+        .filter_map(|cell| index_of.get(cell).copied())
         .collect();
     Ok(Target::Classes { names, rows })
 }
@@ -118,7 +118,7 @@ mod tests {
     fn cells(values: &[&str]) -> Cells {
         let mut cells = Cells::default();
         for (index, value) in values.iter().enumerate() {
-            cells.push(value, index as u64 + 2);
+            cells.push(value, &crate::table::Place::line(index as u64 + 2));
         }
         cells
     }

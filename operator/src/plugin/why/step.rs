@@ -71,6 +71,10 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
         Reason::OverrideConflict => {
             "remove from spec.podOverrides what the sentence names, or choose another profile of `kubectl get accel`"
         }
+        Reason::IncumbentUnclear => {
+            "promote the same model in each ModelDeployment of the training (`kubectl sconce promote`), or take `beats` out of \
+             spec.evaluation.gates"
+        }
         Reason::NodeCacheDisabled => {
             "set spec.cache.strategy to SharedVolume or None, or have the chart's nodeCache.enabled set"
         }

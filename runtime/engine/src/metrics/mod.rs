@@ -1,10 +1,19 @@
 //! What a trained model is measured by. All sums are in f64.
 
 mod accuracy;
+mod auprc;
 mod auroc;
+mod confusion;
+mod f1;
+mod log_loss;
 mod mae;
+mod perplexity;
+mod precision;
 mod r2;
+mod recall;
+mod rmse;
 
+pub use confusion::matrix;
 use sconce_contract::MetricName;
 
 /// What a model said about some rows, and what is true.
@@ -36,45 +45,85 @@ pub enum TargetKind {
     Classes,
 }
 
-/// A metric that is computed from predictions.
-struct Entry {
-    name: MetricName,
-    fits: TargetKind,
-    /// Nothing where the rows leave it undefined.
-    measure: fn(&Predictions<'_>) -> Option<f64>,
+/// What the rows must hold for a metric to have a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    /// Any row.
+    Rows,
+    /// A row of each class, and of more than one.
+    EachClass,
+    /// Two numbers that differ.
+    Spread,
 }
 
+/// A metric that is computed from predictions: its name, the target it fits, what the rows must hold, whether it is
+/// measured where nobody asks, and its value, which is nothing where the rows leave it undefined.
+struct Entry(
+    MetricName,
+    TargetKind,
+    Needs,
+    bool,
+    fn(&Predictions<'_>) -> Option<f64>,
+);
+
 /// The metrics: one line each. The loss is not here: it is computed from logits, by [`crate::losses`].
-const TABLE: &[Entry] = &[
-    Entry {
-        name: MetricName::Accuracy,
-        fits: TargetKind::Classes,
-        measure: accuracy::measure,
-    },
-    Entry {
-        name: MetricName::Auroc,
-        fits: TargetKind::Classes,
-        measure: auroc::measure,
-    },
-    Entry {
-        name: MetricName::Mae,
-        fits: TargetKind::Numbers,
-        measure: mae::measure,
-    },
-    Entry {
-        name: MetricName::R2,
-        fits: TargetKind::Numbers,
-        measure: r2::measure,
-    },
-];
+#[rustfmt::skip] // A table.
+const TABLE: &[Entry] = {
+    use MetricName::*;
+    use Needs::*;
+    use TargetKind::*;
+    &[
+        Entry(Accuracy, Classes, Rows, true, accuracy::measure),
+        Entry(Auroc, Classes, EachClass, true, auroc::measure),
+        Entry(Precision, Classes, Rows, true, precision::measure),
+        Entry(Recall, Classes, Rows, true, recall::measure),
+        Entry(F1, Classes, Rows, true, f1::measure),
+        Entry(Auprc, Classes, EachClass, true, auprc::measure),
+        Entry(LogLoss, Classes, Rows, false, log_loss::measure),
+        Entry(Perplexity, Classes, Rows, false, perplexity::measure),
+        Entry(Mae, Numbers, Rows, true, mae::measure),
+        Entry(R2, Numbers, Spread, true, r2::measure),
+        Entry(Rmse, Numbers, Rows, true, rmse::measure),
+    ]
+};
 
 /// The metrics that fit a target, the loss first.
 pub fn fitting(kind: TargetKind) -> Vec<MetricName> {
-    let table = TABLE
-        .iter()
-        .filter(|entry| entry.fits == kind)
-        .map(|entry| entry.name);
+    names(|entry| entry.1 == kind)
+}
+
+/// Those of them that are measured where nobody says which.
+pub fn usual(kind: TargetKind) -> Vec<MetricName> {
+    names(|entry| entry.1 == kind && entry.3)
+}
+
+fn names(wanted: impl Fn(&Entry) -> bool) -> Vec<MetricName> {
+    let table = TABLE.iter().filter(|entry| wanted(entry)).map(|entry| entry.0);
     std::iter::once(MetricName::Loss).chain(table).collect()
+}
+
+/// Whether these rows alone, of a table with so many classes, let the metric have a value.
+pub fn defined(name: MetricName, targets: Targets<'_>, classes: usize) -> bool {
+    let needs = TABLE
+        .iter()
+        .find(|entry| entry.0 == name)
+        .map_or(Needs::Rows, |entry| entry.2);
+    match (needs, targets) {
+        (Needs::Spread, Targets::Numbers(numbers)) => {
+            numbers.iter().any(|number| Some(number) != numbers.first())
+        }
+        (Needs::EachClass, Targets::Classes(rows)) => {
+            let mut seen = vec![false; classes];
+            for row in rows {
+                if let Some(seen) = seen.get_mut(*row as usize) {
+                    *seen = true;
+                }
+            }
+            seen.len() > 1 && seen.iter().all(|seen| *seen)
+        }
+        (_, Targets::Numbers(rows)) => !rows.is_empty(),
+        (_, Targets::Classes(rows)) => !rows.is_empty(),
+    }
 }
 
 /// The value of a metric, or nothing where it does not fit the target or these rows leave it undefined
@@ -86,8 +135,8 @@ pub fn measure(name: MetricName, predictions: &Predictions<'_>) -> Option<f64> {
     };
     TABLE
         .iter()
-        .find(|entry| entry.name == name && entry.fits == kind)
-        .and_then(|entry| (entry.measure)(predictions))
+        .find(|entry| entry.0 == name && entry.1 == kind)
+        .and_then(|entry| (entry.4)(predictions))
         .filter(|value| value.is_finite())
 }
 
@@ -126,9 +175,11 @@ mod tests {
 
     #[test]
     fn each_target_has_its_metrics() {
-        use MetricName::{Accuracy, Auroc, Loss, Mae, R2};
-        assert_eq!(fitting(TargetKind::Classes), [Loss, Accuracy, Auroc]);
-        assert_eq!(fitting(TargetKind::Numbers), [Loss, Mae, R2]);
+        use MetricName::{Accuracy, Auprc, Auroc, F1, Loss, Mae, Perplexity, Precision, R2, Recall, Rmse};
+        let usual_ones = [Loss, Accuracy, Auroc, Precision, Recall, F1, Auprc];
+        assert_eq!(usual(TargetKind::Classes), usual_ones);
+        assert_eq!(usual(TargetKind::Numbers), [Loss, Mae, R2, Rmse]);
+        assert!(fitting(TargetKind::Classes).contains(&Perplexity));
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub mod parameters;
 pub mod room;
 pub mod rows;
 pub mod table;
+pub mod value;
+pub mod words;
 
 use http::StatusCode;
 use serde::de::DeserializeSeed;

@@ -1,4 +1,4 @@
-//! Numbers in a flat or nested list, as tensors are written in JSON.
+//! Numbers or words in a flat or nested list, as tensors are written in JSON.
 
 use std::fmt;
 
@@ -7,15 +7,18 @@ use serde::de::{MapAccess, Unexpected};
 
 use super::number::{Number, kind};
 use super::room::Room;
+use super::words::Words;
 
 /// Deepest nesting that any of our inputs has, and one more for a clear message.
 const DEPTH: usize = 3;
 
-/// Numbers, row-major, and the shape in which they were nested.
+/// Numbers or words, row-major, and the shape in which they were nested.
 #[derive(Debug, Default, PartialEq)]
 pub struct Nested {
-    /// The numbers.
+    /// The numbers; of words zeros.
     pub values: Vec<f32>,
+    /// The words, where they are no numbers.
+    pub words: Option<Words>,
     /// Length of each level, from the outermost.
     pub shape: Vec<usize>,
     /// Whether all were written as integers.
@@ -79,9 +82,31 @@ impl Level<'_, '_> {
         if *read.leaves.get_or_insert(self.depth) != self.depth {
             return Err(E::custom("the data mixes numbers and lists in one list"));
         }
+        if read.nested.words.is_some() {
+            return Err(E::custom("the data mixes numbers and text"));
+        }
         read.room.take(1)?;
         read.nested.values.push(value);
         read.nested.whole &= whole;
+        Ok(())
+    }
+
+    fn word<E: Error>(self, word: &str) -> Result<(), E> {
+        let nested = &mut self.read.nested;
+        let words = match &mut nested.words {
+            None if !nested.values.is_empty() => return Err(E::custom("the data mixes numbers and text")),
+            words => words.take().unwrap_or_default(),
+        };
+        self.read.room.take(Words::COST)?;
+        let read = &mut *self.read;
+        Level {
+            depth: self.depth,
+            read,
+        }
+        .leaf((0.0, false))?;
+        let mut words = words;
+        words.push(word);
+        self.read.nested.words = Some(words);
         Ok(())
     }
 
@@ -163,7 +188,7 @@ impl<'de> Visitor<'de> for Level<'_, '_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        self.refuse(&Unexpected::Str(value))
+        self.word(value)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<(), A::Error> {
@@ -199,6 +224,15 @@ mod tests {
     }
 
     #[test]
+    fn words_keep_their_order() {
+        let nested = nested("[[\"red\", \"\"], [\"é\", \"b\"]]").unwrap();
+        let words = nested.words.unwrap();
+        assert_eq!(nested.shape, [2, 2]);
+        let all: Vec<_> = (0..5).map(|place| words.get(place)).collect();
+        assert_eq!(all, [Some("red"), Some(""), Some("é"), Some("b"), None]);
+    }
+
+    #[test]
     fn uneven_lists_and_other_values_are_refused() {
         for (json, says) in [
             ("[[1, 2], [3]]", "lists of different lengths, 2 and 1"),
@@ -207,7 +241,9 @@ mod tests {
             ("[[], 2]", ""),
             ("[[[[1]]]]", "too deeply"),
             ("[1, null]", "value 1 of the data is null"),
-            ("[\"a\"]", "value 0 of the data is text"),
+            ("[\"a\", 1]", "mixes numbers and text"),
+            ("[1, \"a\"]", "mixes numbers and text"),
+            ("[[\"a\"], \"b\"]", "mixes numbers and lists"),
             ("[{}]", "is an object"),
             ("[true]", "is a boolean"),
             ("[1e39]", "value 0 of the data is 1e39"),

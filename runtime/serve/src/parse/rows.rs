@@ -1,4 +1,4 @@
-//! A list of rows, each a list of numbers or an object keyed by column.
+//! A list of rows, each a list of values or an object keyed by column.
 
 use std::fmt;
 
@@ -6,10 +6,14 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
 };
 
-use super::number::{Number, kind};
+use super::number::kind;
 use super::quoted;
 use super::room::Room;
 use super::table::{Columns, INPUT, Table};
+use super::value::Value;
+
+/// A value that has not come.
+const ABSENT: f32 = f32::INFINITY;
 
 /// Parses rows. An empty list gives an empty table.
 pub struct Rows<'a> {
@@ -117,7 +121,11 @@ impl<'de> Visitor<'de> for Row<'_> {
                 row: self.row,
                 column: self.columns.name(column),
             };
-            let Some((value, _)) = list.next_element_seed(Number(cell))? else {
+            let value = Value {
+                place: cell,
+                feature: self.columns.feature(column),
+            };
+            let Some(value) = list.next_element_seed(value)? else {
                 return Err(A::Error::custom(format_args!(
                     "{}[{}] has {column} values, but the model takes {expected}: {}",
                     self.name,
@@ -149,8 +157,8 @@ impl<'de> Visitor<'de> for Row<'_> {
         }
         let start = self.values.len();
         self.room.take(self.columns.len())?;
-        // No number of a request is NaN, so it marks what is missing.
-        self.values.resize(start + self.columns.len(), f32::NAN);
+        // No number of a request is infinite, so it marks what has not come.
+        self.values.resize(start + self.columns.len(), ABSENT);
         let (name, row, columns) = (self.name, self.row, self.columns);
         while let Some(key) = object.next_key_seed(Key { name, row, columns })? {
             let Some(place) = key else {
@@ -174,16 +182,27 @@ impl<'de> Visitor<'de> for Row<'_> {
                 return Ok(());
             };
             let column = columns.name(place);
-            if !self.values[start + place].is_nan() {
+            if self.values[start + place] != ABSENT {
                 let column = quoted(column);
                 return Err(A::Error::custom(format_args!(
                     "{name}[{row}] has the column {column} twice"
                 )));
             }
-            let (value, _) = object.next_value_seed(Number(Cell { name, row, column }))?;
-            self.values[start + place] = value;
+            let value = Value {
+                place: Cell { name, row, column },
+                feature: columns.feature(place),
+            };
+            self.values[start + place] = object.next_value_seed(value)?;
         }
-        match self.values[start..].iter().position(|value| value.is_nan()) {
+        let mut needed = None;
+        for (column, value) in self.values[start..].iter_mut().enumerate() {
+            if *value == ABSENT && columns.feature(column).missing.is_some() {
+                *value = f32::NAN;
+            } else if *value == ABSENT {
+                needed = needed.or(Some(column));
+            }
+        }
+        match needed {
             None => Ok(()),
             Some(missing) => Err(A::Error::custom(format_args!(
                 "{name}[{row}] lacks the column {}; a row has {}",
@@ -261,7 +280,7 @@ mod tests {
     use crate::parse::parse;
 
     fn rows(json: &str) -> Result<Table, String> {
-        let columns = Columns::new(vec!["age".into(), "size".into()]);
+        let columns = Columns::of_numbers(vec!["age".into(), "size".into()]);
         let room = Room::default();
         let seed = Rows {
             name: "instances",
@@ -273,7 +292,7 @@ mod tests {
 
     #[test]
     fn one_row_more_than_there_is_room_for_is_too_large_and_no_mistake() {
-        let columns = Columns::new(vec!["age".into(), "size".into()]);
+        let columns = Columns::of_numbers(vec!["age".into(), "size".into()]);
         for (row, status) in [
             ("[1, 2]", 413),
             (r#"{"age": 1, "size": 2}"#, 413),
@@ -314,6 +333,61 @@ mod tests {
             assert_eq!(rows(json).unwrap(), table, "{json}");
         }
         assert_eq!(rows("[]").unwrap().rows, 0);
+    }
+
+    #[test]
+    fn words_and_missing_values_are_taken_as_their_columns_say() {
+        use sconce_contract::{Encoding, Feature, UnknownWords, Vocabulary};
+
+        let words = |name: &str, words: &[&str], unknown| Feature {
+            vocabulary: Some(Vocabulary {
+                words: words.iter().map(ToString::to_string).collect(),
+                encoding: Encoding::OneHot,
+                unknown,
+            }),
+            ..Feature::number(name, 0.0, 1.0)
+        };
+        let filled = Feature {
+            missing: Some(7.0),
+            ..Feature::number("size", 0.0, 1.0)
+        };
+        let columns = Columns::new(vec![
+            words("colour", &["blue", "red"], UnknownWords::Refuse),
+            words("code", &["007", "12", "true"], UnknownWords::Ignore),
+            filled,
+        ]);
+        let read = |json: &str| {
+            let room = Room::default();
+            let seed = Rows {
+                name: "instances",
+                columns: &columns,
+                room: &room,
+            };
+            parse(json.as_bytes(), &room, seed).map_err(|refusal| refusal.sentence)
+        };
+        let table = read(
+            r#"[["red", "007", 1], {"code": 12, "colour": "blue"}, ["red", "13", null], ["red", true, 2]]"#,
+        );
+        let values = table.unwrap().values;
+        assert_eq!(values[..5], [1.0, 0.0, 1.0, 0.0, 1.0]);
+        assert!(values[5].is_nan() && values[8].is_nan(), "{values:?}");
+        assert_eq!(values[6..8], [1.0, -1.0]);
+        assert_eq!(values[9..], [1.0, 2.0, 2.0]);
+        for (json, says) in [
+            (
+                r#"[["pink", "12", 1]]"#,
+                r#"instances[0], column "colour", is "pink", a word that the model did not learn; it knows "blue", "red""#,
+            ),
+            (r#"[[null, "12", 1]]"#, r#"column "colour", is null, not a word"#),
+            (r#"[{"code": "12"}]"#, r#"lacks the column "colour""#),
+            (
+                r#"[["red", "12", "x"]]"#,
+                r#"column "size", is the text "x", not a number"#,
+            ),
+        ] {
+            let error = read(json).unwrap_err();
+            assert!(error.contains(says), "{json}: {error}");
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! Rows of numbers in the order of the model's features.
+//! Rows of raw values in the order of the model's features.
 
 use std::collections::HashMap;
 
 use http::StatusCode;
+use sconce_contract::Feature;
 
-use super::{listed, quoted};
+use super::words::Words;
+use super::{listed, quoted, value};
 use crate::refusal::Refusal;
 
 /// Most values in one request: 64 MiB of F32, which a body of the largest size reaches with 4 bytes per value.
@@ -25,7 +27,7 @@ pub struct Table {
 /// The model's columns, by name.
 #[derive(Debug)]
 pub struct Columns {
-    names: Vec<String>,
+    features: Vec<Feature>,
     index: HashMap<String, usize>,
 }
 
@@ -36,35 +38,53 @@ pub struct Named {
     pub name: String,
     /// Length of each dimension.
     pub shape: Vec<usize>,
-    /// The values.
+    /// The values; of words zeros.
     pub values: Vec<f32>,
+    /// The words, where they are no numbers.
+    pub words: Option<Words>,
 }
 
 impl Columns {
     /// Columns in the order of the model's inputs.
-    pub fn new(names: Vec<String>) -> Self {
-        let index = names
+    pub fn new(features: Vec<Feature>) -> Self {
+        let index = features
             .iter()
-            .cloned()
             .enumerate()
-            .map(|(i, name)| (name, i))
+            .map(|(place, feature)| (feature.name.clone(), place))
             .collect();
-        Columns { names, index }
+        Columns { features, index }
+    }
+
+    /// Columns of numbers.
+    #[cfg(test)]
+    pub fn of_numbers(names: Vec<String>) -> Self {
+        let number = |name| Feature::number(name, 0.0, 1.0);
+        Columns::new(names.into_iter().map(number).collect())
+    }
+
+    /// A column by its place, which is below [`Columns::len`].
+    pub fn feature(&self, place: usize) -> &Feature {
+        &self.features[place]
+    }
+
+    /// Whether one of them holds words.
+    pub fn have_words(&self) -> bool {
+        self.features.iter().any(|feature| feature.vocabulary.is_some())
     }
 
     /// Number of columns.
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.features.len()
     }
 
     /// Whether there is none; a model has at least one.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.features.is_empty()
     }
 
     /// Name of a column.
     pub fn name(&self, index: usize) -> &str {
-        self.names.get(index).map_or("?", String::as_str)
+        self.features.get(index).map_or("?", |feature| &feature.name)
     }
 
     /// Place of a column.
@@ -74,7 +94,7 @@ impl Columns {
 
     /// The names, for messages.
     pub fn list(&self) -> String {
-        listed(self.names.iter().map(String::as_str))
+        listed(self.features.iter().map(|feature| feature.name.as_str()))
     }
 
     /// One table from either the one tensor `input` `[rows, features]` or one tensor `[rows]` or `[rows, 1]`
@@ -84,7 +104,7 @@ impl Columns {
         {
             return self.whole(tensors.remove(0));
         }
-        let mut columns: Vec<Option<Named>> = self.names.iter().map(|_| None).collect();
+        let mut columns: Vec<Option<Named>> = self.features.iter().map(|_| None).collect();
         for tensor in tensors {
             let Some(place) = self.index(&tensor.name) else {
                 return Err(refuse(format!(
@@ -104,12 +124,36 @@ impl Columns {
         self.interleave(columns)
     }
 
+    /// The raw value of a column for the value at a place of a tensor.
+    fn raw(&self, column: usize, place: usize, number: f32, words: Option<&Words>) -> Result<f32, Refusal> {
+        let feature = self.feature(column);
+        let text;
+        let word = match words {
+            Some(words) => words.get(place).unwrap_or_default(),
+            None if feature.vocabulary.is_none() => return Ok(number),
+            None => {
+                text = number.to_string();
+                text.as_str()
+            }
+        };
+        let shown = format!("value {place} of the column {}", quoted(&feature.name));
+        value::word(feature, &shown, word).map_err(refuse)
+    }
+
     fn whole(&self, tensor: Named) -> Result<Table, Refusal> {
         match tensor.shape[..] {
-            [rows, columns] if columns == self.len() => filled(Table {
-                values: tensor.values,
-                rows,
-            }),
+            [rows, columns] if columns == self.len() => {
+                let mut table = Table {
+                    values: tensor.values,
+                    rows,
+                };
+                if self.have_words() || tensor.words.is_some() {
+                    for (place, value) in table.values.iter_mut().enumerate() {
+                        *value = self.raw(place % columns, place, *value, tensor.words.as_ref())?;
+                    }
+                }
+                filled(table)
+            }
             _ => Err(refuse(format!(
                 "the input {INPUT:?} has shape {:?}, but the model takes [-1, {}]: {}",
                 tensor.shape,
@@ -153,8 +197,8 @@ impl Columns {
                     table.rows
                 )));
             }
-            for (row, value) in column.values.into_iter().take(rows).enumerate() {
-                table.values[row * count + place] = value;
+            for (row, value) in column.values.iter().take(rows).enumerate() {
+                table.values[row * count + place] = self.raw(place, row, *value, column.words.as_ref())?;
             }
         }
         filled(table.unwrap_or(Table {
@@ -194,12 +238,13 @@ mod tests {
             name: name.into(),
             shape: shape.to_vec(),
             values: values.to_vec(),
+            words: None,
         }
     }
 
     #[test]
     fn rows_and_columns_give_the_same_table() {
-        let columns = Columns::new(vec!["a".into(), "b".into()]);
+        let columns = Columns::of_numbers(vec!["a".into(), "b".into()]);
         let table = Table {
             values: vec![1.0, 2.0, 3.0, 4.0],
             rows: 2,
@@ -216,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_column_may_be_called_input() {
-        let one = Columns::new(vec!["input".into()]);
+        let one = Columns::of_numbers(vec!["input".into()]);
         assert_eq!(
             one.assemble(vec![named("input", &[2], &[1.0, 2.0])])
                 .unwrap()
@@ -229,7 +274,7 @@ mod tests {
                 .rows,
             2
         );
-        let two = Columns::new(vec!["input".into(), "b".into()]);
+        let two = Columns::of_numbers(vec!["input".into(), "b".into()]);
         assert_eq!(
             two.assemble(vec![named("input", &[1, 2], &[1.0, 2.0])])
                 .unwrap()
@@ -242,7 +287,7 @@ mod tests {
 
     #[test]
     fn wrong_tensors_are_refused_with_the_alternatives() {
-        let columns = Columns::new(vec!["a".into(), "b".into()]);
+        let columns = Columns::of_numbers(vec!["a".into(), "b".into()]);
         for (tensors, says) in [
             (
                 vec![named("c", &[1], &[1.0])],

@@ -2,9 +2,11 @@
 //!
 //! Specification: <https://github.com/kserve/open-inference-protocol>, `specification/protocol/inference_rest.md`.
 //! The model has one input `input` `[-1, features]` and one output `output` `[-1, outputs]`; a classifier has
-//! `label` `[-1]` too. A client that has a table rather than a matrix may send one input per column instead.
+//! `label` `[-1]` too. A client that has a table rather than a matrix may send one input per column instead, and must
+//! where columns hold words (`BYTES`).
 
 use http::{HeaderMap, StatusCode};
+use sconce_contract::Feature;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -30,6 +32,8 @@ const ESCAPED: usize = 6;
 /// Types of the numbers that an input may have; the model computes in FP32 whatever they are.
 const FLOATS: [&str; 2] = ["FP32", "FP64"];
 const INTEGERS: [&str; 2] = ["INT32", "INT64"];
+/// Type of words.
+const BYTES: &str = "BYTES";
 
 pub(super) struct OpenInference;
 
@@ -109,13 +113,24 @@ fn metadata(server: &Server) -> Result<Reply, Refusal> {
     let mut outputs =
         vec![json!({"name": OUTPUT, "datatype": "FP32", "shape": [-1, served.model.outputs()]})];
     if served.model.classes().is_some() {
-        outputs.push(json!({"name": LABEL, "datatype": "BYTES", "shape": [-1]}));
+        outputs.push(json!({"name": LABEL, "datatype": BYTES, "shape": [-1]}));
     }
+    let columns = &served.columns;
+    let inputs: Vec<Value> = if columns.have_words() {
+        // A tensor has one type, so that numbers and words do not go into one.
+        let of = |feature: &Feature| match feature.vocabulary {
+            Some(_) => json!({"name": feature.name, "datatype": BYTES, "shape": [-1]}),
+            None => json!({"name": feature.name, "datatype": "FP32", "shape": [-1]}),
+        };
+        served.model.features().iter().map(of).collect()
+    } else {
+        vec![json!({"name": INPUT, "datatype": "FP32", "shape": [-1, columns.len()]})]
+    };
     let about = json!({
         "name": served.names.name,
         "versions": [served.names.revision],
         "platform": "sconce",
-        "inputs": [{"name": INPUT, "datatype": "FP32", "shape": [-1, served.columns.len()]}],
+        "inputs": inputs,
         "outputs": outputs,
     });
     Ok(reply::value(StatusCode::OK, &about))
@@ -254,13 +269,17 @@ fn tensor(input: Input) -> Result<Named, Refusal> {
     } = input;
     let shown = quoted(&name);
     let integers = INTEGERS.contains(&datatype.as_str());
-    if !integers && !FLOATS.contains(&datatype.as_str()) {
-        let (found, known) = (
-            quoted(&datatype),
-            listed(FLOATS.into_iter().chain(INTEGERS).collect::<Vec<_>>().into_iter()),
-        );
+    if !integers && datatype != BYTES && !FLOATS.contains(&datatype.as_str()) {
+        let known: Vec<&str> = FLOATS.into_iter().chain(INTEGERS).chain([BYTES]).collect();
+        let (found, known) = (quoted(&datatype), listed(known.into_iter()));
         return Err(refuse(format!(
             "the input {shown} has datatype {found}: send one of {known}"
+        )));
+    }
+    if (datatype == BYTES) != data.words.is_some() && !data.values.is_empty() {
+        return Err(refuse(format!(
+            "the input {shown} has datatype {datatype}, but its data are {}",
+            if data.words.is_some() { "text" } else { "numbers" }
         )));
     }
     if integers && !data.whole {
@@ -278,6 +297,7 @@ fn tensor(input: Input) -> Result<Named, Refusal> {
             name,
             shape: claimed,
             values: data.values,
+            words: data.words,
         }),
         _ => {
             let shape: Vec<Value> = shape.iter().take(8).map(|length| json!(length)).collect();
@@ -297,7 +317,7 @@ fn output<'a>(served: &'a Served, name: &'static str, outputs: &'a [f32]) -> Out
         LABEL => OutputTensor {
             name,
             shape: vec![rows],
-            datatype: "BYTES",
+            datatype: BYTES,
             data: Data::Labels(Labels { served, outputs }),
         },
         _ => OutputTensor {

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use http::{HeaderMap, StatusCode};
+use sconce_contract::Feature;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
@@ -91,9 +92,9 @@ fn status(server: &Server) -> Result<Reply, Refusal> {
 
 fn metadata(server: &Server) -> Result<Reply, Refusal> {
     let served = server.served()?;
-    let tensor = |name: &str, width: usize| {
+    let tensor = |name: &str, kind: &str, width: usize| {
         json!({
-            "dtype": "DT_FLOAT",
+            "dtype": kind,
             "tensor_shape": {
                 "dim": [{"size": "-1", "name": ""}, {"size": width.to_string(), "name": ""}],
                 "unknown_rank": false,
@@ -101,9 +102,21 @@ fn metadata(server: &Server) -> Result<Reply, Refusal> {
             "name": name,
         })
     };
+    let inputs = if served.columns.have_words() {
+        let of = |feature: &Feature| match feature.vocabulary {
+            Some(_) => tensor(&feature.name, "DT_STRING", 1),
+            None => tensor(&feature.name, "DT_FLOAT", 1),
+        };
+        let columns = served.model.features().iter();
+        columns
+            .map(|feature| (feature.name.clone(), of(feature)))
+            .collect()
+    } else {
+        json!({INPUT: tensor(INPUT, "DT_FLOAT", served.columns.len())})
+    };
     let signature = json!({
-        "inputs": {INPUT: tensor(INPUT, served.columns.len())},
-        "outputs": {"output": tensor("output", served.model.outputs())},
+        "inputs": inputs,
+        "outputs": {"output": tensor("output", "DT_FLOAT", served.model.outputs())},
         "method_name": "tensorflow/serving/predict",
     });
     let about = json!({
@@ -265,6 +278,7 @@ impl<'de> Visitor<'de> for Inputs<'_> {
             name: INPUT.into(),
             shape: data.shape,
             values: data.values,
+            words: data.words,
         }])
     }
 
@@ -283,6 +297,7 @@ impl<'de> Visitor<'de> for Inputs<'_> {
                 name,
                 shape: data.shape,
                 values: data.values,
+                words: data.words,
             });
         }
         Ok(tensors)

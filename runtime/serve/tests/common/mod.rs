@@ -20,11 +20,6 @@ use tempfile::TempDir;
 /// `radius − texture`, classes benign and malignant. Otherwise three classes by softmax.
 pub fn draft(binary: bool) -> Draft {
     let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
-    let feature = |name: &str, mean, scale| Feature {
-        name: name.into(),
-        mean,
-        scale,
-    };
     let (units, last, weight, classes) = if binary {
         (
             1,
@@ -55,7 +50,10 @@ pub fn draft(binary: bool) -> Draft {
             ),
         ]),
         preprocess: Preprocess {
-            features: vec![feature("radius", 10.0, 2.0), feature("texture", 5.0, 1.0)],
+            features: vec![
+                Feature::number("radius", 10.0, 2.0),
+                Feature::number("texture", 5.0, 1.0),
+            ],
             target: Target {
                 name: "diagnosis".into(),
                 classes: Some(classes.iter().map(ToString::to_string).collect()),
@@ -64,6 +62,7 @@ pub fn draft(binary: bool) -> Draft {
         metrics: vec![],
         data: FileDigest::of(b"data"),
         rows: 100,
+        facts: Default::default(),
         seed: 42,
         trainer: "0.1.0".into(),
     }
@@ -72,11 +71,7 @@ pub fn draft(binary: bool) -> Draft {
 /// A model of two columns of integers, 0 to 2, of which each has a number that they add up to.
 pub fn of_integers() -> Draft {
     let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu).unwrap();
-    let feature = |name: &str| Feature {
-        name: name.into(),
-        mean: 0.0,
-        scale: 1.0,
-    };
+    let feature = |name: &str| Feature::number(name, 0.0, 1.0);
     let network = json!({"layers": [
         {"embedding": {"vocabulary": 3, "dimensions": 1}}, {"flatten": {}}, {"dense": {"units": 1}},
     ]});

@@ -112,6 +112,26 @@ fn marks(file: &Path) -> Option<&str> {
     file.filename()?.strip_prefix('.')?.strip_suffix(INCOMPLETE)
 }
 
+/// Paths of all objects below the folder, in order; nothing where there is none, or an object has that very name.
+pub(super) async fn files(store: &dyn ObjectStore, folder: &Path) -> Result<Option<Vec<String>>, Trouble> {
+    if folder.as_ref() != "" && is_there(store, folder).await? {
+        return Ok(None);
+    }
+    let all = files_in(store, folder).await?;
+    let below = |file: &ObjectMeta| {
+        let parts = file.location.prefix_match(folder)?;
+        let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
+        Some(parts.join("/"))
+    };
+    let mut paths: Vec<String> = all
+        .iter()
+        .filter_map(below)
+        .filter(|path| !path.is_empty())
+        .collect();
+    paths.sort_unstable();
+    Ok((!paths.is_empty()).then_some(paths))
+}
+
 async fn files_in(store: &dyn ObjectStore, folder: &Path) -> Result<Vec<ObjectMeta>, Trouble> {
     store.list(Some(folder)).try_collect().await.map_err(place_or)
 }

@@ -214,6 +214,11 @@ impl Scheme for Cloud {
         self.run(target, folder::names(&*store, &path))
     }
 
+    fn files(&self, target: &Target<'_>) -> Result<Option<Vec<String>>, StoreError> {
+        let Opened { store, path } = self.open(target)?;
+        self.run(target, folder::files(&*store, &path))
+    }
+
     fn remove_folder(&self, target: &Target<'_>, name: &str) -> Result<(), StoreError> {
         let Opened { store, path } = self.open(target)?;
         self.run(target, folder::remove(&*store, &path, name))

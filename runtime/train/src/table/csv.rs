@@ -1,19 +1,21 @@
 //! Comma-separated values with a header row (RFC 4180).
 
-use sconce_contract::Dataset;
+use bytes::Bytes;
 
-use super::{Cells, Table, TableError, columns, number};
+use super::{Builder, Cell, TableError, Unit};
 
 /// What spreadsheets write before UTF-8.
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// Reads a table. Blanks around a cell and empty lines do not count.
-pub fn read(bytes: &[u8], dataset: &Dataset) -> Result<Table, TableError> {
+/// Reads a file. Blanks around a cell and empty lines do not count.
+pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
     let text = std::str::from_utf8(bytes).map_err(|error| TableError::NotUtf8 {
-        line: 1 + bytes[..error.valid_up_to()]
-            .iter()
-            .filter(|&&byte| byte == b'\n')
-            .count() as u64,
+        place: builder.place(
+            1 + bytes[..error.valid_up_to()]
+                .iter()
+                .filter(|&&byte| byte == b'\n')
+                .count() as u64,
+        ),
     })?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     // Rows are counted here instead of by the reader, whose sentence would not name the columns.
@@ -26,46 +28,22 @@ pub fn read(bytes: &[u8], dataset: &Dataset) -> Result<Table, TableError> {
         return Err(TableError::Empty);
     }
     let header: Vec<String> = record.iter().map(|name| name.trim().to_owned()).collect();
-    let columns = columns::find(&header, &dataset.target, &dataset.features)?;
-
-    let mut values = Vec::new();
-    let mut target = Cells::default();
+    builder.header(&header, Unit::Line)?;
     while advance(&mut reader, &mut record)? {
         let line = line_of(&record, text);
-        if record.len() != columns.count {
-            let hint = hint(&record, columns.count);
-            return Err(TableError::Ragged {
-                line,
+        if record.len() == header.len() {
+            builder.row(line, |position| Cell::of_text(&record[position]))?;
+        } else {
+            let error = TableError::Ragged {
+                place: builder.place(line),
                 found: record.len(),
-                expected: columns.count,
-                hint,
-            });
+                expected: header.len(),
+                hint: hint(&record, header.len()),
+            };
+            builder.malformed(error)?;
         }
-        for (name, position) in &columns.features {
-            let value = number(record[*position].trim()).map_err(|problem| TableError::Feature {
-                line,
-                column: name.clone(),
-                problem,
-            })?;
-            values.push(value);
-        }
-        let cell = record[columns.target].trim();
-        if cell.contains('\n') {
-            return Err(TableError::OpenQuote {
-                line,
-                column: dataset.target.clone(),
-            });
-        }
-        target.push(cell, line);
     }
-    if target.is_empty() {
-        return Err(TableError::HeaderOnly);
-    }
-    Ok(Table {
-        features: columns.features.into_iter().map(|(name, _)| name).collect(),
-        values,
-        target,
-    })
+    Ok(())
 }
 
 fn advance(reader: &mut csv::Reader<&[u8]>, record: &mut csv::StringRecord) -> Result<bool, TableError> {
@@ -100,21 +78,14 @@ fn hint(record: &csv::StringRecord, columns: usize) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use sconce_contract::Split;
+    use sconce_contract::Dataset;
 
+    use super::super::{NotANumber, Place, read};
     use super::*;
-    use crate::table::NotANumber;
 
     fn dataset(target: &str, features: &[&str]) -> Dataset {
-        Dataset {
-            uri: "file:///table.csv".into(),
-            credentials_ref: None,
-            format: None,
-            target: target.into(),
-            features: features.iter().map(ToString::to_string).collect(),
-            split: Split::default(),
-            standardize: true,
-        }
+        let dataset = serde_json::json!({"uri": "file:///table.csv", "target": target, "features": features});
+        serde_json::from_value(dataset).unwrap()
     }
 
     fn refuse(text: &str) -> TableError {
@@ -125,12 +96,15 @@ mod tests {
     fn a_table_is_read_with_its_features_in_order() {
         let text = "\u{feff}a,\"b c\", y ,d\r\n1,2.5,cat,-3e2\r\n\r\n4,5,\"dog, big\", 6 \r\n";
         let table = read(text.as_bytes(), &dataset("y", &[])).unwrap();
-        assert_eq!(table.features, ["a", "b c", "d"]);
+        let names: Vec<&str> = table
+            .features
+            .iter()
+            .map(|feature| feature.name.as_str())
+            .collect();
+        assert_eq!(names, ["a", "b c", "d"]);
         assert_eq!(table.values, [1.0, 2.5, -300.0, 4.0, 5.0, 6.0]);
-        assert_eq!(
-            table.target.iter().collect::<Vec<_>>(),
-            [("cat", 2), ("dog, big", 4)]
-        );
+        assert_eq!(table.target.iter().collect::<Vec<_>>(), ["cat", "dog, big"]);
+        assert_eq!([0, 1].map(|row| table.target.place(row).number), [2, 4]);
         let chosen = read(text.as_bytes(), &dataset("y", &["d", "a"])).unwrap();
         assert_eq!(chosen.values, [-300.0, 1.0, 6.0, 4.0]);
     }
@@ -143,11 +117,13 @@ mod tests {
 
     #[test]
     fn each_fault_says_where_it_is() {
-        let feature = |line, problem| TableError::Feature {
-            line,
+        let feature = |line, problem, remedy: &str| TableError::Feature {
+            place: Place::line(line),
             column: "a".into(),
             problem,
+            remedy: remedy.into(),
         };
+        let mend = "mend the cell, or leave the column out of dataset.features";
         for (text, expected) in [
             ("", TableError::Empty),
             ("\n\n", TableError::Empty),
@@ -158,7 +134,7 @@ mod tests {
             (
                 "a,y\n1,2\n3\n",
                 TableError::Ragged {
-                    line: 3,
+                    place: Place::line(3),
                     found: 1,
                     expected: 2,
                     hint: "",
@@ -167,28 +143,37 @@ mod tests {
             (
                 "a,y\n1,2,\n",
                 TableError::Ragged {
-                    line: 2,
+                    place: Place::line(2),
                     found: 3,
                     expected: 2,
                     hint: "; is there a comma at its end?",
                 },
             ),
-            ("a,y\n1,2\n\nx,2\n", feature(4, NotANumber::Text("x".into()))),
-            ("a,y\n1,2\n,2\n", feature(3, NotANumber::Empty)),
             (
                 "a,y\n1,\"2\n3,4\n5,6\n",
                 TableError::OpenQuote {
-                    line: 2,
+                    place: Place::line(2),
                     column: "y".into(),
                 },
             ),
-            ("a,y\nnan,2\n", feature(2, NotANumber::NotFinite("nan".into()))),
-            ("a,y\n1e39,2\n", feature(2, NotANumber::NotFinite("1e39".into()))),
+            (
+                "a,y\nnan,2\n",
+                feature(2, NotANumber::NotFinite("nan".into()), mend),
+            ),
+            (
+                "a,y\n1e39,2\n",
+                feature(2, NotANumber::NotFinite("1e39".into()), mend),
+            ),
         ] {
             assert_eq!(refuse(text), expected, "{text:?}");
         }
         let bytes = read(b"a,y\n1,2\n\xff,3\n", &dataset("y", &[])).unwrap_err();
-        assert_eq!(bytes, TableError::NotUtf8 { line: 3 });
+        assert_eq!(
+            bytes,
+            TableError::NotUtf8 {
+                place: Place::line(3)
+            }
+        );
     }
 
     #[test]

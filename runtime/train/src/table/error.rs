@@ -2,9 +2,9 @@
 
 use thiserror::Error;
 
-use super::NotANumber;
+use super::{NotANumber, Place};
 
-/// What is wrong with a table. Lines are counted from 1 as an editor does; the header is usually line 1.
+/// What is wrong with a table, and where.
 #[derive(Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TableError {
@@ -15,19 +15,19 @@ pub enum TableError {
     #[error("the table has a header but no rows")]
     HeaderOnly,
     /// Bytes that are not text.
-    #[error("line {line}: the text is not UTF-8; save the table as UTF-8")]
+    #[error("{place}: the text is not UTF-8; save the table as UTF-8")]
     NotUtf8 {
-        /// The line.
-        line: u64,
+        /// Where.
+        place: Place,
     },
     /// The reader gave up.
     #[error("the table cannot be read: {0}")]
     Malformed(String),
     /// A row with more or fewer cells than the header.
-    #[error("line {line}: the row has {found} cells, but the header has {expected} columns{hint}")]
+    #[error("{place}: the row has {found} cells, but the header has {expected} columns{hint}")]
     Ragged {
-        /// The line.
-        line: u64,
+        /// Where.
+        place: Place,
         /// Cells.
         found: usize,
         /// Columns.
@@ -36,12 +36,10 @@ pub enum TableError {
         hint: &'static str,
     },
     /// A label that no one means.
-    #[error(
-        "line {line}, column {column:?}: the cell runs over several lines; is a quotation mark left open?"
-    )]
+    #[error("{place}, column {column:?}: the cell runs over several lines; is a quotation mark left open?")]
     OpenQuote {
-        /// The line that it begins on.
-        line: u64,
+        /// Where it begins.
+        place: Place,
         /// The column.
         column: String,
     },
@@ -71,22 +69,113 @@ pub enum TableError {
     #[error("the table has no column but the target {0:?}: there is nothing to learn from")]
     NoFeatures(String),
     /// A cell of a feature that is not a number.
-    #[error(
-        "line {line}, column {column:?}: {problem}; mend the cell, or leave the column out of dataset.features"
-    )]
+    #[error("{place}, column {column:?}: {problem}; {remedy}")]
     Feature {
-        /// The line.
-        line: u64,
+        /// Where.
+        place: Place,
         /// The column.
         column: String,
         /// What the cell holds.
         problem: NotANumber,
+        /// What to do.
+        remedy: String,
+    },
+    /// A line that is no JSON object.
+    #[error("{place}: the line is not a JSON object ({problem}); mend it, or delete it")]
+    NotJson {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file that is not of its format.
+    #[error(
+        "{place} is not {format} that can be read ({problem}); write it again, or correct dataset.format"
+    )]
+    NotThatFormat {
+        /// Where.
+        place: Place,
+        /// The format.
+        format: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A column of a type that is no number and no text.
+    #[error(
+        "{place}, column {column:?}: it holds {kind}; write it as numbers or text (in Spark: cast), or leave the column out \
+         of dataset.features"
+    )]
+    NotReadable {
+        /// Where.
+        place: Place,
+        /// The column.
+        column: String,
+        /// What it holds.
+        kind: &'static str,
+    },
+    /// Pictures without a size.
+    #[error(
+        "pictures need a size: set dataset.format to Images and dataset.images to their height, width and channels"
+    )]
+    NoImages,
+    /// A picture that is in no folder of a class.
+    #[error(
+        "{place} lies in no folder within dataset.uri: put the pictures of each class into a folder named after it"
+    )]
+    NoClass {
+        /// Where.
+        place: Place,
+    },
+    /// A list or an object where a value should be.
+    #[error(
+        "{place}, column {column:?}: the value is a list or an object; write a number or a text, or leave the column out \
+         of dataset.features"
+    )]
+    NotAValue {
+        /// Where.
+        place: Place,
+        /// The column.
+        column: String,
+    },
+    /// A column of texts or keys.
+    #[error(
+        "the column {column:?} holds more than {limit} different words: leave it out of dataset.features where it is a \
+         text or a key, or raise dataset.categorical.maxWords"
+    )]
+    TooManyWords {
+        /// The column.
+        column: String,
+        /// Most words.
+        limit: usize,
+    },
+    /// A column without any value.
+    #[error("the column {0:?} has no value in any row: leave it out of dataset.features")]
+    EmptyColumn(String),
+    /// More rows that cannot be read than are allowed.
+    #[error("more than {allowed} rows cannot be read: first {first}; then {next}")]
+    TooManyMalformed {
+        /// How many are allowed.
+        allowed: u64,
+        /// What is wrong with the first.
+        first: String,
+        /// What is wrong with the one too many.
+        next: String,
+    },
+    /// Every row was left out.
+    #[error("no row is left: {malformed} cannot be read and {missing} lack a value{}", first_of(.first))]
+    NothingLeft {
+        /// Rows that cannot be read.
+        malformed: u64,
+        /// Rows that lack a value.
+        missing: u64,
+        /// What is wrong with the first of the former.
+        first: String,
     },
     /// A cell of the target that cannot be used.
-    #[error("line {line}, column {column:?}: {problem}; {remedy}")]
+    #[error("{place}, column {column:?}: {problem}; {remedy}")]
     Target {
-        /// The line.
-        line: u64,
+        /// Where.
+        place: Place,
         /// The column.
         column: String,
         /// What the cell holds.
@@ -96,12 +185,27 @@ pub enum TableError {
     },
 }
 
+fn first_of(first: &str) -> String {
+    if first.is_empty() {
+        String::new()
+    } else {
+        format!("; first {first}")
+    }
+}
+
 impl TableError {
     /// The field of the spec to change.
     pub fn field(&self) -> &'static str {
         match self {
             TableError::MissingColumn { field, .. } => field,
-            TableError::UnnamedColumn { .. } | TableError::Feature { .. } => "dataset.features",
+            TableError::UnnamedColumn { .. }
+            | TableError::Feature { .. }
+            | TableError::NotAValue { .. }
+            | TableError::NotReadable { .. }
+            | TableError::TooManyWords { .. }
+            | TableError::EmptyColumn(_) => "dataset.features",
+            TableError::NoImages => "dataset.images",
+            TableError::TooManyMalformed { .. } => "dataset.malformedRows.skipUpTo",
             TableError::NoFeatures(_) | TableError::Target { .. } => "dataset.target",
             _ => "dataset.uri",
         }

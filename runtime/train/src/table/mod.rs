@@ -1,28 +1,56 @@
-//! A table with a header, from bytes to numbers.
+//! A table, from bytes to numbers.
 //!
 //! ```text
-//!   bytes ─► csv ─► header: which column is what      (columns.rs, suggest.rs)
-//!                └► rows:   features → f32, row-major  target → its cells as they stand
+//!   bytes ─► formats.rs ─► csv, jsonl, … ─► Builder: header: which column is what    (columns.rs, suggest.rs)
+//!            (which one)   (rows of Cells)           rows: features → raw values     (column.rs)
+//!                                                          target → its cells as they stand
 //! ```
+//!
+//! A format only says what the cells are; what is missing, mixed or malformed is judged in one place, `builder.rs`,
+//! which is the file to read first.
 
+mod builder;
+mod cell;
+mod column;
 mod columns;
 mod csv;
 mod decimal;
 mod error;
+mod formats;
+mod images;
+mod jsonl;
+mod parquet;
+mod place;
 mod suggest;
 
-pub use self::csv::read;
+pub use builder::Builder;
+pub use cell::Cell;
 pub use error::TableError;
+pub use formats::Format;
+pub use place::{File, Place, Unit};
+use sconce_contract::RowsLeftOut;
 
 /// A table as read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
-    /// Names of the features, in the order of the network's inputs.
-    pub features: Vec<String>,
-    /// Their values, row after row: `[rows, features]`. F32, as the server reads what it is asked.
+    /// The features, in the order of the file.
+    pub features: Vec<Feature>,
+    /// Their raw values, row after row: `[rows, features]`. F32, as the server reads what it is asked; a word is its
+    /// place among the words, and what is missing is NaN.
     pub values: Vec<f32>,
     /// The cells of the target.
     pub target: Cells,
+    /// Rows that are not in the table.
+    pub left_out: RowsLeftOut,
+}
+
+/// A feature as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feature {
+    /// Its name in the header.
+    pub name: String,
+    /// The words of the whole table in alphabetical order; nothing for numbers.
+    pub words: Option<Vec<String>>,
 }
 
 impl Table {
@@ -32,20 +60,35 @@ impl Table {
     }
 }
 
-/// The cells of one column, in one piece of memory, each with the line that it stands on.
+/// Reads a table of one file.
+#[cfg(test)]
+pub fn read(bytes: &[u8], dataset: &sconce_contract::Dataset) -> Result<Table, TableError> {
+    let format = dataset.format.unwrap_or(sconce_contract::DatasetFormat::Csv);
+    let mut builder = Builder::new(dataset);
+    builder.begin(None, Vec::new());
+    (Format::named(format).read)(&bytes::Bytes::copy_from_slice(bytes), &mut builder)?;
+    builder.finish()
+}
+
+/// The cells of one column, in one piece of memory, each with the place where it stands.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cells {
     text: String,
     ends: Vec<usize>,
-    lines: Vec<u64>,
+    numbers: Vec<u64>,
+    /// The files in order, each with the index of its first cell.
+    files: Vec<(usize, File)>,
 }
 
 impl Cells {
     /// Adds a cell.
-    pub fn push(&mut self, text: &str, line: u64) {
+    pub fn push(&mut self, text: &str, place: &Place) {
+        if self.files.last().is_none_or(|(_, file)| *file != place.file) {
+            self.files.push((self.ends.len(), place.file.clone()));
+        }
         self.text.push_str(text);
         self.ends.push(self.text.len());
-        self.lines.push(line);
+        self.numbers.push(place.number);
     }
 
     /// Number of cells.
@@ -58,13 +101,20 @@ impl Cells {
         self.ends.is_empty()
     }
 
-    /// The cells with their lines, counted from 1 as an editor does.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+    /// The cells.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts
-            .zip(&self.ends)
-            .zip(&self.lines)
-            .map(|((start, &end), &line)| (&self.text[start..end], line))
+        starts.zip(&self.ends).map(|(start, &end)| &self.text[start..end])
+    }
+
+    /// Where a cell stands.
+    pub fn place(&self, index: usize) -> Place {
+        let after = self.files.partition_point(|(first, _)| *first <= index);
+        let file = after.checked_sub(1).map(|before| self.files[before].1.clone());
+        Place {
+            file: file.unwrap_or_default(),
+            number: self.numbers.get(index).copied().unwrap_or_default(),
+        }
     }
 }
 
@@ -95,6 +145,9 @@ pub enum NotANumber {
     /// Something else.
     #[error("{0:?} is not a number")]
     Text(String),
+    /// A number among words, and since where the column holds words.
+    #[error("{0}")]
+    Number(String),
 }
 
 /// A cell that fits into a sentence.

@@ -42,6 +42,12 @@ impl Rehearsal {
         self
     }
 
+    /// Writes a file beside the table.
+    pub fn write(self, name: &str, text: &str) -> Self {
+        fs::write(self.path(name), text).unwrap();
+        self
+    }
+
     /// Dense layers: units and activation.
     pub fn layers(self, layers: &[(u32, &str)]) -> Self {
         let layers = layers

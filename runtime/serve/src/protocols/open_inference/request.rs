@@ -170,7 +170,7 @@ mod tests {
     use crate::parse::parse;
 
     fn refused(body: &str, values: usize) -> (u16, String) {
-        let columns = Columns::new(vec!["a".into(), "b".into()]);
+        let columns = Columns::of_numbers(vec!["a".into(), "b".into()]);
         let room = Room::of(values);
         let seed = RequestSeed {
             columns: &columns,

@@ -1,0 +1,103 @@
+//! From a row of a table to the inputs of a network: one code for what is learned and what is served.
+//!
+//! A raw value is a number, the place of a word in its column's vocabulary, [`UNKNOWN`] for a word that is not in it,
+//! or NaN where the value is missing.
+
+use sconce_contract::{Encoding, Feature};
+
+/// The raw value of a word that the column's vocabulary does not hold.
+pub const UNKNOWN: f32 = -1.0;
+
+/// Inputs of the network that these columns become.
+pub fn width(features: &[Feature]) -> usize {
+    features.iter().map(Feature::width).sum()
+}
+
+/// Appends the inputs for a row of raw values, one for each column. A value that is missing becomes what its column
+/// says, and stays NaN where that says nothing.
+pub fn row(features: &[Feature], raw: &[f32], inputs: &mut Vec<f32>) {
+    for (feature, value) in features.iter().zip(raw) {
+        let value = match feature.missing {
+            Some(filled) if value.is_nan() => filled,
+            _ => f64::from(*value),
+        };
+        match &feature.vocabulary {
+            Some(vocabulary) if vocabulary.encoding == Encoding::OneHot => {
+                let start = inputs.len();
+                inputs.resize(start + vocabulary.words.len(), 0.0);
+                // An unknown word is none of them; NaN becomes 0, which a checked row never holds.
+                if value >= 0.0
+                    && let Some(input) = inputs.get_mut(start + value as usize)
+                {
+                    *input = 1.0;
+                }
+            }
+            _ => inputs.push(((value - feature.mean) / feature.scale) as f32),
+        }
+    }
+}
+
+/// Name of the column that an input of the network comes from.
+pub fn column(features: &[Feature], input: usize) -> &str {
+    let mut end = 0;
+    let found = features.iter().find(|feature| {
+        end += feature.width();
+        input < end
+    });
+    found.map_or("?", |feature| &feature.name)
+}
+
+/// The place of a word.
+pub fn place(words: &[String], word: &str) -> Option<usize> {
+    words.binary_search_by(|known| known.as_str().cmp(word)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use sconce_contract::{UnknownWords, Vocabulary};
+
+    use super::*;
+
+    fn words(encoding: Encoding, missing: Option<f64>) -> Feature {
+        Feature {
+            missing,
+            vocabulary: Some(Vocabulary {
+                words: ["blue", "green", "red"].map(str::to_owned).to_vec(),
+                encoding,
+                unknown: UnknownWords::Ignore,
+            }),
+            ..Feature::number("colour", 1.0, 2.0)
+        }
+    }
+
+    #[test]
+    fn words_become_inputs_and_what_is_missing_is_filled() {
+        let filled = Feature {
+            missing: Some(7.0),
+            ..Feature::number("size", 5.0, 2.0)
+        };
+        let features = [
+            words(Encoding::OneHot, Some(1.0)),
+            words(Encoding::Index, None),
+            filled,
+        ];
+        assert_eq!(width(&features), 5);
+        for (raw, expected) in [
+            ([2.0, 2.0, 9.0], [0.0, 0.0, 1.0, 0.5, 2.0]),
+            ([UNKNOWN, 0.0, f32::NAN], [0.0, 0.0, 0.0, -0.5, 1.0]),
+            ([f32::NAN, 1.0, 5.0], [0.0, 1.0, 0.0, 0.0, 0.0]),
+        ] {
+            let mut inputs = Vec::new();
+            row(&features, &raw, &mut inputs);
+            assert_eq!(inputs, expected, "{raw:?}");
+        }
+        assert_eq!(
+            place(&features[0].vocabulary.as_ref().unwrap().words, "green"),
+            Some(1)
+        );
+        assert_eq!(
+            place(&features[0].vocabulary.as_ref().unwrap().words, "grey"),
+            None
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! What is measured of each feature on the rows that are learned from: its scale, what takes the place of a missing
+//! value, and what the manifest says of it.
+
+use sconce_contract::{ColumnFacts, Dataset, Encoding, Feature, Missing, NumberFacts, Vocabulary};
+
+use crate::table::Table;
+
+/// The features of a table as the artifact keeps them, with what they hold, over these rows of it.
+///
+/// The scale is the standard deviation of the rows themselves (divided by their number); 1 for a column that is
+/// constant there, and where none is wanted.
+pub fn measure(table: &Table, rows: &[usize], dataset: &Dataset) -> Vec<(Feature, ColumnFacts)> {
+    let width = table.features.len();
+    let measured = table.features.iter().enumerate().map(|(place, feature)| {
+        let column = Column {
+            values: &table.values,
+            width,
+            place,
+            rows,
+        };
+        match &feature.words {
+            Some(words) => column.of_words(&feature.name, words, dataset),
+            None => column.of_numbers(&feature.name, dataset),
+        }
+    });
+    measured.collect()
+}
+
+/// Some rows of a column.
+struct Column<'a> {
+    values: &'a [f32],
+    width: usize,
+    place: usize,
+    rows: &'a [usize],
+}
+
+impl Column<'_> {
+    /// The values that are there.
+    fn values(&self) -> impl Iterator<Item = f64> {
+        let values = self
+            .rows
+            .iter()
+            .map(|row| self.values[row * self.width + self.place]);
+        values.filter(|value| !value.is_nan()).map(f64::from)
+    }
+
+    fn missing(&self) -> u64 {
+        (self.rows.len() - self.values().count()) as u64
+    }
+
+    fn of_numbers(&self, name: &str, dataset: &Dataset) -> (Feature, ColumnFacts) {
+        let there = Moments::of(|| self.values());
+        let filled = match dataset.missing {
+            Missing::Mean => Some(there.mean),
+            Missing::Median => Some(self.median()),
+            Missing::Refuse | Missing::Drop => None,
+        };
+        let facts = ColumnFacts {
+            name: name.to_owned(),
+            missing: self.missing(),
+            words: None,
+            numbers: Some(NumberFacts {
+                min: self.values().reduce(f64::min).unwrap_or_default(),
+                mean: there.mean,
+                max: self.values().reduce(f64::max).unwrap_or_default(),
+                deviation: if there.constant { 0.0 } else { there.deviation },
+            }),
+        };
+        let (mean, scale) = self.scale(filled, dataset);
+        let feature = Feature {
+            missing: filled,
+            ..Feature::number(name, mean, scale)
+        };
+        (feature, facts)
+    }
+
+    fn of_words(&self, name: &str, words: &[String], dataset: &Dataset) -> (Feature, ColumnFacts) {
+        let categorical = dataset.categorical.clone().unwrap_or_default();
+        let filled = dataset.missing.fills().then(|| self.most_frequent(words.len()));
+        let (mean, scale) = match categorical.encoding {
+            Encoding::OneHot => (0.0, 1.0),
+            Encoding::Index => self.scale(filled, dataset),
+        };
+        let facts = ColumnFacts {
+            name: name.to_owned(),
+            missing: self.missing(),
+            words: Some(words.len() as u64),
+            numbers: None,
+        };
+        let feature = Feature {
+            missing: filled,
+            vocabulary: Some(Vocabulary {
+                words: words.to_vec(),
+                encoding: categorical.encoding,
+                unknown: categorical.unknown,
+            }),
+            ..Feature::number(name, mean, scale)
+        };
+        (feature, facts)
+    }
+
+    /// Mean and scale of what the network will see.
+    fn scale(&self, filled: Option<f64>, dataset: &Dataset) -> (f64, f64) {
+        if !dataset.standardize {
+            return (0.0, 1.0);
+        }
+        let fills = filled.map_or(0, |_| self.missing() as usize);
+        let moments = Moments::of(|| {
+            self.values()
+                .chain(std::iter::repeat_n(filled.unwrap_or_default(), fills))
+        });
+        let usable = !moments.constant && moments.deviation != 0.0;
+        (moments.mean, if usable { moments.deviation } else { 1.0 })
+    }
+
+    /// The middle of the values, or the mean of the two in the middle.
+    fn median(&self) -> f64 {
+        let mut values: Vec<f64> = self.values().collect();
+        values.sort_by(f64::total_cmp);
+        match values.len() {
+            0 => 0.0,
+            count if count % 2 == 1 => values[count / 2],
+            count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
+        }
+    }
+
+    /// The first in order of the words that are there most often.
+    fn most_frequent(&self, words: usize) -> f64 {
+        let mut counts = vec![0_u64; words];
+        for value in self.values() {
+            counts[value as usize] += 1;
+        }
+        let most = counts.iter().max().copied().unwrap_or_default();
+        counts.iter().position(|count| *count == most).unwrap_or_default() as f64
+    }
+}
+
+/// Mean and standard deviation.
+struct Moments {
+    mean: f64,
+    deviation: f64,
+    constant: bool,
+}
+
+impl Moments {
+    fn of<V: Iterator<Item = f64>>(values: impl Fn() -> V) -> Self {
+        let count = values().count().max(1) as f64;
+        // Two passes: the sum of squares alone loses all digits where the mean is large.
+        let mean = values().sum::<f64>() / count;
+        let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+        let first = values().next();
+        Moments {
+            mean,
+            deviation: variance.sqrt(),
+            constant: values().all(|value| Some(value) == first),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn measured(csv: &str, rows: &[usize], settings: &serde_json::Value) -> Vec<(Feature, ColumnFacts)> {
+        let mut dataset = json!({"uri": "x.csv", "target": "y"});
+        dataset
+            .as_object_mut()
+            .unwrap()
+            .extend(settings.as_object().unwrap().clone());
+        let dataset: Dataset = serde_json::from_value(dataset).unwrap();
+        let table = crate::table::read(csv.as_bytes(), &dataset).unwrap();
+        measure(&table, rows, &dataset)
+    }
+
+    #[test]
+    fn only_the_rows_that_are_learned_from_are_measured() {
+        let csv = "a,constant,large,y\n1,0.1,10000000,0\n3,0.1,10000002,1\n100,5,0,1\n";
+        let features = measured(csv, &[0, 1], &json!({}));
+        let numbers: Vec<(f64, f64)> = features
+            .iter()
+            .map(|(feature, _)| (feature.mean, feature.scale))
+            .collect();
+        assert_eq!(numbers, [(2.0, 1.0), (f64::from(0.1f32), 1.0), (1e7 + 1.0, 1.0)]);
+        let facts = features[0].1.numbers.unwrap();
+        assert_eq!((facts.min, facts.max, facts.deviation), (1.0, 3.0, 1.0));
+        assert_eq!(features[1].1.numbers.unwrap().deviation, 0.0);
+        let plain = measured(csv, &[0, 1], &json!({"standardize": false}));
+        assert!(
+            plain
+                .iter()
+                .all(|(feature, _)| (feature.mean, feature.scale) == (0.0, 1.0))
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_filled_from_the_rows_that_are_learned_from() {
+        let csv = "a,w,y\n1,red,0\n,blue,1\n3,,1\n8,blue,0\n100,red,1\n";
+        let rows = [0, 1, 2, 3];
+        for (policy, number) in [("Mean", 4.0), ("Median", 3.0)] {
+            let features = measured(csv, &rows, &json!({"missing": policy}));
+            assert_eq!(features[0].0.missing, Some(number), "{policy}");
+            assert_eq!((features[0].1.missing, features[1].1.missing), (1, 1));
+            // blue, of blue and red.
+            assert_eq!(features[1].0.missing, Some(0.0));
+            assert_eq!((features[1].0.mean, features[1].0.scale), (0.0, 1.0), "one-hot");
+        }
+        // The mean in the place of what is missing narrows the deviation.
+        let (feature, facts) = &measured(csv, &rows, &json!({"missing": "Mean"}))[0];
+        assert!(feature.scale < facts.numbers.unwrap().deviation);
+    }
+}

@@ -1,0 +1,323 @@
+//! From rows of cells to a table, by the policies of the spec for what is missing and what cannot be read.
+//!
+//! A row is taken whole or not at all: its cells are checked before the first of them is kept.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use sconce_contract::{Dataset, Images, Missing, RowsLeftOut};
+
+use super::column::{Column, Value};
+use super::columns::{self, Columns};
+use super::{Cell, Cells, File, Place, Table, TableError, Unit};
+
+/// Longest sentence about the first row that could not be read: it goes into a report of 4 KiB.
+const FIRST_LIMIT: usize = 256;
+
+/// A table while it is read.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    dataset: &'a Dataset,
+    /// Features in the order of the first file.
+    features: Vec<Column>,
+    values: Vec<f32>,
+    target: Cells,
+    left_out: RowsLeftOut,
+    /// The file that is read.
+    file: File,
+    /// What its path says of each of its rows.
+    partitions: Vec<(String, String)>,
+    columns: Option<Columns>,
+    /// Those of the file before.
+    before: Option<Columns>,
+    row: Vec<Value>,
+}
+
+impl<'a> Builder<'a> {
+    /// An empty table.
+    pub fn new(dataset: &'a Dataset) -> Self {
+        Builder {
+            dataset,
+            features: Vec::new(),
+            values: Vec::new(),
+            target: Cells::default(),
+            left_out: RowsLeftOut::default(),
+            file: File::default(),
+            partitions: Vec::new(),
+            columns: None,
+            before: None,
+            row: Vec::new(),
+        }
+    }
+
+    /// A file begins, with the columns that its path gives to each of its rows.
+    pub fn begin(&mut self, path: Option<Arc<str>>, partitions: Vec<(String, String)>) {
+        self.file = File {
+            path,
+            unit: Unit::Line,
+        };
+        self.partitions = partitions;
+        self.before = self.columns.take().or(self.before.take());
+    }
+
+    /// The header of the file before, where it holds for this one too; false where there was none.
+    pub fn header_again(&mut self, unit: Unit) -> bool {
+        self.file.unit = unit;
+        self.columns = self.before.take();
+        self.columns.is_some()
+    }
+
+    /// The names of the file's columns, how its rows are counted, and whether a row may lack some of the columns.
+    pub fn header(&mut self, names: &[String], unit: Unit) -> Result<(), TableError> {
+        self.file.unit = unit;
+        let partitions = self.partitions.iter().map(|(name, _)| name);
+        let names: Vec<String> = names.iter().chain(partitions).cloned().collect();
+        // Every file is asked for the features of the first one.
+        let wanted: Vec<String> = match self.features.is_empty() {
+            true => self.dataset.features.clone(),
+            false => self.features.iter().map(|column| column.name.clone()).collect(),
+        };
+        let found =
+            columns::find(&names, &self.dataset.target, &wanted).map_err(|error| self.of_file(error))?;
+        if self.features.is_empty() {
+            self.features = self.declared(&found)?;
+        }
+        self.columns = Some(found);
+        Ok(())
+    }
+
+    fn declared(&self, found: &Columns) -> Result<Vec<Column>, TableError> {
+        let categorical = self.dataset.categorical.as_ref();
+        let words: BTreeSet<&String> =
+            categorical.map_or(BTreeSet::new(), |all| all.columns.iter().collect());
+        let names: BTreeSet<&String> = found.features.iter().map(|(name, _)| name).collect();
+        if let Some(unknown) = words.iter().find(|name| !names.contains(*name)) {
+            let features: Vec<String> = found.features.iter().map(|(name, _)| name.clone()).collect();
+            return Err(TableError::MissingColumn {
+                field: "dataset.categorical.columns",
+                name: (*unknown).clone(),
+                suggestion: super::suggest::suggestion(unknown, &features),
+            });
+        }
+        let column = |(name, _): &(String, usize)| Column::new(name.clone(), words.contains(name));
+        Ok(found.features.iter().map(column).collect())
+    }
+
+    /// Whether a feature or the target is read from this place in the header.
+    pub fn uses(&self, position: usize) -> bool {
+        let used = |columns: &Columns| {
+            columns.target == position || columns.features.iter().any(|(_, feature)| *feature == position)
+        };
+        self.columns.as_ref().is_some_and(used)
+    }
+
+    /// What is asked for of pictures.
+    pub fn images(&self) -> Option<Images> {
+        self.dataset.images
+    }
+
+    /// Name of the target.
+    pub fn target(&self) -> &str {
+        &self.dataset.target
+    }
+
+    /// Name of the folder that the file lies in, within the folder of the table.
+    pub fn folder(&self) -> Option<String> {
+        let (folder, _) = self.file.path.as_deref()?.rsplit_once('/')?;
+        folder.rsplit('/').next().map(str::to_owned)
+    }
+
+    /// The file as a whole.
+    pub fn file_place(&self) -> Place {
+        Place {
+            file: File {
+                path: self.file.path.clone(),
+                unit: Unit::File,
+            },
+            number: 0,
+        }
+    }
+
+    /// Where a row of the file stands.
+    pub fn place(&self, number: u64) -> Place {
+        Place {
+            file: self.file.clone(),
+            number,
+        }
+    }
+
+    /// A row, whose cells are asked for by their place in the header.
+    pub fn row<'c>(&mut self, number: u64, cell: impl Fn(usize) -> Cell<'c>) -> Result<(), TableError> {
+        let Some(columns) = self.columns.take() else {
+            return Err(TableError::Empty);
+        };
+        let checked = self.check(&columns, number, cell);
+        self.columns = Some(columns);
+        match checked {
+            Ok(Some(target)) => {
+                let place = self.place(number);
+                let mut row = std::mem::take(&mut self.row);
+                for (column, value) in self.features.iter_mut().zip(row.drain(..)) {
+                    self.values.push(column.take(value, &place));
+                }
+                self.row = row;
+                self.target.push(&target, &place);
+                Ok(())
+            }
+            Ok(None) => {
+                self.left_out.missing += 1;
+                Ok(())
+            }
+            Err(error) => self.malformed(error),
+        }
+    }
+
+    /// Checks a row and keeps its values for the moment; nothing where it is to be dropped.
+    fn check<'c>(
+        &mut self,
+        columns: &Columns,
+        number: u64,
+        cell: impl Fn(usize) -> Cell<'c>,
+    ) -> Result<Option<String>, TableError> {
+        let place = self.place(number);
+        let own = columns.count - self.partitions.len();
+        let partitions = &self.partitions;
+        let cell = |position: usize| match position.checked_sub(own) {
+            None => cell(position),
+            Some(partition) => Cell::of_text(&partitions[partition].1),
+        };
+        let most_words = self
+            .dataset
+            .categorical
+            .as_ref()
+            .map_or(DEFAULT_WORDS, |categorical| categorical.max_words as usize);
+        let drop = self.dataset.missing == Missing::Drop;
+        self.row.clear();
+        for (column, (_, position)) in self.features.iter().zip(&columns.features) {
+            let value = column.check(cell(*position), &place, most_words)?;
+            match (value, self.dataset.missing) {
+                (Value::Missing, Missing::Refuse) => {
+                    return Err(TableError::Feature {
+                        place,
+                        column: column.name.clone(),
+                        problem: super::NotANumber::Empty,
+                        remedy: EMPTY.into(),
+                    });
+                }
+                (Value::Missing, Missing::Drop) => return Ok(None),
+                (value, _) => self.row.push(value),
+            }
+        }
+        match cell(columns.target).word() {
+            Some(target) if target.contains('\n') && self.file.unit == Unit::Line => {
+                Err(TableError::OpenQuote {
+                    place,
+                    column: self.dataset.target.clone(),
+                })
+            }
+            Some(target) => Ok(Some(target.into_owned())),
+            None if drop => Ok(None),
+            None => Err(TableError::Target {
+                place,
+                column: self.dataset.target.clone(),
+                problem: super::NotANumber::Empty,
+                remedy: "fill in the cell, delete the row, or set dataset.missing to Drop",
+            }),
+        }
+    }
+
+    /// A row that cannot be read: left out as long as the spec allows it.
+    pub fn malformed(&mut self, error: TableError) -> Result<(), TableError> {
+        let allowed = self
+            .dataset
+            .malformed_rows
+            .map_or(0, |rows| u64::from(rows.skip_up_to));
+        if matches!(error, TableError::TooManyWords { .. }) || allowed == 0 {
+            return Err(error);
+        }
+        if self.left_out.malformed == allowed {
+            return Err(TableError::TooManyMalformed {
+                allowed,
+                first: std::mem::take(&mut self.left_out.first),
+                next: error.to_string(),
+            });
+        }
+        if self.left_out.malformed == 0 {
+            let first = error.to_string();
+            let end = (0..=FIRST_LIMIT).rev().find(|end| first.is_char_boundary(*end));
+            self.left_out.first = first[..end.unwrap_or_default()].to_owned();
+        }
+        self.left_out.malformed += 1;
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> usize {
+        self.target.len()
+    }
+
+    /// The table.
+    pub fn finish(self) -> Result<Table, TableError> {
+        if self.target.is_empty() {
+            return Err(match self.left_out.is_none() {
+                true => TableError::HeaderOnly,
+                false => TableError::NothingLeft {
+                    malformed: self.left_out.malformed,
+                    missing: self.left_out.missing,
+                    first: self.left_out.first,
+                },
+            });
+        }
+        if let Some(empty) = self.features.iter().find(|column| column.is_empty()) {
+            return Err(TableError::EmptyColumn(empty.name.clone()));
+        }
+        let mut values = self.values;
+        let width = self.features.len();
+        let mut features = Vec::with_capacity(width);
+        for (place, column) in self.features.into_iter().enumerate() {
+            let name = column.name.clone();
+            let words = column.words().map(|(words, moved)| {
+                for value in values
+                    .iter_mut()
+                    .skip(place)
+                    .step_by(width)
+                    .filter(|value| !value.is_nan())
+                {
+                    *value = moved[*value as usize] as f32;
+                }
+                words
+            });
+            features.push(super::Feature { name, words });
+        }
+        Ok(Table {
+            features,
+            values,
+            target: self.target,
+            left_out: self.left_out,
+        })
+    }
+
+    /// An error about a header, with the file where there are several.
+    fn of_file(&self, error: TableError) -> TableError {
+        match (&self.file.path, error) {
+            (
+                Some(path),
+                TableError::MissingColumn {
+                    field,
+                    name,
+                    suggestion,
+                },
+            ) if !self.features.is_empty() => TableError::MissingColumn {
+                field,
+                name,
+                suggestion: format!("; {path} differs from the files before it{suggestion}"),
+            },
+            (_, error) => error,
+        }
+    }
+}
+
+const EMPTY: &str = "fill it in, set dataset.missing to Mean, Median or Drop, or leave the column out of \
+                     dataset.features";
+/// Most words of a column where the spec says nothing, see [`sconce_contract::Categorical`].
+const DEFAULT_WORDS: usize = 100;

@@ -1,0 +1,167 @@
+//! A feature while it is read: its first value says whether it holds numbers or words.
+
+use std::collections::HashMap;
+
+use super::{Cell, NotANumber, Place, TableError};
+
+/// A feature.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// No value was seen yet.
+    Open,
+    Numbers {
+        /// The first of them.
+        since: Place,
+    },
+    Words {
+        /// In the order in which they came.
+        list: Vec<String>,
+        index: HashMap<String, u32>,
+        /// The first of them, and where; nothing where the spec says that they are words.
+        since: Option<(String, Place)>,
+    },
+}
+
+/// A value that is known to fit its column.
+#[derive(Debug, PartialEq)]
+pub(super) enum Value {
+    Missing,
+    Number(f32),
+    Word(String),
+}
+
+impl Column {
+    pub(super) fn new(name: String, words: bool) -> Self {
+        let kind = match words {
+            true => Kind::words(None),
+            false => Kind::Open,
+        };
+        Column { name, kind }
+    }
+
+    /// The value of a cell, where it fits what was seen so far.
+    pub(super) fn check(
+        &self,
+        cell: Cell<'_>,
+        place: &Place,
+        most_words: usize,
+    ) -> Result<Value, TableError> {
+        let fault = |problem, remedy| TableError::Feature {
+            place: place.clone(),
+            column: self.name.clone(),
+            problem,
+            remedy,
+        };
+        if cell == Cell::Missing {
+            return Ok(Value::Missing);
+        }
+        match (&self.kind, cell.number()) {
+            (Kind::Words { since: None, .. }, _) => {}
+            // Neither a number nor a word.
+            (_, Err(problem @ NotANumber::NotFinite(_))) => return Err(fault(problem, NOT_FINITE.into())),
+            (
+                Kind::Words {
+                    since: Some((word, first)),
+                    ..
+                },
+                Ok(_),
+            ) => {
+                let problem = NotANumber::Number(format!(
+                    "{:?} is a number, but the column holds words since {first} ({word:?})",
+                    cell.shown()
+                ));
+                return Err(fault(problem, MIXED.into()));
+            }
+            (Kind::Numbers { since }, Err(problem)) => {
+                let remedy = format!("the column holds numbers since {since}; {MIXED}");
+                return Err(fault(problem, remedy));
+            }
+            (Kind::Open | Kind::Numbers { .. }, Ok(number)) => {
+                return Ok(number.map_or(Value::Missing, Value::Number));
+            }
+            (Kind::Open | Kind::Words { .. }, Err(_)) => {}
+        }
+        let word = cell.word().unwrap_or_default();
+        if let Kind::Words { index, .. } = &self.kind
+            && !index.contains_key(word.as_ref())
+            && index.len() >= most_words
+        {
+            return Err(TableError::TooManyWords {
+                column: self.name.clone(),
+                limit: most_words,
+            });
+        }
+        Ok(Value::Word(word.into_owned()))
+    }
+
+    /// Takes a value that was checked: the number, the place of the word among those so far, or NaN.
+    pub(super) fn take(&mut self, value: Value, place: &Place) -> f32 {
+        match value {
+            Value::Missing => f32::NAN,
+            Value::Number(number) => {
+                if matches!(self.kind, Kind::Open) {
+                    self.kind = Kind::Numbers { since: place.clone() };
+                }
+                number
+            }
+            Value::Word(word) => {
+                if matches!(self.kind, Kind::Open) {
+                    self.kind = Kind::words(Some((super::shortened(&word), place.clone())));
+                }
+                let Kind::Words { list, index, .. } = &mut self.kind else {
+                    return f32::NAN;
+                };
+                let next = list.len() as u32;
+                let known = *index.entry(word).or_insert_with_key(|word| {
+                    list.push(word.clone());
+                    next
+                });
+                known as f32
+            }
+        }
+    }
+
+    /// Whether no value was seen.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.kind {
+            Kind::Open => true,
+            Kind::Words { list, .. } => list.is_empty(),
+            Kind::Numbers { .. } => false,
+        }
+    }
+
+    /// The words in alphabetical order, and the new place of each by its old one; nothing for numbers.
+    pub(super) fn words(self) -> Option<(Vec<String>, Vec<u32>)> {
+        let Kind::Words { mut list, index, .. } = self.kind else {
+            return None;
+        };
+        list.sort_unstable();
+        let mut moved = vec![0; list.len()];
+        for (new, word) in list.iter().enumerate() {
+            if let Some(old) = index.get(word) {
+                moved[*old as usize] = new as u32;
+            }
+        }
+        Some((list, moved))
+    }
+}
+
+const NOT_FINITE: &str = "mend the cell, or leave the column out of dataset.features";
+const MIXED: &str = "mend the cell, leave the column out of dataset.features, or name it in \
+                     dataset.categorical.columns to take every value as a word";
+
+impl Kind {
+    fn words(since: Option<(String, Place)>) -> Self {
+        Kind::Words {
+            list: Vec::new(),
+            index: HashMap::new(),
+            since,
+        }
+    }
+}

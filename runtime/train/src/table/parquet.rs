@@ -1,0 +1,246 @@
+//! Parquet as Spark, pandas and pyarrow write it: flat columns of numbers, text and booleans, compressed by Snappy,
+//! Zstandard or gzip. Only the columns that are used are read, one row group after another.
+//!
+//! A decimal becomes a number; a date the days since 1970, a time what it is stored as. Lists, structs, INT96 and
+//! decimals of more than 18 digits are refused where they are asked for.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use parquet::basic::{ConvertedType, LogicalType};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::{ByteArray, DataType};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::schema::types::ColumnDescriptor;
+
+use super::{Builder, Cell, TableError, Unit};
+
+/// Most values of a file: a few bytes may stand for any number of equal ones.
+const VALUES: i64 = 1 << 31;
+
+/// Reads a file.
+pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
+    let file = guarded(|| SerializedFileReader::new(bytes.clone()))
+        .map_err(|problem| malformed(builder, problem))?;
+    let about = file.metadata().file_metadata();
+    let schema = about.schema_descr();
+    let names: Vec<String> = about
+        .schema()
+        .get_fields()
+        .iter()
+        .map(|field| field.name().to_owned())
+        .collect();
+    builder.header(&names, Unit::Row)?;
+    let used: Vec<usize> = (0..names.len())
+        .filter(|position| builder.uses(*position))
+        .collect();
+    let mut leaves = vec![None; names.len()];
+    for &position in &used {
+        let leaf = (0..schema.num_columns()).find(|leaf| {
+            let column = schema.column(*leaf);
+            column.path().parts() == [names[position].clone()] && column.max_rep_level() == 0
+        });
+        let Some(leaf) = leaf else {
+            return Err(unusable(builder, &names[position], "a list or a struct"));
+        };
+        leaves[position] = Some(leaf);
+    }
+    if about.num_rows().saturating_mul(used.len() as i64) > VALUES {
+        return Err(malformed(
+            builder,
+            format!("it says that it holds more than {VALUES} values"),
+        ));
+    }
+    let mut number = 0;
+    for group in 0..file.num_row_groups() {
+        let group = guarded(|| file.get_row_group(group)).map_err(|problem| malformed(builder, problem))?;
+        let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
+        let mut columns: Vec<Column> = names.iter().map(|_| Column::default()).collect();
+        for &position in &used {
+            let leaf = leaves[position].unwrap_or_default();
+            columns[position] = column(group.as_ref(), leaf, &schema.column(leaf), rows).map_err(
+                |problem| match problem {
+                    Problem::Damaged(problem) => malformed(builder, problem),
+                    Problem::Kind(kind) => unusable(builder, &names[position], kind),
+                },
+            )?;
+        }
+        for row in 0..rows {
+            number += 1;
+            builder.row(number, |position| columns[position].cell(row))?;
+        }
+    }
+    Ok(())
+}
+
+/// The values of a column in a row group.
+#[derive(Default)]
+struct Column {
+    values: Values,
+    /// The place of each row's value among the values; nothing where all rows have one.
+    places: Option<Vec<Option<u32>>>,
+}
+
+enum Values {
+    Flags(Vec<bool>),
+    Integers(Vec<i64>),
+    Floats(Vec<f64>),
+    Texts(Vec<ByteArray>),
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Values::Flags(Vec::new())
+    }
+}
+
+impl Column {
+    fn cell(&self, row: usize) -> Cell<'_> {
+        let place = match &self.places {
+            None => row,
+            Some(places) => match places.get(row).copied().flatten() {
+                Some(place) => place as usize,
+                None => return Cell::Missing,
+            },
+        };
+        let cell = match &self.values {
+            Values::Flags(all) => all.get(place).map(|flag| Cell::Flag(*flag)),
+            Values::Integers(all) => all.get(place).map(|number| Cell::Integer(*number)),
+            Values::Floats(all) => all.get(place).map(|number| Cell::Float(*number)),
+            Values::Texts(all) => all
+                .get(place)
+                .and_then(|text| std::str::from_utf8(text.data()).ok())
+                .map(Cell::of_text),
+        };
+        cell.unwrap_or(Cell::Missing)
+    }
+}
+
+enum Problem {
+    Damaged(String),
+    Kind(&'static str),
+}
+
+fn column(
+    group: &dyn RowGroupReader,
+    leaf: usize,
+    about: &ColumnDescriptor,
+    rows: usize,
+) -> Result<Column, Problem> {
+    let reader = guarded(|| group.get_column_reader(leaf)).map_err(Problem::Damaged)?;
+    let optional = about.max_def_level() > 0;
+    let scale = match (about.logical_type_ref(), about.converted_type()) {
+        (Some(LogicalType::Decimal(_)), _) | (_, ConvertedType::DECIMAL) => Some(about.type_scale()),
+        _ => None,
+    };
+    let (values, places) = match reader {
+        ColumnReader::BoolColumnReader(reader) => {
+            let (values, places) = all(reader, rows, optional)?;
+            (Values::Flags(values), places)
+        }
+        ColumnReader::Int32ColumnReader(reader) => {
+            let (values, places) = all(reader, rows, optional)?;
+            let unsigned = about.converted_type() == ConvertedType::UINT_32;
+            let whole = values.into_iter().map(|value| match unsigned {
+                true => i64::from(value as u32),
+                false => i64::from(value),
+            });
+            (integers(whole.collect(), scale), places)
+        }
+        ColumnReader::Int64ColumnReader(reader) => {
+            let (values, places) = all(reader, rows, optional)?;
+            match about.converted_type() {
+                ConvertedType::UINT_64 => {
+                    let floats = values.into_iter().map(|value| value as u64 as f64);
+                    (Values::Floats(floats.collect()), places)
+                }
+                _ => (integers(values, scale), places),
+            }
+        }
+        ColumnReader::FloatColumnReader(reader) => {
+            let (values, places) = all(reader, rows, optional)?;
+            (
+                Values::Floats(values.into_iter().map(f64::from).collect()),
+                places,
+            )
+        }
+        ColumnReader::DoubleColumnReader(reader) => {
+            let (values, places) = all(reader, rows, optional)?;
+            (Values::Floats(values), places)
+        }
+        ColumnReader::ByteArrayColumnReader(reader) if scale.is_none() => {
+            let (values, places) = all(reader, rows, optional)?;
+            (Values::Texts(values), places)
+        }
+        ColumnReader::Int96ColumnReader(_) => return Err(Problem::Kind("a time as INT96")),
+        ColumnReader::ByteArrayColumnReader(_) | ColumnReader::FixedLenByteArrayColumnReader(_) => {
+            return Err(Problem::Kind("bytes or a long decimal"));
+        }
+    };
+    Ok(Column { values, places })
+}
+
+fn integers(values: Vec<i64>, scale: Option<i32>) -> Values {
+    match scale {
+        None => Values::Integers(values),
+        Some(scale) => {
+            let unit = 10f64.powi(scale);
+            Values::Floats(values.into_iter().map(|value| value as f64 / unit).collect())
+        }
+    }
+}
+
+/// All values of a column, and the place of each row's among them where some have none.
+#[allow(clippy::type_complexity)] // It is taken apart at once.
+fn all<T: DataType>(
+    mut reader: ColumnReaderImpl<T>,
+    rows: usize,
+    optional: bool,
+) -> Result<(Vec<T::T>, Option<Vec<Option<u32>>>), Problem> {
+    let (mut values, mut levels) = (Vec::new(), Vec::new());
+    let mut done = 0;
+    while done < rows {
+        let read =
+            guarded(|| reader.read_records(rows - done, optional.then_some(&mut levels), None, &mut values));
+        let (records, _, _) = read.map_err(Problem::Damaged)?;
+        if records == 0 {
+            let problem = format!("a column ends after {done} of {rows} rows");
+            return Err(Problem::Damaged(problem));
+        }
+        done += records;
+    }
+    let mut next = 0;
+    let places = levels.iter().map(|level| {
+        (*level > 0).then(|| {
+            next += 1;
+            next - 1
+        })
+    });
+    let places = optional.then(|| places.collect());
+    Ok((values, places))
+}
+
+/// What the library says; on files that contradict themselves it may panic.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err("its parts contradict each other".to_owned()),
+    }
+}
+
+fn malformed(builder: &Builder<'_>, problem: String) -> TableError {
+    TableError::NotThatFormat {
+        place: builder.file_place(),
+        format: "Parquet",
+        problem,
+    }
+}
+
+fn unusable(builder: &Builder<'_>, column: &str, kind: &'static str) -> TableError {
+    TableError::NotReadable {
+        place: builder.file_place(),
+        column: column.to_owned(),
+        kind,
+    }
+}
