@@ -166,7 +166,9 @@ impl Sight<'_> {
 
     /// Whether no pod of an earlier revision is left, and those of the wanted one have all answered once.
     pub fn is_rolled_out(&self) -> bool {
-        self.is_settled() || self.is_scaling() || (self.is_alone() && self.was_complete)
+        // Where no pod is wanted, none of a revision that was given up is there either.
+        self.rollout.back.is_none()
+            && (self.is_settled() || self.is_scaling() || (self.is_alone() && self.was_complete))
     }
 }
 

@@ -9,7 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use sconce_crds::ModelDeploymentStatus;
-use sconce_crds::condition::{ROLLOUT_COMPLETE, find};
 use serde::{Deserialize, Serialize};
 
 use super::revision::Served;
@@ -92,20 +91,9 @@ impl Workload {
     }
 }
 
-/// Before each revision remembered it, the condition did for the current one.
 fn completed(status: &ModelDeploymentStatus, revision: &str) -> Option<Timestamp> {
-    let (at, told) = status
-        .revisions
-        .iter()
-        .enumerate()
-        .find(|(_, told)| told.name == revision)?;
-    let whole =
-        || find(&status.conditions, ROLLOUT_COMPLETE).filter(|found| at == 0 && found.status == "True");
-    let since = told
-        .completed
-        .clone()
-        .or_else(|| whole().map(|found| found.last_transition_time.clone()));
-    since.map(|time| time.0)
+    let told = status.revisions.iter().find(|told| told.name == revision)?;
+    told.completed.as_ref().map(|time| time.0)
 }
 
 /// The one that was asked for last comes first.
