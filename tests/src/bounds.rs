@@ -55,6 +55,7 @@ pub const UNICODE: &str = "数据 \u{202e}💥\u{7f}";
 const FREE_TEXT: &[&str] = &[
     ".target",
     ".features[]",
+    ".categorical.columns[]",
     ".command[]",
     ".args[]",
     ".env[].value",

@@ -278,7 +278,7 @@ async fn wrong_types_values_and_amounts_are_refused_with_the_fields_name() -> Ou
             "spec.network.allowFrom[0].podLabels",
         ),
         (
-            train(json!({"evaluation": {"metrics": ["f1"]}})),
+            train(json!({"evaluation": {"metrics": ["speed"]}})),
             "spec.evaluation.metrics",
         ),
         (

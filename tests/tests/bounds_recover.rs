@@ -98,7 +98,7 @@ fn of_trainings() -> Vec<(Value, Told)> {
             Refused("spec.checkpoint.keep"),
         ),
         (
-            json!({"evaluation": {"metrics": ["f1"]}}),
+            json!({"evaluation": {"metrics": ["speed"]}}),
             Refused("spec.evaluation.metrics"),
         ),
         (
