@@ -46,6 +46,13 @@ pub fn keeps_folders(store: &Store, place: &str, length: usize) -> Outcome {
     listed.sort_unstable();
     assert_eq!(listed, ["one", "two"]);
     assert!(store.exists(place)? && store.exists(&format!("{place}/one/weights"))?);
+    // As a table of several files is read: all of them, or none of what is a file itself.
+    let of_both = ["one", "two"].map(|name| files(b"").into_keys().map(move |file| format!("{name}/{file}")));
+    let mut paths: Vec<String> = of_both.into_iter().flatten().collect();
+    paths.sort_unstable();
+    assert_eq!(store.files(place)?, Some(paths));
+    assert_eq!(store.files(&format!("{place}/one/weights"))?, None);
+    assert_eq!(store.files(&format!("{place}/never"))?, None);
     // Again is fine, and other bytes are not.
     store.write_folder(place, "two", &large, RECORD)?;
     let other = store.write_folder(place, "one", &files(b"2"), RECORD);

@@ -16,7 +16,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::place_or;
 use super::read;
-use super::refusal::{Trouble, is_absent};
+use super::refusal::{Trouble, is_absent, is_denied};
 
 /// Larger files are written by parts of this size, of which Amazon takes 10,000.
 const PART: usize = 16 << 20;
@@ -114,8 +114,13 @@ fn marks(file: &Path) -> Option<&str> {
 
 /// Paths of all objects below the folder, in order; nothing where there is none, or an object has that very name.
 pub(super) async fn files(store: &dyn ObjectStore, folder: &Path) -> Result<Option<Vec<String>>, Trouble> {
-    if folder.as_ref() != "" && is_there(store, folder).await? {
-        return Ok(None);
+    if folder.as_ref() != "" {
+        match store.head(folder).await {
+            Ok(_) => return Ok(None),
+            // A refusal has no words here: the list's has.
+            Err(error) if is_absent(&error) || is_denied(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let all = files_in(store, folder).await?;
     let below = |file: &ObjectMeta| {
