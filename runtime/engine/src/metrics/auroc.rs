@@ -2,30 +2,15 @@
 //! not, ties counting half (Mann and Whitney). With more than two classes the mean over one class against the
 //! rest, each class counting the same.
 
-use super::{Predictions, mean};
+use super::{Predictions, Scored, one_against_rest};
 
 pub(super) fn measure(predictions: &Predictions<'_>) -> Option<f64> {
-    if predictions.width == 1 {
-        return one_against_rest(predictions, 0, 1);
-    }
-    let areas: Option<Vec<f64>> = (0..predictions.width)
-        .map(|class| one_against_rest(predictions, class, class as u32))
-        .collect();
-    mean(areas?.into_iter())
+    one_against_rest(predictions, area)
 }
 
-/// Area for one class, scored by one output; nothing where all rows or none are of the class.
-fn one_against_rest(predictions: &Predictions<'_>, output: usize, class: u32) -> Option<f64> {
-    let mut rows: Vec<(f32, bool)> = predictions
-        .classes()
-        .map(|(outputs, is)| (outputs[output], is == class))
-        .collect();
+fn area(mut rows: Vec<Scored>, positives: f64) -> f64 {
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let positives = rows.iter().filter(|row| row.1).count() as f64;
     let negatives = rows.len() as f64 - positives;
-    if positives == 0.0 || negatives == 0.0 {
-        return None;
-    }
     // Rank sum of the positives, where equal scores share the mean of their ranks.
     let mut rank_sum = 0.0;
     let mut below = 0.0;
@@ -35,7 +20,7 @@ fn one_against_rest(predictions: &Predictions<'_>, output: usize, class: u32) ->
         rank_sum += positive * (below + (count + 1.0) / 2.0);
         below += count;
     }
-    Some((rank_sum - positives * (positives + 1.0) / 2.0) / (positives * negatives))
+    (rank_sum - positives * (positives + 1.0) / 2.0) / (positives * negatives)
 }
 
 #[cfg(test)]

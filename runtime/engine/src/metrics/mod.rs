@@ -169,6 +169,29 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / count as f64)
 }
 
+/// A row's score, and whether it is of the class.
+type Scored = (f32, bool);
+
+/// An area under a curve: with one output that of the second class, with more outputs the mean over one class against
+/// the rest. `area` is given the rows and how many are of the class; nothing where all rows or none are of one.
+fn one_against_rest(predictions: &Predictions<'_>, area: fn(Vec<Scored>, f64) -> f64) -> Option<f64> {
+    let of_class = |output: usize, class: u32| {
+        let scored = predictions
+            .classes()
+            .map(|(outputs, is)| (outputs[output], is == class));
+        let rows: Vec<Scored> = scored.collect();
+        let positives = rows.iter().filter(|row| row.1).count();
+        (positives > 0 && positives < rows.len()).then(|| area(rows, positives as f64))
+    };
+    if predictions.width == 1 {
+        return of_class(0, 1);
+    }
+    let areas: Option<Vec<f64>> = (0..predictions.width)
+        .map(|class| of_class(class, class as u32))
+        .collect();
+    mean(areas?.into_iter())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
