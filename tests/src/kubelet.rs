@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -74,22 +75,36 @@ impl Kubelet {
     pub async fn active(&self, label: &str, count: usize) -> Result<Vec<Pod>> {
         until(&format!("{count} pods with {label} are at work"), async || {
             let mut pods = self.all(label).await.ok()?;
-            pods.retain(|pod| {
-                let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-                pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
-            });
+            pods.retain(is_at_work);
             (pods.len() == count).then_some(pods)
         })
         .await
     }
 
-    /// The name of the only active pod of a training.
+    /// The name of the only active pod of a training. One whose Job is gone, and which nobody has told to end so far, is
+    /// not its.
     ///
     /// # Errors
     /// When there is none in time.
     pub async fn trainer(&self, training: &str) -> Result<String> {
-        let pods = self.active(&format!("sconce.dev/training={training}"), 1).await?;
-        Ok(pods[0].name_any())
+        let label = format!("sconce.dev/training={training}");
+        let jobs: Api<Job> = Api::namespaced(self.client.clone(), &self.namespace);
+        until(&format!("one pod of a Job with {label} is at work"), async || {
+            let of_training = ListParams::default().labels(&label);
+            let mut live = jobs.list(&of_training).await.ok()?.items;
+            live.retain(|job| job.metadata.deletion_timestamp.is_none());
+            let mut pods = self.all(&label).await.ok()?;
+            pods.retain(|pod| {
+                let is_its = |job: &Job| {
+                    pod.owner_references()
+                        .iter()
+                        .any(|owner| Some(&owner.uid) == job.uid().as_ref())
+                };
+                is_at_work(pod) && live.iter().any(is_its)
+            });
+            (pods.len() == 1).then(|| pods[0].name_any())
+        })
+        .await
     }
 
     /// Binds the pod to the node, where the scheduler has not; its image is being pulled.
@@ -245,6 +260,12 @@ impl Kubelet {
             .map(drop)
             .map_err(Error::api(format!("write the status of pod {pod}")))
     }
+}
+
+/// Whether it has neither ended nor been asked to.
+fn is_at_work(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    pod.metadata.deletion_timestamp.is_none() && !matches!(phase, Some("Succeeded" | "Failed"))
 }
 
 impl Drop for Kubelet {

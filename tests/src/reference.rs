@@ -160,6 +160,10 @@ fn blank(value: &mut Value, uids: &[String], namespace: &str) {
             if let Some(at) = text.find(": 0/") {
                 text.truncate(at);
             }
+            // Who took a pod's place is to be seen only for as long as that pod stops; whoever misses it says "a pod".
+            if let Some(at) = text.find(" of a higher priority took its place") {
+                text.replace_range(..at, "SOMEBODY");
+            }
         }
         _ => {}
     }

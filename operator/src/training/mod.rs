@@ -208,18 +208,19 @@ async fn work(
         apply::discard(&context.writer, &run.namespace, &identity.job, &run.uid).await?;
         return Ok(status::withdrawn(training, identity, &found.pods, now));
     }
+    let victim = found.preempted();
+    let taker = victim.and_then(|victim| queue::taker(victim, &context.stores.pods.state()));
     let turn = Turn {
         queue: found.queue.clone(),
         refusal: found.refusal.clone(),
-        taker: found
-            .preempted()
-            .and_then(|victim| queue::taker(victim, &context.stores.pods.state())),
         again: decision
             .again
             .or_else(|| queue::look_again(training, found.job.as_deref(), now))
             .into_iter()
             .chain(mounts::again(&found.pods, now))
+            .chain(queue::look_for_taker(victim, taker.as_ref()))
             .min(),
+        taker,
         yielding: decision.yielding,
     };
     let children = build::build(&run, &context.images);

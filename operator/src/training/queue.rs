@@ -68,12 +68,16 @@ pub fn wait(training: &ModelTraining, job: &Job, active: &[&Arc<Pod>], turn: &Tu
     }
     let newest = active.last();
     if newest.is_some_and(|pod| preemption(pod).is_some()) {
-        let taker = turn.taker.as_deref().unwrap_or("a pod");
+        let taker = turn
+            .taker
+            .as_deref()
+            .or_else(|| taker_told(training))
+            .unwrap_or(SOME_POD);
         return Some(Wait {
             reason: Reason::Preempted,
             message: format!(
-                "{taker} of a higher priority took its place; it goes on by itself, from its last checkpoint, when there \
-                 is room; a higher scheduling.priorityClassName would have kept it, and so would another node"
+                "{taker}{TOOK_ITS_PLACE}; it goes on by itself, from its last checkpoint, when there is room; a higher \
+                 scheduling.priorityClassName would have kept it, and so would another node"
             ),
             stopping,
         });
@@ -91,6 +95,19 @@ fn yielded_to(deployment: &str, training: &ModelTraining) -> String {
         "scheduling.yieldTo: it made way for ModelDeployment {deployment:?}, which found no unit of {profile}; it goes on \
          by itself, from its last checkpoint, when none has been missed for a while; another node would serve both"
     )
+}
+
+/// Who took its place, where that is not seen.
+const SOME_POD: &str = "a pod";
+const TOOK_ITS_PLACE: &str = " of a higher priority took its place";
+
+/// Who was told to have taken its place: what is seen later may be older, or less.
+fn taker_told(training: &ModelTraining) -> Option<&str> {
+    let before = training.status.as_ref()?;
+    let told = find(&before.conditions, READY).filter(|_| before.phase == Some(Phase::Queued))?;
+    let preempted = Reason::told(&told.reason) == Reason::Preempted;
+    let (taker, _) = told.message.split_once(TOOK_ITS_PLACE).filter(|_| preempted)?;
+    (taker != SOME_POD).then_some(taker)
 }
 
 /// What separates why it made way from what the scheduler says meanwhile.
@@ -161,6 +178,13 @@ pub fn taker(victim: &Pod, pods: &[Arc<Pod>]) -> Option<String> {
         Some(namespace) => format!("{what} of the namespace {namespace:?}"),
         None => what,
     })
+}
+
+/// When to look again for who took the place of a pod: the scheduler marks that one before it promises the place to the
+/// other, and what happens to the other wakes nobody here.
+pub fn look_for_taker(victim: Option<&Pod>, taker: Option<&String>) -> Option<Duration> {
+    const SOON: Duration = Duration::from_secs(1);
+    victim.filter(|_| taker.is_none()).map(|_| SOON)
 }
 
 /// When to ask Kueue again: nothing that is watched tells what it says of a Job that waits.

@@ -113,6 +113,8 @@ fn a_preempted_run_is_queued_until_a_pod_of_its_has_a_node_again() {
     );
 
     let mut told = training(&queued(first.reason.as_str(), &first.message));
+    let unseen = look(&told, false, &[preempted()], &Turn::default()).unwrap();
+    assert_eq!(unseen.message, first.message, "who it was is not forgotten");
     let none = look(&told, false, &[], &Turn::default()).unwrap();
     assert_eq!((&none.message, none.stopping), (&first.message, false));
     for said in [
