@@ -13,7 +13,7 @@ keras.utils.set_random_seed(seed)
 frame = pd.read_csv(table, dtype=np.float32)
 y = frame.pop("label").to_numpy()
 x = frame.to_numpy()
-order = np.random.default_rng(7).permutation(len(x))
+order = np.random.default_rng(seed).permutation(len(x))
 test, training = np.split(order, [len(x) // 5])
 mean, deviation = x[training].mean(axis=0), x[training].std(axis=0)
 x = (x - mean) / deviation

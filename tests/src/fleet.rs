@@ -5,6 +5,7 @@ use kube::ResourceExt;
 use crate::Result;
 use crate::room::Room;
 use crate::server::FakeServer;
+use crate::wait::until;
 
 /// They carry this label.
 pub const PODS: &str = "sconce.dev/deployment=iris";
@@ -47,10 +48,33 @@ impl<'a> Fleet<'a> {
         Ok(())
     }
 
-    /// So many requests are with each, in order.
-    pub fn have(&self, requests: &[u64]) {
-        for ((_, server), requests) in self.servers.iter().zip(requests) {
+    /// So many requests are with each, in order. Where one passes requests on to another, the operator sees them leave
+    /// before it sees them come: it asks one after the other, and would else count them twice.
+    ///
+    /// # Errors
+    /// When those that have fewer are not asked in time.
+    pub async fn have(&self, requests: &[u64]) -> Result<()> {
+        let asked = || {
+            self.servers
+                .iter()
+                .zip(requests)
+                .map(|((_, server), &requests)| (server, requests))
+        };
+        let fewer: Vec<_> = asked()
+            .filter(|(server, requests)| server.load() > *requests)
+            .collect();
+        let any_more = asked().any(|(server, requests)| server.load() < requests);
+        for (server, requests) in &fewer {
             server.has(*requests);
+            let before = server.asked();
+            if any_more {
+                until("whoever has fewer is asked", async || {
+                    (server.asked() > before).then_some(())
+                })
+                .await?;
+            }
         }
+        asked().for_each(|(server, requests)| server.has(requests));
+        Ok(())
     }
 }

@@ -108,6 +108,13 @@ impl FakeServer {
         });
     }
 
+    /// How many requests are there.
+    #[must_use]
+    pub fn load(&self) -> u64 {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.in_flight + state.queued
+    }
+
     /// Whether it answers that there is no such thing.
     pub fn is_silent(&self, silent: bool) {
         self.change(|state| state.silent = silent);

@@ -56,7 +56,7 @@ async fn scale_follows_the_load_up_and_down_and_every_step_is_told() -> Outcome 
     let seen = room.deployment_says("iris", "Serving").await?;
     assert_eq!(decisions(&seen), Vec::<String>::new());
 
-    fleet.have(&[3]);
+    fleet.have(&[3]).await?;
     let seen = desired(&room, 3).await?;
     assert_eq!(decisions(&seen), ["1-3 Queueing"]);
     // What answered before answers still: that there are to be more is no alarm.
@@ -76,12 +76,12 @@ async fn scale_follows_the_load_up_and_down_and_every_step_is_told() -> Outcome 
         decision.message
     );
     fleet.grows_to(3).await?;
-    fleet.have(&[1, 1, 1]);
+    fleet.have(&[1, 1, 1]).await?;
     room.deployment_says("iris", "Serving").await?;
     assert!(told(served(&desired(&room, 3).await?), "ScalingActive").starts_with("True: LoadKnown"));
 
     // The one that has the least to do goes.
-    fleet.have(&[1, 0, 1]);
+    fleet.have(&[1, 0, 1]).await?;
     let seen = desired(&room, 2).await?;
     assert_eq!(decisions(&seen), ["3-2 BelowTarget", "1-3 Queueing"]);
     let stay = room.kubelet.active(PODS, 2).await?;
@@ -133,7 +133,7 @@ async fn scale_stays_within_its_bounds_says_so_and_follows_new_ones() -> Outcome
     .await?;
     let mut fleet = Fleet::of(&room).await?;
     fleet.grows_to(2).await?;
-    fleet.have(&[5, 5]);
+    fleet.have(&[5, 5]).await?;
     let seen = desired(&room, 3).await?;
     let limited = room
         .see("iris", "the limit is told", |seen: &ModelDeployment| {
@@ -177,7 +177,7 @@ async fn scale_asks_for_no_unit_of_an_accelerator_that_no_node_has() -> Outcome 
     })
     .await?;
 
-    fleet.have(&[4]);
+    fleet.have(&[4]).await?;
     let seen = desired(&room, 2).await?;
     let decision = &seen.status.as_ref().ok_or("no status")?.scale_decisions[0];
     assert!(
@@ -208,10 +208,10 @@ async fn scale_freezes_while_the_load_is_unknown_and_says_so() -> Outcome {
         .await?;
     let mut fleet = Fleet::of(&room).await?;
     fleet.grows_to(1).await?;
-    fleet.have(&[2]);
+    fleet.have(&[2]).await?;
     desired(&room, 2).await?;
     fleet.grows_to(2).await?;
-    fleet.have(&[1, 1]);
+    fleet.have(&[1, 1]).await?;
     room.deployment_says("iris", "Serving").await?;
     // One is silent: there may be more, not fewer, though the other has nothing to do.
     fleet.servers[1].1.is_silent(true);
@@ -222,7 +222,7 @@ async fn scale_freezes_while_the_load_is_unknown_and_says_so() -> Outcome {
         .await?;
     assert_eq!(seen.status.and_then(|status| status.desired_replicas), Some(2));
     fleet.servers[0].1.is_silent(true);
-    fleet.have(&[0, 0]);
+    fleet.have(&[0, 0]).await?;
     let seen = room
         .see("iris", "nothing is known", |seen: &ModelDeployment| {
             told(served(seen), "ScalingActive").starts_with("False: LoadUnknown")
@@ -250,10 +250,10 @@ async fn scale_survives_a_restart_and_writes_nothing_while_the_load_is_steady() 
     .await?;
     let mut fleet = Fleet::of(&room).await?;
     fleet.grows_to(1).await?;
-    fleet.have(&[3]);
+    fleet.have(&[3]).await?;
     desired(&room, 3).await?;
     fleet.grows_to(3).await?;
-    fleet.have(&[1, 0, 1]);
+    fleet.have(&[1, 0, 1]).await?;
     room.deployment_says("iris", "Serving").await?;
     let asked = fleet.servers[0].1.asked();
     room.world.restart_operator(&room.world.options())?;

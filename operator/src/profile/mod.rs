@@ -38,7 +38,8 @@ const RESYNC: Duration = Duration::from_secs(600);
 
 /// What the controller listens to; what nodes and pods have comes from the census.
 pub struct Readers {
-    /// The profiles themselves.
+    /// The profiles themselves. Of their status nothing is told: it is ours, and would have us write the next one
+    /// without the census's pause.
     pub profiles: BoxStream<'static, Arc<AcceleratorProfile>>,
 }
 
@@ -46,7 +47,7 @@ impl Readers {
     /// Takes this controller's readers of the watches.
     pub fn take(watches: &Watches) -> Self {
         Readers {
-            profiles: watches.profiles.changes(),
+            profiles: watches.profiles.intents(),
         }
     }
 }

@@ -143,8 +143,10 @@ pub async fn run(
         if all >= count {
             break;
         }
-        if all != seen {
-            (seen, since) = (all, Instant::now());
+        // Children come first: many objects may all have theirs before one of them is done.
+        let steps = all + lock(&child).len();
+        if steps != seen {
+            (seen, since) = (steps, Instant::now());
         }
         if since.elapsed() > PATIENCE {
             return Err(format!(
