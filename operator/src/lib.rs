@@ -49,6 +49,7 @@ pub mod reason;
 pub mod reconcile;
 #[cfg(feature = "plugin")]
 pub mod rehearsal;
+pub mod runtime_class;
 pub mod scaling;
 pub mod schema;
 #[cfg(test)]
