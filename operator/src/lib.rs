@@ -30,6 +30,7 @@ pub mod index;
 pub mod kueue;
 pub mod labels;
 pub mod leader;
+pub mod liveness;
 pub mod metrics;
 pub mod mounts;
 pub mod names;
