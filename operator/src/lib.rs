@@ -26,6 +26,7 @@ pub mod error;
 mod fields;
 pub mod fit;
 pub mod fresh;
+pub mod image_volume;
 pub mod index;
 pub mod kueue;
 pub mod labels;

@@ -38,10 +38,13 @@ pub fn pod(pod: &mut Pod) {
         shrink(&mut status.init_container_statuses);
     }
     let Some(spec) = &mut pod.spec else { return };
-    // A Secret or a ConfigMap that is missing is told by the field that names it (`crate::mounts`).
+    // A Secret or a ConfigMap that is missing is told by the field that names it (`crate::mounts`), and so is an image
+    // that cannot be mounted (`crate::image_volume`).
     let volumes = spec.volumes.iter_mut();
     volumes.for_each(|volumes| {
-        volumes.retain(|volume| volume.secret.is_some() || volume.config_map.is_some());
+        volumes.retain(|volume| {
+            volume.secret.is_some() || volume.config_map.is_some() || volume.image.is_some()
+        });
     });
     spec.volumes = spec.volumes.take().filter(|volumes| !volumes.is_empty());
     spec.tolerations = None;
