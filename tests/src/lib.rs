@@ -27,7 +27,7 @@
 //! What is kept in stores of objects is tested with real ones as processes ([`clouds`]), over a [`line`] that may be cut.
 //!
 //! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
-//! [`workload`]s, [`borrowed`] images, [`traffic`] and tables on the [`web`].
+//! [`workload`]s, [`borrowed`] images, [`traffic`], tables on the [`web`] and models on a [`shelf`].
 
 pub mod access;
 pub mod audit;
@@ -74,6 +74,7 @@ pub mod room;
 pub mod scenario;
 pub mod scene;
 pub mod server;
+pub mod shelf;
 pub mod site;
 mod storage;
 pub mod tools;
