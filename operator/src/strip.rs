@@ -4,7 +4,10 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerStatus, Pod, PodSpec, PodTemplateSpec, ResourceRequirements, Volume,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{Resource, ResourceExt};
 
 use crate::labels;
@@ -33,45 +36,64 @@ fn shrink<T>(list: &mut Option<Vec<T>>) {
 pub fn pod(pod: &mut Pod) {
     metadata(pod);
     if let Some(status) = &mut pod.status {
+        status.host_ips = None;
+        status.pod_ips = None;
+        for statuses in [
+            &mut status.container_statuses,
+            &mut status.init_container_statuses,
+        ] {
+            shrink(statuses);
+            statuses.iter_mut().flatten().for_each(container_status);
+        }
         shrink(&mut status.conditions);
-        shrink(&mut status.container_statuses);
-        shrink(&mut status.init_container_statuses);
     }
-    let Some(spec) = &mut pod.spec else { return };
+    let Some(spec) = pod.spec.take() else { return };
     // A Secret or a ConfigMap that is missing is told by the field that names it (`crate::mounts`), and so is an image
     // that cannot be mounted (`crate::image_volume`).
-    let volumes = spec.volumes.iter_mut();
-    volumes.for_each(|volumes| {
-        volumes.retain(|volume| {
-            volume.secret.is_some() || volume.config_map.is_some() || volume.image.is_some()
-        });
+    let volumes = spec.volumes.into_iter().flatten();
+    let named: Vec<Volume> = volumes
+        .filter(|volume| volume.secret.is_some() || volume.config_map.is_some() || volume.image.is_some())
+        .collect();
+    let init = spec
+        .init_containers
+        .map(|all| all.into_iter().map(container).collect());
+    pod.spec = Some(PodSpec {
+        node_name: spec.node_name,
+        node_selector: spec.node_selector,
+        priority: spec.priority,
+        containers: spec.containers.into_iter().map(container).collect(),
+        init_containers: init,
+        volumes: Some(named).filter(|named| !named.is_empty()),
+        ..PodSpec::default()
     });
-    spec.volumes = spec.volumes.take().filter(|volumes| !volumes.is_empty());
-    spec.tolerations = None;
-    spec.affinity = None;
-    spec.security_context = None;
-    spec.image_pull_secrets = None;
-    let containers = spec.containers.iter_mut();
-    containers
-        .chain(spec.init_containers.iter_mut().flatten())
-        .for_each(container);
 }
 
 /// Kept: `envFrom` names the Secrets that a container waits for, `securityContext` tells whose image it is
-/// ([`crate::observed`]).
-fn container(container: &mut Container) {
-    container.args = None;
-    container.command = None;
-    container.env = None;
-    container.lifecycle = None;
-    container.liveness_probe = None;
-    container.ports = None;
-    container.readiness_probe = None;
-    container.startup_probe = None;
-    container.volume_mounts = None;
+/// ([`crate::observed`]), and what passed a limit is told with it.
+fn container(container: Container) -> Container {
+    let limits = container.resources.and_then(|resources| resources.limits);
+    Container {
+        name: container.name,
+        env_from: container.env_from,
+        security_context: container.security_context,
+        resources: limits.map(|limits| ResourceRequirements {
+            limits: Some(limits),
+            ..ResourceRequirements::default()
+        }),
+        ..Container::default()
+    }
 }
 
-/// Of a Job: its pod template. It cannot be changed, and the Job's name tells what it was made from.
+/// What the kubelet says once more of the spec.
+fn container_status(status: &mut ContainerStatus) {
+    status.allocated_resources = None;
+    status.resources = None;
+    status.user = None;
+    status.volume_mounts = None;
+}
+
+/// Of a Job: its pod template and which pods are its. These cannot be changed, and the Job's name tells what it was made
+/// from.
 pub fn job(job: &mut Job) {
     metadata(job);
     if let Some(status) = &mut job.status {
@@ -79,10 +101,11 @@ pub fn job(job: &mut Job) {
     }
     if let Some(spec) = &mut job.spec {
         spec.template = PodTemplateSpec::default();
+        spec.selector = None;
     }
 }
 
-/// Of a Deployment: most of its pod template, which is never rewritten. Kept: what its pods ask of a node, and whether
+/// Of a Deployment: which pods are its, and most of its pod template, which is never rewritten. Kept: what its pods ask of a node, and whether
 /// they use a folder of it.
 pub fn workload(workload: &mut Deployment) {
     metadata(workload);
@@ -90,10 +113,15 @@ pub fn workload(workload: &mut Deployment) {
         shrink(&mut status.conditions);
     }
     let Some(spec) = &mut workload.spec else { return };
+    spec.selector = LabelSelector::default();
     let pod = spec.template.spec.take().unwrap_or_default();
     let containers = pod.containers.into_iter().map(|container| Container {
         name: container.name,
-        resources: container.resources,
+        // What is asked for of a kind that has a limit alone is that limit: the API server writes it so.
+        resources: container.resources.map(|resources| ResourceRequirements {
+            requests: resources.requests,
+            ..ResourceRequirements::default()
+        }),
         ..Container::default()
     });
     let volumes = pod.volumes.into_iter().flatten();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
@@ -61,19 +62,26 @@ impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Watched<K> {
         let (mut seen, store) = (HashMap::new(), self.store.clone());
         let mut is_news = move |object: &Arc<K>| {
             let meta = object.meta();
-            let said = (meta.uid.clone(), meta.generation, meta.annotations.clone());
+            let said = digest(&(&meta.uid, meta.generation, &meta.annotations));
             let key = ObjectRef::from_obj(&**object);
             if store.get(&key).is_none() {
                 // It is gone, and told as it last was.
                 seen.remove(&key);
                 return true;
             }
-            seen.insert(key, said.clone()) != Some(said)
+            seen.insert(key, said) != Some(said)
         };
         self.changes()
             .filter(move |object| future::ready(is_news(object)))
             .boxed()
     }
+}
+
+/// Stands for a value among those of one object in one process: annotations alone may have kilobytes.
+fn digest(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Every kind under watch, and the work that keeps it so.

@@ -74,6 +74,9 @@ impl Stage {
             "{kind:?} without objects: cpu {:.2} s, {:.1} MiB",
             usage.cpu, usage.resident
         ));
+        if let Some(folder) = &options.logs {
+            std::fs::create_dir_all(folder)?;
+        }
         let kept = options.logs.as_ref().map(|folder| {
             let at = Instant::now();
             folder.join(
