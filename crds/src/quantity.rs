@@ -1,6 +1,7 @@
 //! Kubernetes' way to write an amount, as users write it: `500m`, `4Gi`, or the bare number 2.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -19,6 +20,22 @@ impl Quantity {
     /// The amount in whole units of the resource (bytes, cores, devices), a fraction rounded up. Nothing where the
     /// text is no quantity, or too large for any machine.
     pub fn whole(&self) -> Option<u64> {
+        let (dividend, divisor) = self.fraction()?;
+        u64::try_from(dividend.div_ceil(divisor)).ok()
+    }
+
+    /// Whether it is more or less than another, as amounts: `1000m` is `1`. Nothing where one is no quantity, or too
+    /// large for any machine.
+    pub fn compare(&self, other: &Quantity) -> Option<Ordering> {
+        let ((ours, our_parts), (theirs, their_parts)) = (self.fraction()?, other.fraction()?);
+        Some(
+            ours.checked_mul(their_parts)?
+                .cmp(&theirs.checked_mul(our_parts)?),
+        )
+    }
+
+    /// The amount as a dividend and a divisor.
+    fn fraction(&self) -> Option<(u128, u128)> {
         let text = self.0.strip_prefix('+').unwrap_or(&self.0);
         let end = text
             .find(|character: char| !character.is_ascii_digit() && character != '.')
@@ -46,14 +63,11 @@ impl Quantity {
         };
         let digits: u128 = format!("{whole}{fraction}").parse().ok()?;
         let scale = |base: u128, exponent: i32| base.checked_pow(exponent.unsigned_abs());
-        let mut divisor = scale(10, i32::try_from(fraction.len()).ok()?)?;
-        let mut product = digits;
+        let divisor = scale(10, i32::try_from(fraction.len()).ok()?)?;
         if exponent < 0 {
-            divisor = divisor.checked_mul(scale(base, exponent)?)?;
-        } else {
-            product = product.checked_mul(scale(base, exponent)?)?;
+            return Some((digits, divisor.checked_mul(scale(base, exponent)?)?));
         }
-        u64::try_from(product.div_ceil(divisor)).ok()
+        Some((digits.checked_mul(scale(base, exponent)?)?, divisor))
     }
 }
 
@@ -175,6 +189,27 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Quantity::new(text).whole(), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_compared_as_amounts_and_not_as_they_are_written() {
+        for (one, other, ordering) in [
+            ("1000m", "1", Some(Ordering::Equal)),
+            ("1.5Gi", "1536Mi", Some(Ordering::Equal)),
+            ("1e3", "1k", Some(Ordering::Equal)),
+            ("1001m", "1", Some(Ordering::Greater)),
+            ("1G", "1Gi", Some(Ordering::Less)),
+            ("1n", "1", Some(Ordering::Less)),
+            ("8Ei", "0.001", Some(Ordering::Greater)),
+            ("4Q", "1", None),
+            ("1", "", None),
+        ] {
+            assert_eq!(
+                Quantity::new(one).compare(&Quantity::new(other)),
+                ordering,
+                "{one} {other}"
+            );
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::deployment::caching::NodeCache;
 use crate::error::Error;
 use crate::fit::{Offer, Room};
 use crate::kueue::Kueue;
+use crate::liveness::Pulse;
 use crate::metrics::Metrics;
 use crate::pace::{Bucket, Pace, Worth};
 use crate::profile::ledger::Count;
@@ -60,6 +61,8 @@ pub struct Context {
     pub node_cache: Option<NodeCache>,
     /// Counts.
     pub metrics: Metrics,
+    /// Whether the process gets on.
+    pub pulse: Pulse,
     /// Asks trainers how far they are.
     pub progress: ProgressClient,
     /// Asks servers where their model came from.
@@ -117,6 +120,7 @@ impl Context {
         images: Images,
         node_cache: Option<NodeCache>,
         metrics: Metrics,
+        pulse: Pulse,
         identity: &str,
     ) -> Arc<Self> {
         let reporter = Reporter {
@@ -139,6 +143,7 @@ impl Context {
             images,
             node_cache,
             metrics,
+            pulse,
         })
     }
 

@@ -5,6 +5,9 @@
 //! `1000m` back as `1`. What selects is compared whole: a label more or less selects others, and who may reach a pod is
 //! never merely a part of what is stored.
 
+use std::cmp::Ordering;
+
+use sconce_crds::Quantity;
 use serde_json::Value;
 
 /// Path of the first desired value that the stored object does not hold, or nothing.
@@ -70,39 +73,7 @@ fn is_amount(path: &str) -> bool {
 }
 
 fn same_amount(one: &str, other: &str) -> bool {
-    one == other || matches!((amount(one), amount(other)), (Some(one), Some(other)) if one == other)
-}
-
-/// A Kubernetes quantity in thousandths. Exact for every amount with at most three decimals below 2^96, which
-/// covers cores and bytes; others are compared as text.
-pub(crate) fn amount(text: &str) -> Option<i128> {
-    let at = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(at);
-    let factor: i128 = match suffix {
-        "m" => 1,
-        "" => 1_000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "T" => 1_000_000_000_000_000,
-        "Ki" => 1_000 << 10,
-        "Mi" => 1_000 << 20,
-        "Gi" => 1_000 << 30,
-        "Ti" => 1_000_i128 << 40,
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.is_empty() || fraction.len() > 3 {
-        return None;
-    }
-    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
-    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    digits
-        .checked_mul(factor)
-        .filter(|product| product % scale == 0)
-        .map(|product| product / scale)
+    one == other || Quantity::new(one).compare(&Quantity::new(other)) == Some(Ordering::Equal)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use kube::{Api, Client};
 use tracing::{info, warn};
 
 use crate::error::{Doing, Error};
+use crate::liveness::{Part, Pulse};
 
 /// Name of the Lease, with `-NAMESPACE` where an operator works in one only: those of different namespaces do not
 /// exclude one another.
@@ -35,6 +36,7 @@ pub struct Election {
     lease: String,
     identity: String,
     seen: Option<(Option<String>, Instant)>,
+    pulse: Pulse,
     /// Whether somebody else had it when it was last read.
     anothers: bool,
 }
@@ -42,12 +44,13 @@ pub struct Election {
 impl Election {
     /// In this namespace, under this name; each replica needs a name of its own. `watched` is the one namespace
     /// that the operator works in, if it is not all.
-    pub fn new(client: Client, namespace: &str, watched: Option<&str>, identity: &str) -> Self {
+    pub fn new(client: Client, namespace: &str, watched: Option<&str>, identity: &str, pulse: Pulse) -> Self {
         Election {
             lease: watched.map_or_else(|| LEASE.to_owned(), |watched| format!("{LEASE}-{watched}")),
             api: Api::namespaced(client, namespace),
             identity: identity.to_owned(),
             seen: None,
+            pulse,
             anothers: false,
         }
     }
@@ -60,6 +63,7 @@ impl Election {
             "waiting for the lease"
         );
         loop {
+            self.pulse.beat(Part::Lease);
             match tokio::time::timeout(RENEW_EVERY, self.attempt()).await {
                 Ok(Ok(true)) => {
                     return info!(lease = self.lease, identity = self.identity, "holding the lease");
@@ -76,6 +80,7 @@ impl Election {
     pub async fn hold(&mut self) {
         let (mut renewed, mut pause) = (Instant::now(), RENEW_EVERY);
         loop {
+            self.pulse.beat(Part::Lease);
             tokio::time::sleep(pause).await;
             pause = RENEW_AGAIN;
             let begun = Instant::now();

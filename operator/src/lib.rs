@@ -26,10 +26,12 @@ pub mod error;
 mod fields;
 pub mod fit;
 pub mod fresh;
+pub mod image_volume;
 pub mod index;
 pub mod kueue;
 pub mod labels;
 pub mod leader;
+pub mod liveness;
 pub mod metrics;
 pub mod mounts;
 pub mod names;
@@ -49,6 +51,7 @@ pub mod reason;
 pub mod reconcile;
 #[cfg(feature = "plugin")]
 pub mod rehearsal;
+pub mod runtime_class;
 pub mod scaling;
 pub mod schema;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use sconce_crds::Quantity;
 use sconce_operator::context::{Context, Images};
 use sconce_operator::deployment::caching::{NodeCache, node_path};
 use sconce_operator::leader::Election;
+use sconce_operator::liveness::{Part, Pulse};
 use sconce_operator::metrics::Metrics;
 use sconce_operator::scaling::source::Servers;
 use sconce_operator::watches::Watches;
@@ -122,7 +123,8 @@ fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let client = connection::client(Config::infer().await.map_err(kube::Error::InferConfig)?)?;
     let metrics = Metrics::default();
-    let probes = tokio::spawn(probes::serve(options.listen, metrics.clone()));
+    let pulse = Pulse::default();
+    let probes = tokio::spawn(probes::serve(options.listen, metrics.clone(), pulse.clone()));
     let identity = options.identity.unwrap_or_else(unmistakable);
 
     let (stop, stopped) = watch::channel(false);
@@ -132,7 +134,8 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         stop.send_replace(true);
     });
     let watched = options.watch_namespace.as_deref();
-    let mut election = Election::new(client.clone(), &options.lease_namespace, watched, &identity);
+    let namespace = &options.lease_namespace;
+    let mut election = Election::new(client.clone(), namespace, watched, &identity, pulse.clone());
     tokio::select! {
         () = election.acquire() => {}
         () = until(stopped.clone()) => return Ok(()),
@@ -156,6 +159,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         images,
         node_cache,
         metrics.clone(),
+        pulse.clone(),
         &identity,
     );
     tokio::spawn(schema::watch(Arc::clone(&context), watched.is_none()));
@@ -178,7 +182,14 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         until(stopped.clone()),
     );
     let scaling = scaling::run(Arc::clone(&context), Arc::new(Servers::new(metrics.clone())));
-    let mut driver = tokio::spawn(watches.driver.for_each(|()| future::ready(())));
+    let driven = watches.driver.for_each(|()| future::ready(()));
+    let beats = pulse.clone();
+    let mut driver = tokio::spawn(async move {
+        tokio::select! {
+            () = driven => {}
+            () = beats.keep(Part::Watches) => {}
+        }
+    });
 
     // Before that, an absent object may merely not have been seen.
     let stores = context.stores.clone();
@@ -189,8 +200,9 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         }
         tokio::select! {
             _ = future::join3(trainings, deployments, profiles) => {}
-            // It ends never, and needs not be waited for: a decision is one write.
+            // They end never. Of scaling, nothing needs be waited for: a decision is one write.
             () = scaling => {}
+            () = pulse.keep(Part::Reconciles) => {}
         }
     };
     let patience = async {

@@ -12,7 +12,7 @@ use kube::{Api, Client, ResourceExt};
 use crate::error::{Doing, Error};
 use crate::observed::{self, Hindrance};
 use crate::reason::Reason;
-use crate::{labels, overrides};
+use crate::{image_volume, labels, overrides};
 
 /// A pod without a container after this long may be one whose volumes cannot be mounted.
 pub const AFTER: SignedDuration = SignedDuration::from_secs(10);
@@ -132,12 +132,15 @@ fn hindrance(pod: &Pod, reason: &str, said: &str) -> Hindrance {
             ),
         };
     }
-    Hindrance {
-        reason: Reason::told(reason),
-        message: format!(
+    let message = image_volume::unmounted(pod, said).unwrap_or_else(|| {
+        format!(
             "the volumes of the pod cannot be mounted: {said}; check spec.podOverrides.volumes and the claims that \
              the spec names"
-        ),
+        )
+    });
+    Hindrance {
+        reason: Reason::told(reason),
+        message,
     }
 }
 

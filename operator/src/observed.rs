@@ -8,6 +8,7 @@ use sconce_contract::credentials::{
 };
 use sconce_contract::{Failure, FailureClass, Report};
 
+use crate::image_volume;
 use crate::mounts;
 use crate::pod::CONTAINER as OURS;
 use crate::reason::Reason;
@@ -166,20 +167,22 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     let (_, reason, what) = STUCK.iter().find(|(stuck, ..)| *stuck == reason)?;
-    let detail = waiting
+    let said = waiting
         .message
         .as_deref()
         .unwrap_or("the kubelet gives no reason");
     // The back-off repeats the error that it backs off from.
-    let detail = detail
+    let detail = said
         .rsplit_once("ErrImagePull: ")
-        .map_or(detail, |(_, error)| error);
+        .map_or(said, |(_, error)| error);
     let message = if *what == IMAGE {
-        format!(
-            "the image {} cannot be pulled: {detail}; check {}",
-            status.image,
-            who_names_the_image(pod)
-        )
+        image_volume::unpulled(pod, said, detail).unwrap_or_else(|| {
+            format!(
+                "the image {} cannot be pulled: {detail}; check {}",
+                status.image,
+                who_names_the_image(pod)
+            )
+        })
     } else if let Some((field, kind, name)) = missing(pod, detail) {
         let reason = match kind {
             Source::Secret => Reason::SecretNotFound,
@@ -192,7 +195,8 @@ fn stuck(pod: &Pod) -> Option<Hindrance> {
             ),
         });
     } else {
-        format!("the container cannot be started: {detail}")
+        image_volume::unmounted(pod, detail)
+            .unwrap_or_else(|| format!("the container cannot be started: {detail}"))
     };
     Some(Hindrance {
         reason: reason.clone(),

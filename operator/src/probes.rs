@@ -1,9 +1,11 @@
 //! `/livez`, `/readyz` and `/metrics` of the operator.
+//!
+//! Live is a process that gets on ([`crate::liveness`]), whether or not the API server answers it.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -14,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tracing::info;
 
+use crate::liveness::Pulse;
 use crate::metrics::Metrics;
 
 /// A client that has not sent its request's head by then is closed.
@@ -23,7 +26,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn serve(address: SocketAddr, metrics: Metrics) -> io::Result<()> {
+pub async fn serve(address: SocketAddr, metrics: Metrics, pulse: Pulse) -> io::Result<()> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
@@ -34,10 +37,16 @@ pub async fn serve(address: SocketAddr, metrics: Metrics) -> io::Result<()> {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let metrics = metrics.clone();
+        let (metrics, pulse) = (metrics.clone(), pulse.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let response = answer(&request, &metrics);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let response = answer(
+                    request.method(),
+                    request.uri().path(),
+                    &metrics,
+                    &pulse,
+                    Instant::now(),
+                );
                 async move { Ok::<_, Infallible>(response) }
             });
             // A client that goes away is no concern of ours.
@@ -50,15 +59,25 @@ pub async fn serve(address: SocketAddr, metrics: Metrics) -> io::Result<()> {
     }
 }
 
-fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET {
+fn answer(
+    method: &Method,
+    path: &str,
+    metrics: &Metrics,
+    pulse: &Pulse,
+    now: Instant,
+) -> Response<Full<Bytes>> {
+    if method != Method::GET {
         return text(
             StatusCode::METHOD_NOT_ALLOWED,
             "only GET is answered\n".to_owned(),
         );
     }
-    match request.uri().path() {
-        "/livez" | "/readyz" => text(StatusCode::OK, "ok\n".to_owned()),
+    match path {
+        "/livez" => match pulse.stuck(now) {
+            None => text(StatusCode::OK, "ok\n".to_owned()),
+            Some(stuck) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{stuck}\n")),
+        },
+        "/readyz" => text(StatusCode::OK, "ok\n".to_owned()),
         "/metrics" => {
             let mut response = text(StatusCode::OK, metrics.encode());
             response.headers_mut().insert(
@@ -80,4 +99,25 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::liveness::{LIMIT, Part};
+
+    #[test]
+    fn a_process_that_gets_on_is_live_and_one_that_stands_still_is_not() {
+        let (metrics, pulse) = (Metrics::default(), Pulse::default());
+        let now = Instant::now();
+        let status = |path: &str, now| answer(&Method::GET, path, &metrics, &pulse, now).status();
+        let later = now + 2 * LIMIT;
+        assert_eq!(status("/livez", later), StatusCode::OK, "nothing has begun");
+        pulse.beat(Part::Lease);
+        assert_eq!(status("/livez", now), StatusCode::OK);
+        assert_eq!(status("/livez", later), StatusCode::SERVICE_UNAVAILABLE);
+        // No traffic is sent by it.
+        assert_eq!(status("/readyz", later), StatusCode::OK);
+        assert_eq!(status("/", now), StatusCode::NOT_FOUND);
+    }
 }

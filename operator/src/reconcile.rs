@@ -67,6 +67,7 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
     F: Future<Output = Result<Action, Error>>,
 {
+    let _told = context.pulse.at_work();
     let reference = ObjectRef::from_obj(&*object);
     drop(object);
     let Ok(_turn) = turns.free.acquire().await else {

@@ -48,10 +48,11 @@ pub fn pod(pod: &mut Pod) {
         shrink(&mut status.conditions);
     }
     let Some(spec) = pod.spec.take() else { return };
-    // A Secret or a ConfigMap that is missing is told by the field that names it (`crate::mounts`).
+    // A Secret or a ConfigMap that is missing is told by the field that names it (`crate::mounts`), and so is an image
+    // that cannot be mounted (`crate::image_volume`).
     let volumes = spec.volumes.into_iter().flatten();
     let named: Vec<Volume> = volumes
-        .filter(|volume| volume.secret.is_some() || volume.config_map.is_some())
+        .filter(|volume| volume.secret.is_some() || volume.config_map.is_some() || volume.image.is_some())
         .collect();
     let init = spec
         .init_containers

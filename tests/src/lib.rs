@@ -27,7 +27,8 @@
 //! What is kept in stores of objects is tested with real ones as processes ([`clouds`]), over a [`line`] that may be cut.
 //!
 //! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
-//! [`workload`]s, [`borrowed`] images, [`traffic`] and tables on the [`web`].
+//! [`workload`]s, [`borrowed`] images, [`traffic`], tables on the [`web`] and models on a [`shelf`]; an [`inspector`] looks at
+//! folders of the node, and the [`release`] has other values meanwhile.
 
 pub mod access;
 pub mod audit;
@@ -48,6 +49,7 @@ pub mod fleet;
 pub mod frameworks;
 pub mod hollow;
 pub mod images;
+pub mod inspector;
 pub mod judges;
 pub mod kind;
 pub mod kubeconfig;
@@ -70,10 +72,12 @@ pub mod ports;
 pub mod process;
 mod proxy;
 pub mod reference;
+pub mod release;
 pub mod room;
 pub mod scenario;
 pub mod scene;
 pub mod server;
+pub mod shelf;
 pub mod site;
 mod storage;
 pub mod tools;

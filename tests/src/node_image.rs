@@ -18,9 +18,9 @@ const OFFICIAL: &str =
     "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d";
 
 const SUITE: &str = "bookworm";
-/// A node's userland: init, network, container runtime, and what kind's scripts call.
+/// A node's userland: init, network, what containerd calls, and what kind's scripts do.
 const NODE_PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,iptables,nftables,conntrack,kmod,procps,mount,\
-    ethtool,jq,ca-certificates,containerd,runc,containernetworking-plugins";
+    ethtool,jq,ca-certificates,runc,containernetworking-plugins";
 /// What the images of the components need besides the binary.
 const COMPONENT_PACKAGES: &str = "nftables,busybox-static";
 
@@ -62,6 +62,7 @@ fn key() -> Result<Key> {
     let folder = tools::cluster_folder();
     Key::new("node-image")
         .text(&tools::kubernetes()?.display().to_string())
+        .text(&tools::containerd()?.display().to_string())
         .text(&LOCAL_PATH_PROVISIONER.path()?.display().to_string())
         .text(&KIND.path()?.display().to_string())
         .text(NODE_PACKAGES)
@@ -118,6 +119,10 @@ fn node_context(folder: &Path, storage: &storage::Storage) -> Result<()> {
         fs::write(&file, text).map_err(Error::file("write", &file))?;
     }
     place(&tools::kubernetes()?.join("k8s"), &folder.join("k8s"))?;
+    let containerd = tools::containerd()?;
+    for program in ["containerd", "containerd-shim-runc-v2", "ctr"] {
+        place(&containerd.join(program), &folder.join(program))?;
+    }
     place(
         &debian("node", "minbase", NODE_PACKAGES)?,
         &folder.join("base.tar"),
@@ -192,7 +197,7 @@ pub(crate) fn debian(name: &str, variant: &str, list: &str) -> Result<std::path:
     Ok(folder.join("root.tar"))
 }
 
-/// kind's unit, for Debian's containerd, without the lines that raise a limit or lower the OOM
+/// kind's unit, for where ours is, without the lines that raise a limit or lower the OOM
 /// score: both take CAP_SYS_RESOURCE.
 fn containerd_unit(text: &str) -> String {
     let refused = |line: &&str| !line.starts_with("Limit") && !line.starts_with("OOMScoreAdjust");

@@ -27,6 +27,15 @@ impl Site {
         self.send(request, body.to_string().into_bytes(), path).await
     }
 
+    /// The bytes that a Service of this namespace answers with to `GET`.
+    ///
+    /// # Errors
+    /// When the answer is no success.
+    pub async fn fetch(&self, service: &str, path: &str) -> Result<Vec<u8>> {
+        self.bytes(http::Request::get(self.proxied(service, path)), Vec::new(), path)
+            .await
+    }
+
     fn proxied(&self, service: &str, path: &str) -> String {
         format!(
             "/api/v1/namespaces/{}/services/http:{service}:80/proxy{path}",
@@ -34,8 +43,16 @@ impl Site {
         )
     }
 
-    /// Not by the client's own `request`: it takes whatever is no success for an answer of the API server's.
     async fn send(&self, request: http::request::Builder, body: Vec<u8>, path: &str) -> Result<Value> {
+        let body = self.bytes(request, body, path).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let text = String::from_utf8_lossy(&body);
+            Error::Unmet(format!("{path} is answered with no JSON ({error}): {text}"))
+        })
+    }
+
+    /// Not by the client's own `request`: it takes whatever is no success for an answer of the API server's.
+    async fn bytes(&self, request: http::request::Builder, body: Vec<u8>, path: &str) -> Result<Vec<u8>> {
         let request = request
             .body(Body::from(body))
             .map_err(|error| Error::Unmet(format!("{path} is no path: {error}")))?;
@@ -51,11 +68,10 @@ impl Site {
             .await
             .map_err(Error::api(format!("answer {path}")))?
             .to_bytes();
-        let text = String::from_utf8_lossy(&body);
         if !status.is_success() {
+            let text = String::from_utf8_lossy(&body);
             return Err(Error::Unmet(format!("{path} is answered with {status}: {text}")));
         }
-        serde_json::from_str(&text)
-            .map_err(|error| Error::Unmet(format!("{path} is answered with no JSON ({error}): {text}")))
+        Ok(body.to_vec())
     }
 }

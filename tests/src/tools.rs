@@ -13,6 +13,9 @@ use crate::{Error, Result};
 /// The version of Kubernetes in `tests/cluster/go.mod`, without its `v`.
 pub const KUBERNETES: &str = "1.34.4";
 
+/// The container runtime of a node image of ours. Debian's is older, and mounts no images as volumes.
+const CONTAINERD: (&str, &str) = ("github.com/containerd/containerd/v2", "v2.1.5");
+
 /// The names by which the one binary acts as a component (`tests/cluster/main.go`).
 const COMPONENTS: [&str; 9] = [
     "coredns",
@@ -150,16 +153,46 @@ impl Tool {
     /// # Errors
     /// When Go is missing or the module cannot be downloaded.
     pub fn source(&self) -> Result<PathBuf> {
-        let module = format!("{}@{}", self.package, self.version);
-        let answer = process::output(go()?.args(["mod", "download", "-json", &module]).current_dir("/"))?;
-        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
-        let folder = answer["Dir"].as_str().map(PathBuf::from);
-        folder.ok_or_else(|| {
-            Error::Unmet(format!(
-                "`go mod download {module}` named no folder: update Go to 1.24 or newer"
-            ))
-        })
+        source(self.package, self.version)
     }
+}
+
+fn source(module: &str, version: &str) -> Result<PathBuf> {
+    let module = format!("{module}@{version}");
+    let answer = process::output(go()?.args(["mod", "download", "-json", &module]).current_dir("/"))?;
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
+    let folder = answer["Dir"].as_str().map(PathBuf::from);
+    folder.ok_or_else(|| {
+        Error::Unmet(format!(
+            "`go mod download {module}` named no folder: update Go to 1.24 or newer"
+        ))
+    })
+}
+
+/// The folder with `containerd`, its shim and `ctr`.
+///
+/// # Errors
+/// When Go is missing or the build fails.
+pub fn containerd() -> Result<PathBuf> {
+    let (module, version) = CONTAINERD;
+    cache::entry(&Key::new("containerd").text(module).text(version), |folder| {
+        let label = format!("building containerd {version} from source (once; about 3 minutes)");
+        let mut build = go()?;
+        // `go install` refuses a module that leaves out versions of others; the list of its packages in the module's
+        // cache is no vendor folder.
+        build.current_dir(source(module, version)?).args([
+            "build",
+            "-trimpath",
+            "-mod=readonly",
+            "-buildvcs=false",
+            "-ldflags=-s -w",
+            "-o",
+        ]);
+        build
+            .arg(folder)
+            .args(["containerd", "containerd-shim-runc-v2", "ctr"].map(|program| format!("./cmd/{program}")));
+        process::run(&label, &mut build)
+    })
 }
 
 /// The folder with every Kubernetes component under its own name, beside `k8s` (the one binary

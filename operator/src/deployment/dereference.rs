@@ -6,7 +6,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
-use k8s_openapi::api::node::v1::RuntimeClass;
 use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
@@ -26,7 +25,7 @@ use crate::fit::{Need, Question};
 use crate::labels::{self, SELECTOR};
 use crate::reason::Reason;
 use crate::volumes::{self, Source};
-use crate::{mounts, overrides, priority};
+use crate::{mounts, overrides, priority, runtime_class};
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -46,8 +45,8 @@ pub struct Found {
     pub node_cache: Option<NodeCache>,
     /// Claims and ConfigMaps that `podOverrides.volumes` names and that do not exist; looked for at the same time.
     pub missing_volumes: BTreeSet<Source>,
-    /// Whether the profile's RuntimeClass is missing; looked for at the same time.
-    pub runtime_class_missing: bool,
+    /// The profile's RuntimeClass, where it is missing; looked for at the same time.
+    pub missing_runtime_class: Option<String>,
     /// Whether the profile's DeviceClass is there; looked for at the same time.
     pub device_class: DeviceClass,
     /// Whether the PriorityClass of that name is missing; looked for at the same time.
@@ -110,7 +109,7 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         cache_claim_missing: false,
         node_cache: context.node_cache.clone(),
         missing_volumes: BTreeSet::new(),
-        runtime_class_missing: false,
+        missing_runtime_class: None,
         device_class: DeviceClass::Found,
         priority_class_missing: false,
         fit: Question::default(),
@@ -245,15 +244,7 @@ async fn look_up(
     }
     let mounted = overrides::sources(spec.pod_overrides.as_ref());
     found.missing_volumes = volumes::missing(&context.client, namespace, mounted).await?;
-    if let Some(class) = found
-        .profile
-        .as_ref()
-        .and_then(|profile| profile.spec.runtime_class_name.as_ref())
-    {
-        let api: Api<RuntimeClass> = Api::all(context.client.clone());
-        let read = api.get_metadata_opt(class).await;
-        found.runtime_class_missing = read.doing(|| format!("get RuntimeClass {class}"))?.is_none();
-    }
+    found.missing_runtime_class = runtime_class::missing(&context.client, found.profile.as_deref()).await?;
     found.device_class = devices::look_up(context, found.profile.as_deref()).await?;
     Ok(())
 }

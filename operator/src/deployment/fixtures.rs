@@ -176,7 +176,7 @@ pub fn found(
         cache_claim_missing: false,
         node_cache: None,
         missing_volumes: std::collections::BTreeSet::new(),
-        runtime_class_missing: false,
+        missing_runtime_class: None,
         device_class: crate::devices::DeviceClass::Found,
         priority_class_missing: false,
         fit: crate::fit::Question::default(),

@@ -23,6 +23,7 @@ use crate::pod;
 use crate::priority;
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::runtime_class;
 use crate::training::validate::absent;
 use crate::volumes::Volumes;
 
@@ -165,15 +166,8 @@ fn pods(
     overrides::exist(spec.pod_overrides.as_ref(), &found.missing_volumes)?;
     one_pod_only(spec, wanted, found)?;
     credentials_are_needed(spec, wanted)?;
-    if found.runtime_class_missing {
-        return Err(Problem::new(
-            Reason::RuntimeClassNotFound,
-            "spec.accelerator.profile",
-            format!(
-                "the profile asks for the RuntimeClass {:?}, which does not exist; create it, or remove it from the profile",
-                accelerator.runtime_class_name.unwrap_or_default()
-            ),
-        ));
+    if let Some(class) = &found.missing_runtime_class {
+        return Err(runtime_class::not_found(class));
     }
     found.fit.check()?;
     devices::check(spec.accelerator.as_ref(), profile, found.device_class)?;

@@ -41,7 +41,7 @@ fn each_thing_that_is_missing_names_its_field() {
         ..nothing.clone()
     };
     let no_class = Found {
-        runtime_class_missing: true,
+        missing_runtime_class: Some("nvidia".to_owned()),
         ..with_image.clone()
     };
     let no_claim = Found {

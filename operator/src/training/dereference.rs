@@ -6,9 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, ResourceExt};
 use sconce_contract::Progress;
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingSpec};
 
@@ -17,11 +16,11 @@ use super::incumbent::{self, Serving};
 use super::{queue, refusal};
 use crate::context::Context;
 use crate::devices::{self, DeviceClass};
-use crate::error::{Doing, Error};
+use crate::error::Error;
 use crate::fit::{Need, Question};
 use crate::kueue::Sight;
 use crate::volumes::{self, Source};
-use crate::{labels, mounts, observed, overrides, priority};
+use crate::{labels, mounts, observed, overrides, priority, runtime_class};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +32,8 @@ pub struct Found {
     pub missing: BTreeSet<Source>,
     /// Whether the PriorityClass of that name is missing.
     pub priority_class_missing: bool,
-    /// Whether the profile's RuntimeClass is missing.
-    pub runtime_class_missing: bool,
+    /// The profile's RuntimeClass, where it is missing.
+    pub missing_runtime_class: Option<String>,
     /// Whether the profile's DeviceClass is there.
     pub device_class: DeviceClass,
     /// What is missing of the queue that the spec names.
@@ -192,15 +191,7 @@ async fn look_up(
     }
     let class = spec.scheduling.priority_class_name.as_deref();
     found.priority_class_missing = priority::is_missing(&context.client, class).await?;
-    if let Some(class) = found
-        .profile
-        .as_ref()
-        .and_then(|profile| profile.spec.runtime_class_name.as_ref())
-    {
-        let api: Api<RuntimeClass> = Api::all(context.client.clone());
-        let read = api.get_metadata_opt(class).await;
-        found.runtime_class_missing = read.doing(|| format!("get RuntimeClass {class}"))?.is_none();
-    }
+    found.missing_runtime_class = runtime_class::missing(&context.client, found.profile.as_deref()).await?;
     found.device_class = devices::look_up(context, found.profile.as_deref()).await?;
     Ok(())
 }

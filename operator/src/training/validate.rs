@@ -19,6 +19,7 @@ use crate::pod;
 use crate::priority;
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::runtime_class;
 use crate::volumes::{Source, Volumes};
 
 /// A run that can be carried out.
@@ -203,21 +204,10 @@ fn everything_exists(spec: &ModelTrainingSpec, found: &Found) -> Result<(), Prob
     if let (Some(missing), Some(queue)) = (found.queue_missing, &spec.scheduling.queue_name) {
         return Err(no_queue(missing, queue));
     }
-    if found.runtime_class_missing {
-        let class = found
-            .profile
-            .as_ref()
-            .and_then(|profile| profile.spec.runtime_class_name.clone())
-            .unwrap_or_default();
-        return Err(Problem::new(
-            Reason::RuntimeClassNotFound,
-            "spec.accelerator.profile",
-            format!(
-                "the profile asks for the RuntimeClass {class:?}, which does not exist; create it, or remove it from the profile"
-            ),
-        ));
+    match &found.missing_runtime_class {
+        Some(class) => Err(runtime_class::not_found(class)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn no_queue(missing: MissingQueue, queue: &str) -> Problem {

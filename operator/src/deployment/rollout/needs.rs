@@ -1,11 +1,10 @@
 //! Whether a pod fits in another's place.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-
-use crate::difference::amount;
 
 /// What a node must have for a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,7 +42,8 @@ impl Needs {
 }
 
 fn is_at_most(asked: &Quantity, given: &Quantity) -> bool {
-    matches!((amount(&asked.0), amount(&given.0)), (Some(asked), Some(given)) if asked <= given)
+    let amount = |quantity: &Quantity| sconce_crds::Quantity::new(&quantity.0);
+    amount(asked).compare(&amount(given)).is_some_and(Ordering::is_le)
 }
 
 #[cfg(test)]
