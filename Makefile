@@ -122,7 +122,7 @@ cuda: ## The trainer and the server with CUDA, into target/cuda/release: needs n
 	$(cuda) build $(in_cuda) --bins
 
 test-cuda: ## What a GPU computes is what the processor computes: needs an NVIDIA GPU, fails without
-	$(cuda) test $(in_cuda) --no-fail-fast
+	$(cuda) test $(in_cuda) --test '*' --no-fail-fast
 
 ## Clusters
 

@@ -63,8 +63,10 @@ impl Remote {
         };
         let mut parts = Vec::new();
         for var in self.graph.vars_learned() {
+            // Detached, since a gradient knows what it was made of: what is remembered from step to step would hold
+            // every graph there ever was.
             parts.push(match gradients.get(var.as_tensor()) {
-                Some(gradient) => gradient.flatten_all()?,
+                Some(gradient) => gradient.detach().flatten_all()?,
                 None => var.zeros_like()?.flatten_all()?,
             });
         }
