@@ -111,6 +111,19 @@ bench-train: ## How fast a model is trained, Keras and PyTorch beside it (ARGS="
 	$(CARGO) build $(dev) --bin bench_train
 	target/debug/bench_train $(ARGS)
 
+## CUDA
+
+# A workspace of its own, so that nothing else needs nvcc; what is fetched is printed as variables for cargo.
+cuda = env $$(runtime/cuda/prepare) CARGO_TARGET_DIR=$(CURDIR)/target/cuda $(CARGO)
+in_cuda := --release --manifest-path runtime/cuda/Cargo.toml
+
+.PHONY: cuda test-cuda
+cuda: ## The trainer and the server with CUDA, into target/cuda/release: needs no GPU, nvcc comes from PyPI into the cache
+	$(cuda) build $(in_cuda) --bins
+
+test-cuda: ## What a GPU computes is what the processor computes: needs an NVIDIA GPU, fails without
+	$(cuda) test $(in_cuda) --test '*' --no-fail-fast
+
 ## Clusters
 
 .PHONY: cluster cluster-down kubectl images

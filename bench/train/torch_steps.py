@@ -1,5 +1,6 @@
-"""Steps of learning by PyTorch: python torch_steps.py THREADS [compile]. Each line that it reads, INPUTS HIDDEN,HIDDEN
-OUTPUTS BATCH SECONDS, it answers by the microseconds that a step takes: the median over short bursts."""
+"""Steps of learning by PyTorch: python torch_steps.py THREADS [compile] [cuda]. Each line that it reads, INPUTS
+HIDDEN,HIDDEN OUTPUTS BATCH SECONDS, or images BATCH SECONDS, it answers by the microseconds that a step takes: the median
+over short bursts."""
 
 import statistics
 import sys
@@ -10,20 +11,34 @@ from torch import nn
 
 torch.set_num_threads(int(sys.argv[1]))
 torch.manual_seed(0)
+# Convolutions in full F32, as all else is by default.
+torch.backends.cudnn.allow_tf32 = False
 BURST = 0.02
+DEVICE = "cuda" if "cuda" in sys.argv else "cpu"
 
 
-def step_of(inputs, hidden, outputs, batch):
+def dense(inputs, hidden, outputs):
     layers = []
     for units in hidden:
         layers += [nn.Linear(inputs, units), nn.ReLU()]
         inputs = units
-    model = nn.Sequential(*layers, nn.Linear(inputs, outputs))
+    return nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+def images():
+    return nn.Sequential(
+        *(nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(800, 10)),
+    )
+
+
+def step_of(model, inputs, outputs, batch):
+    model = model.to(DEVICE)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     predict = torch.compile(model) if "compile" in sys.argv else model
-    x = torch.rand(batch, model[0].in_features) - 0.5
-    y = torch.arange(batch) % outputs
+    x = torch.rand(batch, inputs, device=DEVICE) - 0.5
+    y = torch.arange(batch, device=DEVICE) % outputs
 
     def step():
         optimizer.zero_grad()
@@ -37,15 +52,24 @@ def burst(step, count):
     start = time.perf_counter()
     for _ in range(count):
         step()
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
     return (time.perf_counter() - start) / count
+
+
+def question(words):
+    if words[0] == "images":
+        return images(), 28 * 28, 10, int(words[1])
+    inputs, outputs, batch = int(words[0]), int(words[2]), int(words[3])
+    return dense(inputs, map(int, words[1].split(",")), outputs), inputs, outputs, batch
 
 
 steps = {}
 for line in sys.stdin:
-    inputs, hidden, outputs, batch, seconds = line.split()
-    shape = (int(inputs), tuple(map(int, hidden.split(","))), int(outputs), int(batch))
+    *shape, seconds = line.split()
+    shape = tuple(shape)
     if shape not in steps:
-        steps[shape] = step_of(*shape)
+        steps[shape] = step_of(*question(shape))
         burst(steps[shape], 10)
     step = steps[shape]
     count = max(1, round(BURST / burst(step, 3)))

@@ -1,7 +1,9 @@
-//! What `make bench-train` asks for the time of a step. Each line of the standard input is answered by a line:
+//! What `make bench-train` asks for the time of a step, on the processor or on what the only argument names (`cuda`). Each
+//! line of the standard input is answered by a line:
 //!
 //! ```text
 //!   INPUTS HIDDEN,HIDDEN OUTPUTS BATCH SECONDS    microseconds per step, the median over short bursts
+//!   images BATCH SECONDS                          likewise, of a small convolutional network on 28 × 28 points
 //!   gemm SECONDS                                  GFLOP/s of products of two 1024 × 1024 matrices, likewise
 //! ```
 
@@ -13,7 +15,8 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use sconce_contract::{Activation, Hyperparameters, Layer, Loss, Network, Optimizer, OptimizerType};
-use sconce_engine::{EngineError, Learner, Objective, Rows, Sequential, metrics::Targets};
+use sconce_engine::{EngineError, Learner, Objective, Rows, Sequential, device, metrics::Targets};
+use serde_json::json;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,6 +28,11 @@ const SIDE: usize = 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
     sconce_engine::threads::ensure()?;
+    let device = match std::env::args().nth(1).as_deref() {
+        None => Device::Cpu,
+        Some("cuda") => device::open(sconce_contract::Device::Cuda)?,
+        Some(other) => return Err(format!("{other:?} is no device: cuda, or nothing").into()),
+    };
     for line in stdin().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -34,9 +42,15 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let operations = 2.0 * (SIDE as f64).powi(3);
                 operations / 1e9 / median(seconds.parse()?, || matrix.matmul(&matrix).map(drop))?
             }
+            ["images", batch, seconds] => {
+                let step = steps(&images()?, 28 * 28, 10, batch.parse()?, &device)?;
+                median(seconds.parse()?, step)? * 1e6
+            }
             [inputs, hidden, outputs, batch, seconds] => {
                 let hidden: Result<Vec<u32>, _> = hidden.split(',').map(str::parse).collect();
-                let step = steps(inputs.parse()?, &hidden?, outputs.parse()?, batch.parse()?)?;
+                let outputs = outputs.parse()?;
+                let network = dense(&hidden?, outputs);
+                let step = steps(&network, inputs.parse()?, outputs, batch.parse()?, &device)?;
                 median(seconds.parse()?, step)? * 1e6
             }
             _ => return Err(format!("{line:?} is no question").into()),
@@ -47,16 +61,32 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A step of AdamW from a batch that stays the same.
-fn steps(
-    inputs: usize,
-    hidden: &[u32],
-    outputs: u32,
-    batch: u32,
-) -> Result<impl FnMut() -> Result<(), EngineError> + use<>, EngineError> {
+fn dense(hidden: &[u32], outputs: u32) -> Network {
     let hidden = hidden.iter().map(|&units| Layer::dense(units, Activation::ReLU));
     let layers = hidden.chain([Layer::dense(outputs, Activation::Softmax)]);
-    let network = Network::of(layers.collect());
+    Network::of(layers.collect())
+}
+
+fn images() -> serde_json::Result<Network> {
+    let filters = |count: u32| json!({"conv2d": {"filters": count, "kernelSize": 3, "activation": "ReLU"}});
+    let pool = json!({"maxPool2d": {"poolSize": 2}});
+    serde_json::from_value(json!({
+        "input": {"height": 28, "width": 28, "channels": 1},
+        "layers": [
+            filters(16), pool, filters(32), pool, {"flatten": {}},
+            {"dense": {"units": 10, "activation": "Softmax"}},
+        ],
+    }))
+}
+
+/// A step of AdamW from a batch that stays the same.
+fn steps(
+    network: &Network,
+    inputs: usize,
+    outputs: u32,
+    batch: u32,
+    device: &Device,
+) -> Result<impl FnMut() -> Result<(), EngineError> + use<>, EngineError> {
     let settings = Hyperparameters {
         batch_size: batch,
         optimizer: Optimizer {
@@ -66,7 +96,7 @@ fn steps(
         ..Hyperparameters::default()
     };
     let objective = Objective::new(Loss::CrossEntropy, Activation::Softmax, &settings, Vec::new());
-    let model = Sequential::initialised(&network, inputs, settings.seed, &Device::Cpu)?;
+    let model = Sequential::initialised(network, inputs, settings.seed, device)?;
     let mut learner = Learner::new(model, &objective, &settings)?;
     let x: Vec<f32> = (0..batch as usize * inputs)
         .map(|index| (index * 31 % 101) as f32 / 101.0 - 0.5)

@@ -70,6 +70,18 @@ pub enum EngineError {
     /// The saved state of an optimiser does not belong to this optimiser and network.
     #[error("the optimiser's saved state does not fit: {0}")]
     OptimiserState(String),
+    /// What to compute on is not there.
+    #[error(
+        "there is no {name} device to compute on: {problem}; it takes a node with the driver, and a profile that asks \
+         for a unit (resources) and for the runtime that hands the driver to pods (runtimeClassName)",
+        name = format!("{device:?}").to_uppercase()
+    )]
+    NoDevice {
+        /// What was asked for.
+        device: sconce_contract::Device,
+        /// What is missing.
+        problem: String,
+    },
     /// candle refused an operation.
     #[error("the tensor library failed: {0}")]
     Tensor(#[from] candle_core::Error),
@@ -80,6 +92,7 @@ impl EngineError {
     pub fn failure(&self) -> Failure {
         match self {
             EngineError::Network { field, .. } => Failure::bad_input(field, self.to_string()),
+            EngineError::NoDevice { .. } => Failure::bad_input("accelerator", self.to_string()),
             _ => Failure::new(FailureClass::Internal, self.to_string()),
         }
     }

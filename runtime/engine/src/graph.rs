@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor, Var};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Tensor, Var, backprop::GradStore};
 
 use crate::{
     EngineError, Optimiser, Random, Sequential,
@@ -54,6 +54,51 @@ impl Graph {
         self.model.parameters().into_iter().chain(self.model.measured())
     }
 
+    /// Where the weights are.
+    pub(crate) fn device(&self) -> Device {
+        self.model.device()
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&self, rows: &Rows<'_>) -> usize {
+        rows.x.len() / self.model.inputs()
+    }
+
+    /// What is learned, in the order of the parameters.
+    pub(crate) fn vars_learned(&self) -> impl Iterator<Item = &Var> {
+        self.model.parameters().into_iter().map(|(_, var)| var)
+    }
+
+    /// A copy of it, one after another, where it is.
+    pub(crate) fn learned(&self) -> Result<Tensor, EngineError> {
+        let parts = self
+            .vars_learned()
+            .map(|var| var.as_detached_tensor().flatten_all());
+        Ok(Tensor::cat(&parts.collect::<candle_core::Result<Vec<_>>>()?, 0)?.copy()?)
+    }
+
+    /// Replaces it by such a copy.
+    pub(crate) fn set_learned(&self, weights: &Tensor) -> Result<(), EngineError> {
+        for (var, parameter) in self.vars_learned().zip(self.parameters.iter()) {
+            let values = weights.narrow(0, parameter.range.start, parameter.range.len())?;
+            var.set(&values.reshape(var.shape())?)?;
+        }
+        Ok(())
+    }
+
+    /// The loss of rows, their sum, and the gradients of their mean; none where it is not finite.
+    pub(crate) fn backward(
+        &self,
+        rows: &Rows<'_>,
+        random: &mut Random,
+    ) -> Result<(f64, Option<GradStore>), EngineError> {
+        let logits = self.model.forward_train(&self.table(rows.x)?, random)?;
+        let loss = losses::loss(&self.objective, &logits, &rows.targets)?;
+        let value = f64::from(loss.to_scalar::<f32>()?) * self.rows(rows) as f64;
+        let gradients = value.is_finite().then(|| loss.backward());
+        Ok((value, gradients.transpose()?))
+    }
+
     /// As [`crate::plan::Plan::learn`].
     pub(crate) fn learn(
         &mut self,
@@ -63,15 +108,11 @@ impl Graph {
         gradient: &mut [f32],
         fresh: bool,
     ) -> Result<f64, EngineError> {
-        let count = rows.x.len() / self.model.inputs();
-        let logits = self.model.forward_train(&self.table(rows.x)?, random)?;
-        let loss = losses::loss(&self.objective, &logits, &rows.targets)?;
-        let value = f64::from(loss.to_scalar::<f32>()?) * count as f64;
-        if !value.is_finite() {
+        let (value, gradients) = self.backward(rows, random)?;
+        let Some(gradients) = gradients else {
             return Ok(value);
-        }
-        let gradients = loss.backward()?;
-        let share = count as f32 / divisor;
+        };
+        let share = self.rows(rows) as f32 / divisor;
         for ((_, var), parameter) in self.model.parameters().iter().zip(self.parameters.iter()) {
             let place = &mut gradient[parameter.range.clone()];
             if fresh {

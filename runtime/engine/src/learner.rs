@@ -7,7 +7,7 @@ use sconce_contract::Hyperparameters;
 
 use crate::{
     EngineError, Optimiser, Purpose, Random, Sequential, gradient, graph::Graph, losses::Objective,
-    metrics::Targets, parameters::Parameters, plan::Plan, threads,
+    metrics::Targets, parameters::Parameters, plan::Plan, remote::Remote, threads,
 };
 
 /// Values on their way where nothing is learned: 64 MiB of F32.
@@ -28,13 +28,29 @@ pub struct Rows<'a> {
 #[derive(Debug)]
 pub struct Learner {
     engine: Engine,
-    inputs: usize,
-    outputs: usize,
-    widest: usize,
+    shape: Shape,
     settings: Hyperparameters,
     optimiser: Optimiser,
     /// Of all parameters, in their order.
     gradient: Vec<f32>,
+}
+
+/// Numbers that a row has: at first, in the end, and where it has most.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    inputs: usize,
+    outputs: usize,
+    widest: usize,
+}
+
+impl Shape {
+    fn of(model: &Sequential) -> Self {
+        Shape {
+            inputs: model.inputs(),
+            outputs: model.outputs(),
+            widest: model.widest(),
+        }
+    }
 }
 
 /// What computes.
@@ -42,44 +58,56 @@ pub struct Learner {
 enum Engine {
     Plan(Box<Plan>),
     Graph(Box<Graph>),
+    Remote(Box<Remote>),
 }
 
 impl Learner {
     /// A learner at step 0. Of the settings it takes optimizer, seed (which decides what dropout drops), batch size,
     /// regularization and the greatest norm of a gradient. A feed-forward network on the CPU is learned by a plan
-    /// ([`crate::plan`]), every other one by the graph.
+    /// ([`crate::plan`]), every other one by the graph, and one on a device of its own there.
     pub fn new(
         model: Sequential,
         objective: &Objective,
         settings: &Hyperparameters,
     ) -> Result<Self, EngineError> {
         let threads = threads::granted();
-        let plan = Plan::of(&model, objective, threads)?;
-        Ok(Self::with(plan, model, objective, settings, threads))
+        if !model.device().is_cpu() {
+            return Self::on_device(model, objective, settings);
+        }
+        let shape = Shape::of(&model);
+        let engine = match Plan::of(&model, objective, threads)? {
+            Some(plan) => Engine::Plan(Box::new(plan)),
+            None => Engine::Graph(Box::new(Graph::of(model, objective))),
+        };
+        Ok(Self::with(engine, shape, settings, threads))
     }
 
     /// The same by the graph, whatever the network is.
     pub fn by_graph(model: Sequential, objective: &Objective, settings: &Hyperparameters) -> Self {
-        Self::with(None, model, objective, settings, threads::granted())
+        let shape = Shape::of(&model);
+        let engine = Engine::Graph(Box::new(Graph::of(model, objective)));
+        Self::with(engine, shape, settings, threads::granted())
     }
 
-    fn with(
-        plan: Option<Plan>,
+    /// The same as on a device of its own, wherever the network is.
+    pub fn on_device(
         model: Sequential,
         objective: &Objective,
         settings: &Hyperparameters,
-        threads: usize,
-    ) -> Self {
-        let (inputs, outputs, widest) = (model.inputs(), model.outputs(), model.widest());
-        let engine = match plan {
-            Some(plan) => Engine::Plan(Box::new(plan)),
-            None => Engine::Graph(Box::new(Graph::of(model, objective))),
-        };
+    ) -> Result<Self, EngineError> {
+        let (shape, device) = (Shape::of(&model), model.device());
+        let remote = Remote::of(Graph::of(model, objective))?;
+        let engine = Engine::Remote(Box::new(remote));
+        let mut learner = Self::with(engine, shape, settings, 1);
+        learner.gradient = Vec::new();
+        learner.optimiser.move_to(&device)?;
+        Ok(learner)
+    }
+
+    fn with(engine: Engine, shape: Shape, settings: &Hyperparameters, threads: usize) -> Self {
         let parameters = engine.parameters().clone();
         Learner {
-            inputs,
-            outputs,
-            widest,
+            shape,
             settings: *settings,
             gradient: vec![0.0; parameters.len()],
             optimiser: Optimiser::new(&settings.optimizer, parameters, threads),
@@ -108,12 +136,12 @@ impl Learner {
 
     /// Numbers that a row gives.
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.shape.outputs
     }
 
     /// How many rows to look at where nothing is learned, so that the values on the way stay within 64 MiB.
     pub fn rows_at_once(&self) -> usize {
-        (MOST_VALUES / self.widest.max(1)).clamp(1, MOST_ROWS)
+        (MOST_VALUES / self.shape.widest.max(1)).clamp(1, MOST_ROWS)
     }
 
     /// The optimiser as it is now.
@@ -140,6 +168,7 @@ impl Learner {
         match &self.engine {
             Engine::Plan(plan) => Ok(plan.weights().to_vec()),
             Engine::Graph(graph) => graph.weights(),
+            Engine::Remote(remote) => remote.graph().weights(),
         }
     }
 
@@ -153,6 +182,7 @@ impl Learner {
         match &mut self.engine {
             Engine::Plan(plan) => plan.weights_mut().copy_from_slice(weights),
             Engine::Graph(graph) => graph.set_weights(weights)?,
+            Engine::Remote(remote) => remote.set_weights(weights)?,
         }
         Ok(())
     }
@@ -171,6 +201,7 @@ impl Learner {
             sum += match &mut self.engine {
                 Engine::Plan(plan) => plan.learn(&rows, count as f32, random, gradient, fresh),
                 Engine::Graph(graph) => graph.learn(&rows, count as f32, random, gradient, fresh)?,
+                Engine::Remote(remote) => remote.learn(&rows, count as f32, random, fresh)?,
             };
             fresh = false;
             if !f64::is_finite(sum) {
@@ -182,6 +213,10 @@ impl Learner {
     }
 
     fn update(&mut self, rate: f64) -> Result<(), EngineError> {
+        if let Engine::Remote(remote) = &mut self.engine {
+            self.optimiser.advance();
+            return remote.update(&mut self.optimiser, rate, &self.settings);
+        }
         let gradient = &mut self.gradient;
         if let Some(penalty) = &self.settings.regularization {
             match &self.engine {
@@ -191,6 +226,7 @@ impl Learner {
                 Engine::Graph(graph) => {
                     gradient::penalise(penalty, graph.parameters(), &graph.weights()?, gradient);
                 }
+                Engine::Remote(_) => {}
             }
         }
         if let Some(norm) = self.settings.clip_norm {
@@ -203,6 +239,7 @@ impl Learner {
                 self.optimiser.update(0..weights.len(), rate, weights, gradient);
             }
             Engine::Graph(graph) => graph.update(&mut self.optimiser, rate, gradient)?,
+            Engine::Remote(_) => {}
         }
         Ok(())
     }
@@ -213,6 +250,7 @@ impl Learner {
         let sum = match &mut self.engine {
             Engine::Plan(plan) => plan.loss(rows),
             Engine::Graph(graph) => graph.loss(rows)?,
+            Engine::Remote(remote) => remote.graph().loss(rows)?,
         };
         Ok(sum / count as f64)
     }
@@ -224,27 +262,30 @@ impl Learner {
         match &mut self.engine {
             Engine::Plan(plan) => plan.predict(x, outputs),
             Engine::Graph(graph) => graph.predict(x, outputs)?,
+            Engine::Remote(remote) => remote.graph().predict(x, outputs)?,
         }
         Ok(())
     }
 
     fn piece<'a>(&self, rows: &Rows<'a>, from: usize, to: usize) -> Rows<'a> {
         let targets = match rows.targets {
-            Targets::Numbers(numbers) => Targets::Numbers(&numbers[from * self.outputs..to * self.outputs]),
+            Targets::Numbers(numbers) => {
+                Targets::Numbers(&numbers[from * self.shape.outputs..to * self.shape.outputs])
+            }
             Targets::Classes(classes) => Targets::Classes(&classes[from..to]),
         };
         Rows {
-            x: &rows.x[from * self.inputs..to * self.inputs],
+            x: &rows.x[from * self.shape.inputs..to * self.shape.inputs],
             targets,
         }
     }
 
     /// Rows in a table.
     fn check_table(&self, x: &[f32]) -> Result<usize, EngineError> {
-        let rows = x.len() / self.inputs.max(1);
-        if rows == 0 || rows * self.inputs != x.len() {
+        let rows = x.len() / self.shape.inputs.max(1);
+        if rows == 0 || rows * self.shape.inputs != x.len() {
             return Err(EngineError::InputShape {
-                inputs: self.inputs,
+                inputs: self.shape.inputs,
                 found: x.len().into(),
             });
         }
@@ -254,9 +295,9 @@ impl Learner {
     /// Rows that there are, each with its target.
     fn check(&self, rows: &Rows<'_>) -> Result<usize, EngineError> {
         let count = self.check_table(rows.x)?;
-        let classes = self.outputs.max(2);
+        let classes = self.shape.outputs.max(2);
         let fits = match rows.targets {
-            Targets::Numbers(numbers) => numbers.len() == count * self.outputs,
+            Targets::Numbers(numbers) => numbers.len() == count * self.shape.outputs,
             Targets::Classes(of_rows) => {
                 of_rows.len() == count && of_rows.iter().all(|&class| (class as usize) < classes)
             }
@@ -266,7 +307,7 @@ impl Learner {
         }
         Err(EngineError::Targets {
             rows: count,
-            outputs: self.outputs,
+            outputs: self.shape.outputs,
         })
     }
 }
@@ -277,6 +318,7 @@ impl Engine {
         match self {
             Engine::Plan(plan) => plan.parameters(),
             Engine::Graph(graph) => graph.kept(),
+            Engine::Remote(remote) => remote.graph().kept(),
         }
     }
 
@@ -285,6 +327,7 @@ impl Engine {
         match self {
             Engine::Plan(plan) => plan.parameters(),
             Engine::Graph(graph) => graph.parameters(),
+            Engine::Remote(remote) => remote.graph().parameters(),
         }
     }
 }

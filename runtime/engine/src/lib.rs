@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A feed-forward network on the CPU learns by a [`plan`]: the whole step is known beforehand and runs over memory
-//! that is there. What has no plan learns by [`graph`], candle's record of each step. Both say the same.
+//! that is there. What has no plan learns by [`graph`], candle's record of each step, and on a device of its own by
+//! [`remote`], the same with all that follows computed there. All say the same.
 //!
 //! | to add | write one file in | and one line in |
 //! |---|---|---|
@@ -28,6 +29,7 @@
 // `plan::product` alone hands memory to gemm, and proves its bounds.
 #![deny(unsafe_code)]
 
+pub mod device;
 pub mod error;
 mod gradient;
 mod graph;
@@ -40,6 +42,7 @@ pub mod optimisers;
 mod parameters;
 mod plan;
 pub mod random;
+mod remote;
 pub mod schedules;
 pub mod sequential;
 mod simd;

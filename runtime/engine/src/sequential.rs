@@ -16,6 +16,8 @@ use crate::{
 /// The layers of a [`Network`] with their weights, `[rows, inputs]` → `[rows, outputs]`, in F32.
 #[derive(Debug)]
 pub struct Sequential {
+    /// What it was built from.
+    network: Network,
     /// Each with the index of the layer of the spec that it belongs to.
     stages: Vec<(usize, Box<dyn Stage>)>,
     /// For a layer that ends a residual, the layer whose input it adds.
@@ -92,6 +94,7 @@ impl Sequential {
         stages.pop();
         let dims = |shape: Shape| shape.dims().into_iter().map(narrow).collect();
         Ok(Sequential {
+            network: network.clone(),
             stages,
             sums,
             inputs,
@@ -126,8 +129,14 @@ impl Sequential {
         self.last
     }
 
+    /// The same network with its weights on a device; it takes its input there too.
+    pub fn to_device(&self, device: &Device) -> Result<Self, EngineError> {
+        let weights = self.weights()?.into_iter().collect();
+        Self::from_weights(&self.network, self.inputs, &weights, device)
+    }
+
     /// Where the weights are.
-    pub(crate) fn device(&self) -> Device {
+    pub fn device(&self) -> Device {
         let parameters = self.parameters();
         parameters
             .first()

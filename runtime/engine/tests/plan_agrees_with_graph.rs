@@ -1,4 +1,5 @@
-//! What the plan computes by hand is what candle's graph computes, for every layer, loss and optimiser.
+//! What the plan computes by hand is what candle's graph computes, for every layer, loss and optimiser; and what is
+//! computed as on a device of its own is too.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 use candle_core::Device;
@@ -32,6 +33,7 @@ fn agree(what: &str, layers: &[Layer], loss: Loss, settings: &Hyperparameters, c
     let model = || Sequential::initialised(&network, INPUTS, 7, &Device::Cpu).unwrap();
     let mut plan = Learner::new(model(), &objective, settings).unwrap();
     let mut graph = Learner::by_graph(model(), &objective, settings);
+    let mut remote = Learner::on_device(model(), &objective, settings).unwrap();
     assert!(plan.is_planned() && !graph.is_planned(), "{what}");
 
     let x = numbers(ROWS * INPUTS, 1);
@@ -52,12 +54,23 @@ fn agree(what: &str, layers: &[Layer], loss: Loss, settings: &Hyperparameters, c
             (by_plan - by_graph).abs() < tolerance,
             "{what}, step {step}: {by_plan} by the plan, {by_graph} by the graph"
         );
+        let as_on_device = remote.step(&rows, 0.01).unwrap();
+        assert!(
+            (as_on_device - by_graph).abs() < tolerance,
+            "{what}, step {step}: {as_on_device} as on a device, {by_graph} by the graph"
+        );
     }
     let (by_plan, by_graph) = (plan.flat_weights().unwrap(), graph.flat_weights().unwrap());
     for (by_plan, by_graph) in by_plan.iter().zip(&by_graph) {
         assert!(
             (by_plan - by_graph).abs() < 2e-5,
             "{what}: {by_plan} is not {by_graph}"
+        );
+    }
+    for (as_on_device, by_graph) in remote.flat_weights().unwrap().iter().zip(&by_graph) {
+        assert!(
+            (as_on_device - by_graph).abs() < 2e-5,
+            "{what}: {as_on_device} is not {by_graph}"
         );
     }
     let mut outputs = [Vec::new(), Vec::new()];

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use sconce_contract::{Feature, Manifest, Preprocess};
-use sconce_engine::Sequential;
+use sconce_engine::{EngineError, Sequential, device};
 
 use crate::signature::Signature;
 use crate::{ModelError, encode};
@@ -17,6 +17,7 @@ pub struct Model {
     preprocess: Preprocess,
     signature: Signature,
     network: Sequential,
+    device: Device,
 }
 
 impl Model {
@@ -31,7 +32,17 @@ impl Model {
             preprocess,
             signature,
             network,
+            device: Device::Cpu,
         }
+    }
+
+    /// The same model, computed on a device.
+    pub fn on(mut self, device: sconce_contract::Device) -> Result<Self, EngineError> {
+        self.device = device::open(device)?;
+        if !self.device.is_cpu() {
+            self.network = self.network.to_device(&self.device)?;
+        }
+        Ok(self)
     }
 
     /// The outputs `[batch, outputs]`, row-major, for raw feature values `[batch, features]` (see [`encode`]),
@@ -54,7 +65,7 @@ impl Model {
             encode::row(&self.preprocess.features, row, &mut encoded);
         }
         self.known(&encoded)?;
-        let input = Tensor::from_vec(encoded, (batch, inputs), &Device::Cpu)?;
+        let input = Tensor::from_vec(encoded, (batch, inputs), &self.device)?;
         Ok(self.network.forward(&input)?.flatten_all()?.to_vec1()?)
     }
 

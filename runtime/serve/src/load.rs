@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sconce_contract::credentials::MODEL_CREDENTIALS;
 use sconce_contract::{CacheReport, Device, Failure, FailureClass, ServingPlan};
+use sconce_engine::{EngineError, device::is_built_for};
 use sconce_model::{Cached, Model, ModelError};
 use sconce_store::cache::Cache;
 use sconce_store::{Credentials, Store};
@@ -37,11 +38,16 @@ pub fn plan(path: &Path) -> Result<ServingPlan, Failure> {
             "a cache finds a model by its digest: give it, or leave the cache out",
         ));
     }
-    if plan.device != Device::Cpu {
+    if !is_built_for(plan.device) {
+        let here = if is_built_for(Device::Cuda) {
+            "the CPU and CUDA"
+        } else {
+            "the CPU"
+        };
         return Err(Failure::bad_input(
             "accelerator.profile",
             format!(
-                "this server computes on the CPU, not on {:?}: choose a profile of that device, or an image built \
+                "this server computes on {here}, not on {:?}: choose a profile of that device, or an image built \
                  for yours",
                 plan.device
             ),
@@ -76,10 +82,14 @@ pub fn load(plan: &ServingPlan) -> Result<(Served, Option<CacheReport>), Failure
         name: plan.name.clone(),
         revision: plan.revision.clone(),
     };
+    let on_device = |model: Model| {
+        let failed = |error: EngineError| Failure::bad_input("accelerator.profile", error.to_string());
+        model.on(plan.device).map_err(failed)
+    };
     let (served, report) = match read {
-        Read::Plainly(model) => (Served::new(names, model), None),
+        Read::Plainly(model) => (Served::new(names, on_device(model)?), None),
         Read::ByCache(Cached { model, entry, report }) => {
-            let mut served = Served::new(names, model);
+            let mut served = Served::new(names, on_device(model)?);
             served.entry = entry;
             (served, Some(report))
         }

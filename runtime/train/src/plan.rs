@@ -9,6 +9,7 @@ use sconce_contract::{
     Hyperparameters, Loss, MetricName, Network, Optimizer, OptimizerType, Regularization, Schedule,
     ScheduleType, TrainingPlan, UnknownWords,
 };
+use sconce_engine::device::is_built_for;
 use serde_json::Value;
 
 use crate::{TrainError, table::Format};
@@ -76,13 +77,18 @@ pub fn network(plan: &TrainingPlan) -> Result<&Network, TrainError> {
 
 /// Refuses a plan with a value that cannot be honoured. The layers are checked where the network is built.
 pub fn check(plan: &TrainingPlan) -> Result<(), TrainError> {
-    if plan.device != Device::Cpu {
+    if !is_built_for(plan.device) {
         let device = serde_json::to_value(plan.device).unwrap_or_default();
         let device = device.as_str().unwrap_or_default();
+        let here = if is_built_for(Device::Cuda) {
+            "the CPU and CUDA"
+        } else {
+            "the CPU"
+        };
         return Err(TrainError::setting(
             "accelerator",
             format!(
-                "this image computes on the CPU, not on {device}: leave accelerator out or choose a profile whose \
+                "this image computes on {here}, not on {device}: leave accelerator out or choose a profile whose \
                  image for the trainer is built for {device}"
             ),
         ));

@@ -4,10 +4,8 @@ use std::time::Instant;
 
 use candle_core::Device;
 use sconce_contract::digest::short_hash;
-use sconce_contract::{
-    Dataset, Facts, Hyperparameters, Network, Report, RowsLeftOut, TrainingPhase, TrainingPlan,
-};
-use sconce_engine::{EngineError, Learner, Objective, Sequential};
+use sconce_contract::{Dataset, Facts, Hyperparameters, Report, RowsLeftOut, TrainingPhase, TrainingPlan};
+use sconce_engine::{EngineError, Learner, Objective, Sequential, device};
 use sconce_model::Draft;
 use sconce_store::shown;
 
@@ -42,6 +40,8 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     });
     let network = plan::network(plan)?;
     Sequential::check(network)?;
+    // Before anything is read: a node without a GPU is not worth the time.
+    let device = device::open(plan.device)?;
     let Some((field, last)) = fit::last_layer(network) else {
         return Err(TrainError::setting(
             "model.network.layers",
@@ -110,7 +110,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         let store = locations::of_checkpoints(plan, checkpoint);
         Checkpoints::new(&store, checkpoint, subject)
     });
-    let (learner, position) = begin(plan, network, &data, &objective, checkpoints.as_mut())?;
+    let (learner, position) = begin(plan, &device, &data, &objective, checkpoints.as_mut())?;
     let mut course = Course {
         learner,
         data: &data,
@@ -169,11 +169,12 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
 /// A learner at the beginning, or where a checkpoint says.
 fn begin(
     plan: &TrainingPlan,
-    network: &Network,
+    device: &Device,
     data: &Data,
     objective: &Objective,
     checkpoints: Option<&mut Checkpoints>,
 ) -> Result<(Learner, Position), TrainError> {
+    let network = plan::network(plan)?;
     let width = data.width();
     let settings = &plan.hyperparameters;
     let epochs = settings.epochs;
@@ -192,7 +193,7 @@ fn begin(
             if batch > per_epoch || u64::from(epoch) * per_epoch + batch != step {
                 return Err(format!("step {step} is not step {batch} of epoch {epoch}"));
             }
-            let model = Sequential::from_weights(network, width, &saved.weights, &Device::Cpu)
+            let model = Sequential::from_weights(network, width, &saved.weights, device)
                 .map_err(|error| error.to_string())?;
             let learner = Learner::resumed(model, objective, settings, step, &saved.optimiser)
                 .map_err(|error| error.to_string())?;
@@ -207,7 +208,7 @@ fn begin(
         );
         return Ok((learner, position));
     }
-    let model = Sequential::initialised(network, width, settings.seed, &Device::Cpu)?;
+    let model = Sequential::initialised(network, width, settings.seed, device)?;
     let learner = Learner::new(model, objective, settings)?;
     Ok((learner, Position::default()))
 }

@@ -13,7 +13,8 @@ pub(super) fn affine(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tenso
     if x.device().is_cpu() {
         Ok(x.apply_op3(weight, bias, Affine)?)
     } else {
-        Ok(x.matmul(weight)?.broadcast_add(bias)?)
+        // cuBLAS takes no rows that lie apart, such as the last steps of sequences.
+        Ok(x.contiguous()?.matmul(weight)?.broadcast_add(bias)?)
     }
 }
 

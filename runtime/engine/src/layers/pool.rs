@@ -72,13 +72,29 @@ fn look<T: WithDType>(stage: &Greatest, x: &Tensor) -> candle_core::Result<(Tens
     Ok((Tensor::from_vec(values, shape, &Device::Cpu)?, found))
 }
 
+impl Greatest {
+    /// The same for a device of its own.
+    fn taken(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+        let windows = self.grid.windows(x)?;
+        let found = windows.detach().argmax_keepdim(1)?;
+        let shape = [&[x.dim(0)?], &*self.output].concat();
+        Ok(windows.gather(&found, 1)?.reshape(shape)?)
+    }
+}
+
 impl Stage for Greatest {
     fn infer(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+        if !x.device().is_cpu() {
+            return self.taken(x);
+        }
         let (y, _) = for_type!(x, look(self, x))?;
-        Ok(y.to_device(x.device())?)
+        Ok(y)
     }
 
     fn train(&self, x: &Tensor, _: &mut Random) -> Result<Tensor, EngineError> {
+        if !x.device().is_cpu() {
+            return self.taken(x);
+        }
         let (y, found) = for_type!(x, look(self, x))?;
         let shape = x.shape().clone();
         by_hand::one(x, y, move |gradient| {
@@ -105,14 +121,8 @@ struct Mean {
 
 impl Stage for Mean {
     fn infer(&self, x: &Tensor) -> Result<Tensor, EngineError> {
-        let Grid { channels, .. } = self.grid;
-        let places = x.dim(0)? * self.grid.places();
-        let windows = self
-            .grid
-            .patches(x)?
-            .reshape((places, self.grid.window(), channels))?;
         let shape = [&[x.dim(0)?], &*self.output].concat();
-        Ok(windows.mean(1)?.reshape(shape)?)
+        Ok(self.grid.windows(x)?.mean(1)?.reshape(shape)?)
     }
 
     fn train(&self, x: &Tensor, _: &mut Random) -> Result<Tensor, EngineError> {
@@ -137,9 +147,29 @@ impl Stage for Everywhere {
 
 #[cfg(test)]
 mod tests {
+    use sconce_contract::network::Padding;
     use serde_json::json;
 
+    use super::*;
     use crate::gradient_check::layer;
+
+    #[test]
+    fn what_is_taken_is_the_greatest() {
+        let along = |points| Windows::new(points, 2, 2, Padding::Valid).unwrap();
+        let stage = Greatest {
+            grid: Grid {
+                over: [along(4), along(6)],
+                channels: 3,
+            },
+            output: vec![2, 3, 3],
+        };
+        let values: Vec<f32> = (0..2 * 72)
+            .map(|index| (index * 31 % 101) as f32 - 50.0)
+            .collect();
+        let x = Tensor::from_vec(values, (2, 4, 6, 3), &Device::Cpu).unwrap();
+        let values = |y: Tensor| y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!(values(stage.taken(&x).unwrap()), values(stage.infer(&x).unwrap()));
+    }
 
     #[test]
     fn gradient_pools_of_images() {

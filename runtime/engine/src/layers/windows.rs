@@ -53,14 +53,64 @@ impl Grid {
     /// `[rows, height, width, channels]` → `[rows · places, window · channels]`, zero beyond the edges. Gradients are
     /// recorded where those of `x` are.
     pub(super) fn patches(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+        if !x.device().is_cpu() {
+            return Ok(self.slices(x)?);
+        }
         let y = for_type!(x, gather(self, x))?;
         if !x.track_op() {
-            return Ok(y.to_device(x.device())?);
+            return Ok(y);
         }
         let (grid, shape) = (*self, x.shape().clone());
         by_hand::one(x, y, move |gradient| {
             for_type!(gradient, scatter(&grid, gradient))?.reshape(&shape)
         })
+    }
+}
+
+impl Grid {
+    /// `[rows, height, width, channels]` → `[rows · places, window, channels]`.
+    pub(super) fn windows(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+        let shape = (x.dim(0)? * self.places(), self.window(), self.channels);
+        Ok(self.patches(x)?.reshape(shape)?)
+    }
+
+    /// What [`Grid::patches`] gives, for a device of its own: each point of the windows is a slice of the image, from which every so many
+    /// points are taken.
+    fn slices(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let [tall, wide] = self.over;
+        let rows = x.dim(0)?;
+        let mut x = x.reshape((rows, tall.points, wide.points, self.channels))?;
+        for (axis, over) in [(1, tall), (2, wide)] {
+            // As far as the last slice reaches; what lies behind the last window is never taken.
+            let reach = over.size - 1 + over.count * over.stride;
+            let behind = reach.saturating_sub(over.before + over.points);
+            if over.before + behind > 0 {
+                x = x.pad_with_zeros(axis, over.before, behind)?;
+            }
+        }
+        let mut slices = Vec::with_capacity(self.window());
+        for point in 0..self.window() {
+            let slice = x
+                .narrow(1, point / wide.size, tall.count * tall.stride)?
+                .narrow(2, point % wide.size, wide.count * wide.stride)?
+                .contiguous()?
+                .reshape(vec![
+                    rows,
+                    tall.count,
+                    tall.stride,
+                    wide.count,
+                    wide.stride,
+                    self.channels,
+                ])?
+                .narrow(2, 0, 1)?
+                .narrow(4, 0, 1)?;
+            slices.push(
+                slice
+                    .contiguous()?
+                    .reshape((rows * self.places(), self.channels))?,
+            );
+        }
+        Tensor::cat(&slices, 1)
     }
 }
 
@@ -98,4 +148,56 @@ fn scatter<T: WithDType>(grid: &Grid, gradient: &Tensor) -> candle_core::Result<
             });
         });
     Tensor::from_vec(back, rows * image, &Device::Cpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+    use sconce_contract::network::Padding;
+
+    use super::*;
+
+    /// Values and gradient, by a function with another slope for each number.
+    fn both(of: impl Fn(&Tensor) -> Tensor, x: &Var) -> [Vec<f32>; 2] {
+        let y = of(x.as_tensor());
+        let numbers = y.flatten_all().unwrap();
+        let weights = Tensor::arange(0f32, y.elem_count() as f32, &Device::Cpu).unwrap();
+        let gradients = numbers
+            .mul(&weights)
+            .unwrap()
+            .sum_all()
+            .unwrap()
+            .backward()
+            .unwrap();
+        let gradient = gradients.get(x.as_tensor()).unwrap();
+        [
+            numbers.to_vec1().unwrap(),
+            gradient.flatten_all().unwrap().to_vec1().unwrap(),
+        ]
+    }
+
+    #[test]
+    fn slices_are_the_windows_that_are_gathered() {
+        for (height, width, size, stride, padding) in [
+            (4, 5, 3, 1, Padding::Valid),
+            (4, 5, 3, 1, Padding::Same),
+            (5, 4, 2, 2, Padding::Valid),
+            (5, 7, 3, 2, Padding::Same),
+            (7, 8, 2, 3, Padding::Valid),
+            (1, 9, 1, 4, Padding::Same),
+        ] {
+            let along = |points| Windows::new(points, size, stride, padding).unwrap();
+            let grid = Grid {
+                over: [along(height), along(width)],
+                channels: 2,
+            };
+            let count = 3 * grid.image();
+            let values: Vec<f32> = (0..count).map(|index| (index * 7 % 23) as f32 - 11.0).collect();
+            let shape = (3, height as usize, width as usize, 2);
+            let x = Var::from_vec(values, shape, &Device::Cpu).unwrap();
+            let gathered = both(|x| grid.patches(x).unwrap(), &x);
+            let sliced = both(|x| grid.slices(x).unwrap(), &x);
+            assert_eq!(gathered, sliced, "{size} by {stride}, {padding:?}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Adagrad (Duchi, Hazan and Singer 2011).
 
+use candle_core::Tensor;
+
 use super::Rule;
 use crate::simd::vectorised;
 
@@ -23,6 +25,19 @@ impl Rule for Adagrad {
                 *weight -= rate * gradient / (sum.sqrt() + EPSILON);
             }
         });
+    }
+
+    fn update_tensors(
+        &self,
+        _: u64,
+        rate: f64,
+        weights: &Tensor,
+        gradient: &Tensor,
+        slots: &mut [Tensor; 2],
+    ) -> candle_core::Result<Tensor> {
+        let [sum, _] = slots;
+        *sum = (&*sum + gradient.sqr()?)?;
+        weights - ((gradient * rate)? / (sum.sqrt()? + f64::from(EPSILON))?)?
     }
 }
 

@@ -1,5 +1,7 @@
 //! Adam (Kingma and Ba 2015) and AdamW (Loshchilov and Hutter 2019).
 
+use candle_core::Tensor;
+
 use super::Rule;
 use crate::simd::vectorised;
 
@@ -14,6 +16,12 @@ pub(super) struct Adam {
     pub(super) weight_decay: f64,
 }
 
+/// `1−β₁ᵗ` and `1−β₂ᵗ`, in f64 because the latter begins at 0.001.
+fn corrections(step: u64) -> (f64, f64) {
+    let step = step as f64;
+    (1.0 - BETA1.powf(step), 1.0 - BETA2.powf(step))
+}
+
 impl Rule for Adam {
     fn slots(&self) -> &'static [&'static str] {
         &["first_moment", "second_moment"]
@@ -21,10 +29,10 @@ impl Rule for Adam {
 
     fn update(&self, step: u64, rate: f64, weights: &mut [f32], gradient: &[f32], slots: [&mut [f32]; 2]) {
         let [first, second] = slots;
-        let step = step as f64;
-        // α·m̂ and √v̂ with the corrections taken out of the loop, in f64 because 1−β₂ᵗ begins at 0.001.
-        let size = (rate / (1.0 - BETA1.powf(step))) as f32;
-        let root = (1.0 / (1.0 - BETA2.powf(step)).sqrt()) as f32;
+        // α·m̂ and √v̂ with the corrections taken out of the loop.
+        let (correct1, correct2) = corrections(step);
+        let size = (rate / correct1) as f32;
+        let root = (1.0 / correct2.sqrt()) as f32;
         let kept = (1.0 - rate * self.weight_decay) as f32;
         let (keep1, take1) = (BETA1 as f32, (1.0 - BETA1) as f32);
         let (keep2, take2) = (BETA2 as f32, (1.0 - BETA2) as f32);
@@ -36,6 +44,23 @@ impl Rule for Adam {
                 *weight = kept * *weight - size * *first / (second.sqrt() * root + EPSILON);
             }
         });
+    }
+
+    fn update_tensors(
+        &self,
+        step: u64,
+        rate: f64,
+        weights: &Tensor,
+        gradient: &Tensor,
+        slots: &mut [Tensor; 2],
+    ) -> candle_core::Result<Tensor> {
+        let [first, second] = slots;
+        let (correct1, correct2) = corrections(step);
+        *first = ((&*first * BETA1)? + (gradient * (1.0 - BETA1))?)?;
+        *second = ((&*second * BETA2)? + (gradient.sqr()? * (1.0 - BETA2))?)?;
+        let root = second.sqrt()?.affine(1.0 / correct2.sqrt(), f64::from(EPSILON))?;
+        let kept = (weights * (1.0 - rate * self.weight_decay))?;
+        kept - ((&*first * (rate / correct1))? / root)?
     }
 }
 

@@ -1,5 +1,7 @@
 //! Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms").
 
+use candle_core::Tensor;
+
 use super::Rule;
 use crate::simd::vectorised;
 
@@ -35,6 +37,20 @@ impl Rule for Lion {
                 *momentum = keep2 * *momentum + take2 * gradient;
             }
         });
+    }
+
+    fn update_tensors(
+        &self,
+        _: u64,
+        rate: f64,
+        weights: &Tensor,
+        gradient: &Tensor,
+        slots: &mut [Tensor; 2],
+    ) -> candle_core::Result<Tensor> {
+        let [momentum, _] = slots;
+        let average = ((&*momentum * BETA1)? + (gradient * (1.0 - BETA1))?)?;
+        *momentum = ((&*momentum * BETA2)? + (gradient * (1.0 - BETA2))?)?;
+        (weights * (1.0 - rate * self.weight_decay))? - (average.sign()? * rate)?
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a gradient becomes a step.
 //!
-//! A rule is arithmetic over slices, one pass for all parameters; [`Optimiser`] keeps its state, which can be saved
+//! A rule is arithmetic over slices, one pass for all parameters (and the same over tensors, for a device of their own); [`Optimiser`] keeps its state, which can be saved
 //! and restored to the bit.
 
 mod adagrad;
@@ -9,8 +9,9 @@ mod lion;
 mod rms_prop;
 mod sgd;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
+use candle_core::{Device, Tensor};
 use sconce_contract::{Optimizer, OptimizerType};
 
 use crate::{EngineError, parameters::Parameters};
@@ -26,6 +27,16 @@ pub(crate) trait Rule: std::fmt::Debug + Send + Sync {
     /// One step, the `step`-th counted from 1, of size `rate`. Slices are as long as `weights`; `slots` are
     /// in the order of [`Rule::slots`] and start at 0, those that the rule does not have are empty.
     fn update(&self, step: u64, rate: f64, weights: &mut [f32], gradient: &[f32], slots: [&mut [f32]; 2]);
+
+    /// The same by tensors, on a device of their own: replaces the slots and answers the weights after the step.
+    fn update_tensors(
+        &self,
+        step: u64,
+        rate: f64,
+        weights: &Tensor,
+        gradient: &Tensor,
+        slots: &mut [Tensor; 2],
+    ) -> candle_core::Result<Tensor>;
 }
 
 /// The rules: one line each.
@@ -53,9 +64,16 @@ pub struct Optimiser {
     rule: Box<dyn Rule>,
     step: u64,
     parameters: Parameters,
-    /// Each as long as the parameters, or empty.
-    slots: [Vec<f32>; 2],
+    slots: Slots,
     threads: usize,
+}
+
+/// What is remembered: each as long as the parameters, or empty.
+#[derive(Debug)]
+enum Slots {
+    Here([Vec<f32>; 2]),
+    /// On a device of their own.
+    There([Tensor; 2]),
 }
 
 impl Optimiser {
@@ -76,9 +94,15 @@ impl Optimiser {
             rule,
             step: 0,
             parameters,
-            slots,
+            slots: Slots::Here(slots),
             threads,
         }
+    }
+
+    /// Remembers on a device of its own from now on: then [`Optimiser::update_tensors`] moves the parameters.
+    pub(crate) fn move_to(&mut self, device: &Device) -> Result<(), EngineError> {
+        self.slots = Slots::There(upload(&self.numbers()?, device)?);
+        Ok(())
     }
 
     /// Steps taken.
@@ -94,7 +118,9 @@ impl Optimiser {
     /// Moves the parameters whose place is `range` in this step. All numbers move alike, so it does not matter in
     /// how many ranges, nor how many threads are at it.
     pub(crate) fn update(&mut self, range: Range<usize>, rate: f64, weights: &mut [f32], gradient: &[f32]) {
-        let [first, second] = &mut self.slots;
+        let Slots::Here([first, second]) = &mut self.slots else {
+            return;
+        };
         let slots = [first, second].map(|slot| slot.get_mut(range.clone()).unwrap_or_default());
         let (rule, step) = (&*self.rule, self.step);
         spread(
@@ -108,25 +134,51 @@ impl Optimiser {
         );
     }
 
+    /// Moves all parameters in this step, one after another in tensors.
+    pub(crate) fn update_tensors(
+        &mut self,
+        rate: f64,
+        weights: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<Tensor, EngineError> {
+        match &mut self.slots {
+            Slots::There(slots) => Ok(self
+                .rule
+                .update_tensors(self.step, rate, weights, gradient, slots)?),
+            Slots::Here(_) => Ok(weights.clone()),
+        }
+    }
+
+    /// What is remembered, brought here.
+    fn numbers(&self) -> Result<[Cow<'_, [f32]>; 2], EngineError> {
+        Ok(match &self.slots {
+            Slots::Here(slots) => slots.each_ref().map(|slot| Cow::Borrowed(&slot[..])),
+            Slots::There([first, second]) => [Cow::Owned(first.to_vec1()?), Cow::Owned(second.to_vec1()?)],
+        })
+    }
+
     /// What must be saved, besides [`Optimiser::steps`], to go on at this step: numbers by name such as
     /// `layers.0.weight.velocity`, in the order of the weights.
-    pub fn state(&self) -> BTreeMap<String, &[f32]> {
+    pub fn state(&self) -> Result<BTreeMap<String, Cow<'_, [f32]>>, EngineError> {
+        let numbers = self.numbers()?;
         let mut state = BTreeMap::new();
         for parameter in self.parameters.iter() {
-            for (slot, values) in self.rule.slots().iter().zip(&self.slots) {
-                state.insert(
-                    format!("{}.{slot}", parameter.name),
-                    &values[parameter.range.clone()],
-                );
+            for (slot, values) in self.rule.slots().iter().zip(&numbers) {
+                let range = parameter.range.clone();
+                let values = match values {
+                    Cow::Borrowed(values) => Cow::Borrowed(&values[range]),
+                    Cow::Owned(values) => Cow::Owned(values[range].to_vec()),
+                };
+                state.insert(format!("{}.{slot}", parameter.name), values);
             }
         }
-        state
+        Ok(state)
     }
 
     /// Takes up a state that [`Optimiser::state`] gave. Where anything is missing, left over or does not
     /// fit, nothing changes.
     pub fn restore(&mut self, step: u64, state: &BTreeMap<String, Vec<f32>>) -> Result<(), EngineError> {
-        let mut restored = self.slots.clone();
+        let mut restored = self.numbers()?.map(Cow::into_owned);
         for parameter in self.parameters.iter() {
             for (slot, values) in self.rule.slots().iter().zip(&mut restored) {
                 let values = &mut values[parameter.range.clone()];
@@ -146,9 +198,22 @@ impl Optimiser {
             let problem = format!("it holds {} tensors instead of {known}", state.len());
             return Err(EngineError::OptimiserState(problem));
         }
-        (self.step, self.slots) = (step, restored);
+        self.slots = match &self.slots {
+            Slots::Here(_) => Slots::Here(restored),
+            Slots::There([first, _]) => Slots::There(upload(&restored.map(Cow::Owned), first.device())?),
+        };
+        self.step = step;
         Ok(())
     }
+}
+
+fn upload(slots: &[Cow<'_, [f32]>; 2], device: &Device) -> Result<[Tensor; 2], EngineError> {
+    let [first, second] = slots.each_ref().map(|slot| {
+        // CUDA has no memory of no size.
+        let values: &[f32] = if slot.is_empty() { &[0.0] } else { slot };
+        Tensor::from_slice(values, values.len(), device)
+    });
+    Ok([first?, second?])
 }
 
 /// Work on a piece of the weights, the gradient and the slots.
@@ -235,14 +300,63 @@ mod tests {
             descend(&mut optimiser, &mut weights, 3);
             let mut copy = weights;
             let mut restored = Optimiser::new(&settings(kind), parameters(2), 1);
-            let state = optimiser.state().into_iter();
-            let state = state.map(|(name, values)| (name, values.to_vec())).collect();
+            let state = optimiser.state().unwrap().into_iter();
+            let state = state.map(|(name, values)| (name, values.into_owned())).collect();
             restored.restore(optimiser.steps(), &state).unwrap();
             descend(&mut optimiser, &mut weights, 3);
             descend(&mut restored, &mut copy, 3);
             assert_eq!(weights, copy, "{kind:?}");
             assert_eq!(restored.steps(), 6);
             assert!(weights[0].abs() < 1.0, "{kind:?} went the wrong way: {weights:?}");
+        }
+    }
+
+    #[test]
+    fn tensors_move_as_slices_do() {
+        let settings = ALL.map(settings).into_iter().chain([
+            Optimizer {
+                nesterov: Some(true),
+                ..settings(OptimizerType::Sgd)
+            },
+            Optimizer {
+                momentum: None,
+                ..settings(OptimizerType::Sgd)
+            },
+            Optimizer {
+                weight_decay: Some(0.1),
+                ..settings(OptimizerType::Lion)
+            },
+        ]);
+        for settings in settings {
+            let mut here = Optimiser::new(&settings, parameters(3), 1);
+            let mut there = Optimiser::new(&settings, parameters(3), 1);
+            there.move_to(&Device::Cpu).unwrap();
+            // The last neither moves nor has a slope.
+            let mut weights = [1.0, -2.0, 0.0];
+            let mut tensor = Tensor::new(&weights, &Device::Cpu).unwrap();
+            for gradient in GRADIENTS {
+                let gradient = [gradient[0], gradient[1], 0.0];
+                here.advance();
+                here.update(0..3, 0.1, &mut weights, &gradient);
+                there.advance();
+                let gradient = Tensor::new(&gradient, &Device::Cpu).unwrap();
+                tensor = there.update_tensors(0.1, &tensor, &gradient).unwrap();
+                for (found, expected) in tensor.to_vec1::<f32>().unwrap().iter().zip(weights) {
+                    assert!(
+                        (found - expected).abs() < 1e-6,
+                        "{settings:?}: {found} is not {expected}"
+                    );
+                }
+            }
+            let (here, there) = (here.state().unwrap(), there.state().unwrap());
+            assert!(here.keys().eq(there.keys()));
+            for (here, there) in here.values().zip(there.values()) {
+                assert!(
+                    here.iter()
+                        .zip(there.iter())
+                        .all(|(here, there)| (here - there).abs() < 1e-6)
+                );
+            }
         }
     }
 

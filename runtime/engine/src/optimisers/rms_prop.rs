@@ -1,5 +1,7 @@
 //! RMSprop (Tieleman and Hinton 2012).
 
+use candle_core::Tensor;
+
 use super::Rule;
 use crate::simd::vectorised;
 
@@ -24,6 +26,19 @@ impl Rule for RmsProp {
                 *weight -= rate * gradient / (square.sqrt() + EPSILON);
             }
         });
+    }
+
+    fn update_tensors(
+        &self,
+        _: u64,
+        rate: f64,
+        weights: &Tensor,
+        gradient: &Tensor,
+        slots: &mut [Tensor; 2],
+    ) -> candle_core::Result<Tensor> {
+        let [square, _] = slots;
+        *square = ((&*square * KEPT)? + (gradient.sqr()? * (1.0 - KEPT))?)?;
+        weights - ((gradient * rate)? / (square.sqrt()? + f64::from(EPSILON))?)?
     }
 }
 

@@ -1,5 +1,7 @@
 //! Stochastic gradient descent with momentum.
 
+use candle_core::Tensor;
+
 use super::Rule;
 use crate::simd::vectorised;
 
@@ -38,6 +40,26 @@ impl Rule for Sgd {
                 *weight -= rate * (of_velocity * *velocity + of_gradient * gradient);
             }
         });
+    }
+
+    fn update_tensors(
+        &self,
+        _: u64,
+        rate: f64,
+        weights: &Tensor,
+        gradient: &Tensor,
+        slots: &mut [Tensor; 2],
+    ) -> candle_core::Result<Tensor> {
+        let momentum = f64::from(self.momentum);
+        if momentum == 0.0 {
+            return weights - (gradient * rate)?;
+        }
+        let [velocity, _] = slots;
+        *velocity = ((&*velocity * momentum)? + gradient)?;
+        if !self.nesterov {
+            return weights - (&*velocity * rate)?;
+        }
+        weights - (((&*velocity * momentum)? + gradient)? * rate)?
     }
 }
 

@@ -182,10 +182,10 @@ pub(super) fn write(
         let values = Numbers::of(&name, &tensor)?;
         numbers.insert(name, values);
     }
-    for (name, values) in optimiser.state() {
+    for (name, values) in optimiser.state().map_err(|error| error.to_string())? {
         let values = Numbers {
             shape: vec![values.len()],
-            values: values.into(),
+            values,
         };
         numbers.insert(format!("{OPTIMISER}{name}"), values);
     }

@@ -1,0 +1,121 @@
+//! A network whose weights are on a device of their own.
+//!
+//! The graph of each step is candle's, as on the processor. What comes after it stays there too, in few large pieces: a
+//! small one takes a device as long to begin as to compute. So everything that is learned lies one after another, and
+//! penalty, clipping and step are a handful of operations however many layers there are.
+
+use candle_core::{Device, Tensor};
+use sconce_contract::{Hyperparameters, Regularization};
+
+use crate::{EngineError, Optimiser, Random, graph::Graph, learner::Rows};
+
+/// A graph with what is learned of it.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    graph: Graph,
+    /// All that is learned, in the order of the parameters; the network computes with copies.
+    weights: Tensor,
+    /// As long, while a step is on its way.
+    gradient: Option<Tensor>,
+    /// As long: 1 where regularization pulls, 0 for biases.
+    layers: Tensor,
+}
+
+impl Remote {
+    pub(crate) fn of(graph: Graph) -> Result<Self, EngineError> {
+        let layers = graph.parameters().iter().flat_map(|parameter| {
+            let pulled = if parameter.shape.len() > 1 { 1f32 } else { 0.0 };
+            std::iter::repeat_n(pulled, parameter.range.len())
+        });
+        let layers = Tensor::from_vec(layers.collect(), graph.parameters().len(), &graph.device())?;
+        let weights = graph.learned()?;
+        Ok(Remote {
+            graph,
+            weights,
+            gradient: None,
+            layers,
+        })
+    }
+
+    /// The network.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Replaces what is kept.
+    pub(crate) fn set_weights(&mut self, weights: &[f32]) -> Result<(), EngineError> {
+        self.graph.set_weights(weights)?;
+        self.weights = self.graph.learned()?;
+        Ok(())
+    }
+
+    /// As [`crate::plan::Plan::learn`], with the gradient left where it is.
+    pub(crate) fn learn(
+        &mut self,
+        rows: &Rows<'_>,
+        divisor: f32,
+        random: &mut Random,
+        fresh: bool,
+    ) -> Result<f64, EngineError> {
+        let (value, gradients) = self.graph.backward(rows, random)?;
+        let Some(gradients) = gradients else {
+            return Ok(value);
+        };
+        let mut parts = Vec::new();
+        for var in self.graph.vars_learned() {
+            // Detached, since a gradient knows what it was made of: what is remembered from step to step would hold
+            // every graph there ever was.
+            parts.push(match gradients.get(var.as_tensor()) {
+                Some(gradient) => gradient.detach().flatten_all()?,
+                None => var.zeros_like()?.flatten_all()?,
+            });
+        }
+        let mut gradient = Tensor::cat(&parts, 0)?;
+        let share = self.graph.rows(rows) as f32 / divisor;
+        if share != 1.0 {
+            gradient = (gradient * f64::from(share))?;
+        }
+        if let Some(before) = self.gradient.take().filter(|_| !fresh) {
+            gradient = (before + gradient)?;
+        }
+        self.gradient = Some(gradient);
+        Ok(value)
+    }
+
+    /// Moves the weights by the gradient.
+    pub(crate) fn update(
+        &mut self,
+        optimiser: &mut Optimiser,
+        rate: f64,
+        settings: &Hyperparameters,
+    ) -> Result<(), EngineError> {
+        let Some(mut gradient) = self.gradient.take() else {
+            return Ok(());
+        };
+        if let Some(penalty) = &settings.regularization {
+            gradient = (gradient + self.pull(penalty)?)?;
+        }
+        if let Some(greatest) = settings.clip_norm {
+            gradient = clip(greatest, gradient)?;
+        }
+        self.weights = optimiser.update_tensors(rate, &self.weights, &gradient)?;
+        self.graph.set_learned(&self.weights)
+    }
+
+    /// As [`crate::gradient::penalise`].
+    fn pull(&self, penalty: &Regularization) -> Result<Tensor, EngineError> {
+        let (l1, l2) = (penalty.l1.unwrap_or(0.0), 2.0 * penalty.l2.unwrap_or(0.0));
+        let slope = ((self.weights.sign()? * l1)? + (&self.weights * l2)?)?;
+        Ok((slope * &self.layers)?)
+    }
+}
+
+/// As [`crate::gradient::clip`].
+fn clip(greatest: f64, gradient: Tensor) -> Result<Tensor, EngineError> {
+    let squares = gradient.sqr()?.sum_all()?.to_device(&Device::Cpu)?;
+    let norm = f64::from(squares.to_scalar::<f32>()?).sqrt();
+    if norm > greatest {
+        return Ok((gradient * (greatest / norm))?);
+    }
+    Ok(gradient)
+}
