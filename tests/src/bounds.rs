@@ -61,6 +61,7 @@ const FREE_TEXT: &[&str] = &[
     ".env[].value",
     ".annotations.*",
     ".rows[]",
+    ".choice[]",
 ];
 /// Where no text is right, too.
 const EMPTY_TEXT: &[&str] = &[
@@ -76,6 +77,7 @@ const EMPTY_TEXT: &[&str] = &[
     ".tolerations[].value",
     ".tolerations[].effect",
     ".rows[]",
+    ".choice[]",
 ];
 
 /// The schema of a kind, as `crds/yaml` has it.

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use sconce_contract::Hyperparameters;
+
 use super::*;
 
 fn plan() -> Value {
