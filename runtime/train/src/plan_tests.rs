@@ -1,8 +1,7 @@
 //! Tests of `plan`.
 
-use serde_json::json;
-
 use sconce_contract::Hyperparameters;
+use serde_json::json;
 
 use super::*;
 
