@@ -58,7 +58,7 @@ pub fn conduct(
             while stopped.is_none()
                 && let Some(known) = schedule.known(&slots).map(<[Slot]>::len)
             {
-                if Schedule::is_over(&slots, known) {
+                if schedule.is_over(&slots) {
                     break;
                 }
                 let (slot, job) = (slots.len(), schedule.next(&slots, known));

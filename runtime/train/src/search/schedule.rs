@@ -115,10 +115,13 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Whether nothing will ever be done again: nobody is at work, and there was nothing to do.
-    pub fn is_over(slots: &[Slot], known: usize) -> bool {
-        slots.last().is_some_and(|last| last.job.is_none())
-            && slots[known..].iter().all(|slot| slot.job.is_none())
+    /// Whether nothing will ever be done again: there was nothing to do when all outcomes were known.
+    pub fn is_over(&self, slots: &[Slot]) -> bool {
+        let last = slots
+            .iter()
+            .rev()
+            .take(self.search.parallel_trials.max(1) as usize);
+        !slots.is_empty() && last.into_iter().all(|slot| slot.job.is_none())
     }
 
     fn factor(&self) -> u32 {

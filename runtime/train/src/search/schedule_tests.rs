@@ -29,7 +29,7 @@ fn carried_out(schedule: &Schedule<'_>, last_first: bool, outcome: impl Fn(&Job)
     let mut slots: Vec<Slot> = Vec::new();
     loop {
         while let Some(known) = schedule.known(&slots).map(<[Slot]>::len) {
-            if Schedule::is_over(&slots, known) {
+            if schedule.is_over(&slots) {
                 return slots;
             }
             let job = schedule.next(&slots, known);
