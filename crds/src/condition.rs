@@ -50,8 +50,19 @@ pub const STALLED: &str = "Stalled";
 
 /// Conditions as a list keyed by type, so that two managers never overwrite one another's.
 pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
+    let mut items = upstream::schema::<Condition>(generator);
+    // Everybody knows them, and a definition has little room.
+    for field in items["properties"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|fields| fields.values_mut())
+    {
+        if let Some(field) = field.as_object_mut() {
+            field.remove("description");
+        }
+    }
     json_schema!({
-        "type": "array", "items": upstream::schema::<Condition>(generator),
+        "type": "array", "items": items,
         "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
     })
 }

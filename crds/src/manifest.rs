@@ -17,6 +17,9 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
     .map(|definition| {
         let mut value = serde_json::to_value(definition)?;
         tidy(&mut value);
+        for version in value["spec"]["versions"].as_array_mut().into_iter().flatten() {
+            plain(&mut version["schema"]["openAPIV3Schema"]["properties"]["status"]);
+        }
         serde_json::from_value(value)
     })
     .collect()
@@ -25,6 +28,7 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, serde_json::Error>
 /// Removes from a schema what Rust's types say and an API server does not want to hear:
 /// - `nullable`: a null where an optional value may be absent would pass `has()` in a rule and then fail in it;
 ///   without the mark the API server refuses the null, or replaces it by the default;
+/// - the format of an integer whose bounds are given, which say more, and `double`, which every number is;
 /// - the formats `uint16`, `uint32` and `uint64`, of which it warns that it does not know them.
 fn tidy(value: &mut Value) {
     match value {
@@ -32,7 +36,12 @@ fn tidy(value: &mut Value) {
             if fields.get("nullable").is_some_and(Value::is_boolean) {
                 fields.remove("nullable");
             }
+            let bounded = fields.contains_key("minimum") && fields.contains_key("maximum");
             match fields.get("format").and_then(Value::as_str) {
+                Some("double") => fields.remove("format"),
+                Some("uint16" | "uint32" | "uint64" | "int32" | "int64") if bounded => {
+                    fields.remove("format")
+                }
                 Some("uint16" | "uint32") => fields.insert("format".to_owned(), "int32".into()),
                 Some("uint64") => fields.insert("format".to_owned(), "int64".into()),
                 _ => None,
@@ -40,6 +49,24 @@ fn tidy(value: &mut Value) {
             fields.values_mut().for_each(tidy);
         }
         Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}
+
+/// Removes from the schema of a status what only matters for what people write: the operator writes all of it, and a
+/// definition has little room.
+fn plain(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            if fields.get("type").is_some_and(Value::is_string) {
+                fields.remove("default");
+                if fields["type"] == "integer" {
+                    fields.remove("format");
+                }
+            }
+            fields.values_mut().for_each(plain);
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain),
         _ => {}
     }
 }

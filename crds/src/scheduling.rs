@@ -29,9 +29,8 @@ pub struct TrainingScheduling {
     pub yield_to: Option<YieldTo>,
 }
 
-/// Whose need for units of the same accelerator profile comes first, without priority classes: while pods of a
-/// ModelDeployment of this namespace find no unit, the training's pod is stopped, and starts again when none has been
-/// missed for half a minute. Absent: nobody's.
+/// Whose need for units of the same profile comes first: while pods of a ModelDeployment of this namespace find none, the
+/// training's pod stops; it starts again when none was missed for half a minute. Absent: nobody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum YieldTo {
     /// ModelDeployments of the same namespace.

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::validation::{OBJECT_NAME, rules};
 use sconce_contract::{
-    Artifact, Checkpoint, Dataset, Duration, Evaluation, History, Hyperparameters, Incumbent, Metric,
-    MetricName, Network, RowsLeftOut,
+    Artifact, BestTrial, Checkpoint, Dataset, Duration, Evaluation, History, Hyperparameters, Incumbent,
+    Metric, MetricName, Network, RowsLeftOut, Search,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,8 +46,8 @@ pub const NAME_LIMIT: usize = 52;
     printcolumn(name = "REASON", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
     validation = kube::core::Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 52 characters of a-z, 0-9 and -, begin with a letter and end with a letter or digit: its children's names add 11 to it"),
-    validation = kube::core::Rule::new("!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ['Training', 'Evaluating']) || (has(self.spec.suspend) && self.spec.suspend) || (self.spec.model == oldSelf.spec.model && self.spec.dataset == oldSelf.spec.dataset && self.spec.hyperparameters == oldSelf.spec.hyperparameters)")
-        .message("spec.model, spec.dataset and spec.hyperparameters cannot change while the training runs: wait for it, or set spec.suspend: true with the change")
+    validation = kube::core::Rule::new("!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ['Training', 'Evaluating']) || (has(self.spec.suspend) && self.spec.suspend) || (self.spec.model == oldSelf.spec.model && self.spec.dataset == oldSelf.spec.dataset && self.spec.hyperparameters == oldSelf.spec.hyperparameters && has(self.spec.search) == has(oldSelf.spec.search) && (!has(self.spec.search) || self.spec.search == oldSelf.spec.search))")
+        .message("spec.model, dataset, hyperparameters and search cannot change while the training runs: wait for it, or set spec.suspend: true with the change")
 )]
 #[x_kube(
     validation = ("!has(self.evaluation.gates) || self.evaluation.gates.size() == 0 || self.dataset.split.test > 0.0 || self.dataset.split.validation > 0.0 || has(self.dataset.testUri) || has(self.dataset.validationUri)",
@@ -57,7 +57,11 @@ pub const NAME_LIMIT: usize = 52;
     validation = ("!has(self.dataset.features) || self.dataset.features.size() == 0 || !has(self.model.network) || !has(self.model.network.input) || self.dataset.features.size() == (has(self.model.network.input.length) ? self.model.network.input.length : (has(self.model.network.input.height) && has(self.model.network.input.width) ? self.model.network.input.height * self.model.network.input.width : 0)) * self.model.network.input.channels",
     "model.network.input must have as many numbers as dataset.features has columns: height x width x channels, or length x channels"),
     validation = ("!has(self.model.network) || !self.model.network.layers.exists(l, has(l.embedding)) || !self.dataset.standardize",
-    "embedding looks its integers up as they are: set dataset.standardize to false")
+    "embedding looks its integers up as they are: set dataset.standardize to false"),
+    validation = ("!has(self.search) || has(self.model.network)",
+    "search goes with model.network: a trainer of your own searches by itself"),
+    validation = ("!has(self.search) || self.dataset.split.validation > 0.0 || has(self.dataset.validationUri)",
+    "search compares trials on validation rows: set dataset.split.validation above 0")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ModelTrainingSpec {
@@ -68,6 +72,9 @@ pub struct ModelTrainingSpec {
     /// How the model learns.
     #[serde(default)]
     pub hyperparameters: Hyperparameters,
+    /// Values of these and of the network that are tried; the best trial's model is the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     /// Units of an accelerator for the pod. Absent: the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<Accelerator>,
@@ -93,8 +100,7 @@ pub struct ModelTrainingSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = i32::MAX))]
     pub active_deadline_seconds: Option<i64>,
-    /// Seconds after the end when the Job, its pods (and so their logs) and its plan are deleted (0 to 2147483647).
-    /// The ModelTraining, its status and its artifact stay. Absent: kept with the ModelTraining.
+    /// Seconds after the end when the Job, its pods, logs and plan are deleted (0 to 2147483647); all else stays. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = i32::MAX))]
     pub ttl_seconds_after_finished: Option<i64>,
@@ -129,8 +135,7 @@ pub struct TrainedModel {
     ("!has(self.uri) || !(has(self.size) || has(self.storageClassName) || has(self.accessMode))", "output.size, storageClassName and accessMode are of the claim that the training owns: they do not go with output.uri"),
 ])))]
 pub struct Output {
-    /// A folder, in which each artifact has one of its own, named by its digest: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`,
-    /// `gs://BUCKET/PATH` or `az://CONTAINER/PATH`. Absent: a claim that is owned by the training and deleted with it.
+    /// Folder of the artifacts: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`, `gs://…`, `az://…`. Absent: a claim of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
@@ -142,8 +147,7 @@ pub struct Output {
     /// With a `uri` of s3, gs and az: what the service is shown. Absent: the pod's own environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
-    /// Bytes of the owned claim, such as `20Gi`. Absent: 1Gi. A larger value grows a claim that is there with the
-    /// next run, where its storage class can.
+    /// Bytes of the owned claim, such as `20Gi`; a larger value grows it with the next run. Absent: 1Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Quantity>,
     /// Storage class of the owned claim, when it is made. Absent: the cluster's default.
@@ -172,13 +176,12 @@ pub enum AccessMode {
     ("!has(self.stallTimeout) || duration(self.stallTimeout) >= duration('1s')", "failurePolicy.stallTimeout must be at least 1s"),
 ])))]
 pub struct FailurePolicy {
-    /// Times that a failed pod is tried again (0 to 100), each after a longer pause (10 s, 20 s, … 6 min). Bad
-    /// input and a loss that diverges are never tried again, a pod that passes its memory limit once; a pod that
-    /// its node evicts is, without counting.
+    /// Times that a failed pod is tried again (0 to 100), after longer and longer pauses. Bad input and divergence never are,
+    /// running out of memory once is, an eviction always.
     #[schemars(range(min = 0, max = 100))]
     pub backoff_limit: i32,
-    /// Time without a step after which a running pod is replaced, which counts as a retry, such as `15m`. It must be
-    /// longer than reading the data set and measuring the model take. Absent: a pod may stand still for ever.
+    /// Time without a step, such as `15m`, after which a running pod is replaced, which is a retry; longer than reading and
+    /// measuring take. Absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall_timeout: Option<Duration>,
 }
@@ -202,7 +205,7 @@ pub struct ModelTrainingStatus {
     /// One word for people; programs read the conditions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// Accepted, FitsAccelerator, Scheduled, Running, Suspended, GatesPassed, Complete, Failed; Ready, Progressing, Degraded, Stalled.
+    /// See docs/troubleshoot.md.
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
     /// The run that is at work or was last: a hash over everything that what is learned depends on.
@@ -217,6 +220,9 @@ pub struct ModelTrainingStatus {
     /// What the last finished run reached.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric>,
+    /// The trial of a search whose model this is; the manifest has all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_trial: Option<BestTrial>,
     /// What the model that was served then reaches on the same rows, where a gate has `beats`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incumbent: Option<Incumbent>,
@@ -238,8 +244,7 @@ pub struct ModelTrainingStatus {
     /// The run that `metrics`, `gates`, `history` and `candidate` speak of: the last that ended with an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_run: Option<String>,
-    /// The newest saved state of the run: where a pod goes on that takes over. Absent where nothing is saved, and
-    /// when the run has ended with an artifact.
+    /// The newest saved state of the run, where the next pod goes on; absent when the run has ended with an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_checkpoint: Option<LastCheckpoint>,
     /// What the run's pods held of the accelerator. Absent for a training on the processor.
@@ -251,8 +256,7 @@ pub struct ModelTrainingStatus {
     /// Pods that were started for the run and did not make way for others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,
-    /// Times that a pod of the run made way for others: preempted, put back into its queue, or yielded to serving.
-    /// They count towards no limit.
+    /// Times that a pod of the run made way for others; they count towards no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interruptions: Option<i32>,
     /// When the run ended.

@@ -257,6 +257,20 @@ const UNBOUNDED: &[(&str, &str)] = &[
         "spec.hyperparameters.earlyStopping.minDelta",
         "a rule says at least 0; in the loss's unit",
     ),
+    (
+        "spec.search.space[].choice[]",
+        "a value of whatever the field at the path takes, which the operator checks",
+    ),
+    ("spec.search.space[].uniform.min", "the field at the path decides"),
+    ("spec.search.space[].uniform.max", "the field at the path decides"),
+    (
+        "spec.search.space[].logUniform.min",
+        "a rule says above 0; the field at the path decides",
+    ),
+    (
+        "spec.search.space[].logUniform.max",
+        "the field at the path decides",
+    ),
     ("spec.hyperparameters.schedule.factor", "a rule says 0 to 1"),
     (
         "spec.hyperparameters.schedule.finalLearningRate",

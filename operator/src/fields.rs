@@ -72,6 +72,8 @@ const WORDS: &[(&str, Option<&str>)] = &[
     ("Cosine", Some("Linear")),
     ("SharedVolume", Some("None")),
     ("Balanced", None),
+    ("ASHA", Some("TPE")),
+    ("Grid", Some("Random")),
     ("Index", Some("OneHot")),
     ("Refuse", Some("Ignore")),
     ("Median", Some("Mean")),

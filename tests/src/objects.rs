@@ -143,6 +143,7 @@ pub fn trained(claim: &str, digit: char, accuracy: f64) -> Report {
         work: Work::default(),
         left_out: RowsLeftOut::default(),
         incumbent: None,
+        search: None,
     }
 }
 

@@ -136,6 +136,19 @@ async fn train_one(
         );
     }
     let trained = train(program, folder, folders, training).await?;
+    if let Some(best) = &trained.best_trial {
+        println!(
+            "  trial {} of {} ({} failed, {} stopped early) was the best: {}",
+            best.trial,
+            best.trials,
+            best.failed,
+            best.stopped,
+            short(best.value)
+        );
+        for (path, value) in &best.parameters {
+            println!("    {path}: {value}");
+        }
+    }
     for gate in &trained.judgement.results {
         let observed = gate.observed.map_or_else(|| "not measured".to_owned(), short);
         println!(

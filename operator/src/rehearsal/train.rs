@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kube::ResourceExt;
-use sconce_contract::{Artifact, Device, Metric, Report};
+use sconce_contract::{Artifact, BestTrial, Device, Metric, Report};
 use sconce_crds::ModelTraining;
 use tokio::process::Command;
 
@@ -25,6 +25,8 @@ pub struct Trained {
     pub artifact: Artifact,
     /// What the gates say of it.
     pub judgement: Judgement,
+    /// The trial of a search that it is.
+    pub best_trial: Option<BestTrial>,
 }
 
 /// Trains, with the trainer's own progress on the terminal.
@@ -43,6 +45,7 @@ pub async fn train(
                        SCONCE_PLAN set to a plan.json (docs/custom.md)";
         return Err(failed(&name, message.to_owned()));
     }
+    validate::search_fits(&training.spec).map_err(|problem| failed(&name, problem.sentence()))?;
     let output = training
         .spec
         .output
@@ -83,6 +86,7 @@ pub async fn train(
             metrics,
             artifact,
             incumbent,
+            search,
             ..
         }) => {
             let judgement = gates::judge(&training.spec.evaluation.gates, &metrics, incumbent.as_ref());
@@ -90,6 +94,7 @@ pub async fn train(
                 metrics,
                 artifact,
                 judgement,
+                best_trial: search.map(|search| search.best),
             })
         }
         Ok(Report::Failed(failure)) => Err(failed(&name, observed::sentence(&failure))),

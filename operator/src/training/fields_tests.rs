@@ -168,6 +168,7 @@ const MAKES: &[(&str, Makes)] = &[
     ("/spec/dataset", Makes::Run),
     ("/spec/dataset/credentialsRef", Makes::Job),
     ("/spec/hyperparameters", Makes::Run),
+    ("/spec/search", Makes::Run),
     ("/spec/evaluation/metrics", Makes::Run),
     ("/spec/evaluation/gates", Makes::Neither),
     ("/spec/output/uri", Makes::Run),

@@ -1,7 +1,7 @@
 //! Which run a spec asks for, and which Job carries it out.
 //!
 //! ```text
-//!   run  = what is learned:   model, dataset, hyperparameters, metrics, output, rerun annotation
+//!   run  = what is learned:   model, dataset, hyperparameters, search, metrics, output, rerun annotation
 //!   job  = how it is carried out:   run, accelerator, resources, scheduling, pod overrides, checkpoint
 //! ```
 //!
@@ -14,11 +14,11 @@
 use kube::ResourceExt;
 use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::digest::short_hash;
-use sconce_contract::{Checkpoint, Dataset};
+use sconce_contract::{Checkpoint, Dataset, Hyperparameters, MetricName, Search};
 use sconce_crds::overrides::PodOverrides;
 use sconce_crds::resources::{Accelerator, TrainingResources};
 use sconce_crds::scheduling::TrainingScheduling;
-use sconce_crds::training::{Output, Phase};
+use sconce_crds::training::{Output, Phase, TrainedModel};
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use serde::Serialize;
 
@@ -40,7 +40,7 @@ impl Identity {
         let mut metrics = spec.evaluation.metrics.clone();
         metrics.sort_unstable();
         let rerun = training.annotations().get(labels::RERUN);
-        let run = short_hash(&(
+        let run = short_hash(&Learned(
             &spec.model,
             // Who reads the table decides nothing about what is in it.
             Dataset {
@@ -55,6 +55,7 @@ impl Identity {
                 ..Output::default()
             },
             rerun,
+            spec.search.as_ref(),
         ));
         // Whom it gives way to is not what its pod is made of.
         let scheduling = TrainingScheduling {
@@ -82,6 +83,18 @@ impl Identity {
         }
     }
 }
+
+/// What is learned. What a later version adds comes last and is left out while it says nothing.
+#[derive(Serialize)]
+struct Learned<'a>(
+    &'a TrainedModel,
+    Dataset,
+    &'a Hyperparameters,
+    Vec<MetricName>,
+    Output,
+    Option<&'a String>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<&'a Search>,
+);
 
 /// How a run is carried out. What a later version adds comes last and is left out while it says nothing.
 #[derive(Serialize)]
@@ -149,6 +162,7 @@ mod tests {
         for change in [
             json!({"/spec/dataset/target": "z"}),
             json!({"/spec/hyperparameters": {"seed": 1}}),
+            json!({"/spec/search": {"objective": {"metric": "loss"}, "space": []}}),
             json!({"/spec/evaluation": {"metrics": ["loss"]}}),
             json!({"/metadata/annotations": {"sconce.dev/rerun": "2"}}),
         ] {

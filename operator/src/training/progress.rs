@@ -135,13 +135,21 @@ fn newer(told: Option<TrainingProgress>, said: &Progress, now: Timestamp) -> Tra
 
 fn from(said: &Progress, now: Timestamp) -> TrainingProgress {
     let percent = percent(said.step, said.total_steps);
-    TrainingProgress {
-        summary: format!(
+    let summary = match said.trials {
+        Some(trials) => format!(
+            "{percent}% (trial {}/{})",
+            (trials.finished + 1).min(trials.total.max(1)),
+            trials.total
+        ),
+        None => format!(
             "{percent}% (epoch {}/{}{})",
             (said.epoch + 1).min(said.epochs.max(1)),
             said.epochs,
             resumed(said.work.resumed_from)
         ),
+    };
+    TrainingProgress {
+        summary,
         epoch: said.epoch,
         step: said.step,
         total_steps: said.total_steps,

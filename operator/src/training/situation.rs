@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::report::EXIT_BAD_INPUT;
 use sconce_contract::{
-    Artifact, Gate, History, Incumbent, Metric, Progress, Report, RowsLeftOut, TrainingPhase,
+    Artifact, BestTrial, Gate, History, Incumbent, Metric, Progress, Report, RowsLeftOut, TrainingPhase,
 };
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
@@ -111,6 +111,8 @@ pub struct Trained {
     pub incumbent: Option<Incumbent>,
     /// Rows of its table that were left out.
     pub left_out: RowsLeftOut,
+    /// The trial of a search that it is.
+    pub best_trial: Option<BestTrial>,
 }
 
 impl Trained {
@@ -118,6 +120,7 @@ impl Trained {
     pub fn record(&self, status: &mut ModelTrainingStatus, identity: &Identity, gates: &[Gate]) {
         let judgement = gates::judge(gates, &self.metrics, self.incumbent.as_ref());
         status.incumbent.clone_from(&self.incumbent);
+        status.best_trial.clone_from(&self.best_trial);
         status.rows_left_out = Some(self.left_out.clone()).filter(|rows| !rows.is_none());
         status.completed_run = Some(identity.run.clone());
         status.metrics.clone_from(&self.metrics);
@@ -278,6 +281,20 @@ fn running(progress: Option<&Progress>) -> Situation {
             let unsaved = progress.checkpoint_failure.as_ref().map(|why| {
                 format!("; its state could not be saved, so work is lost if the pod stops: {why}")
             });
+            let trials = progress.trials.map(|trials| {
+                let best = trials
+                    .best
+                    .map(|best| format!(", the best so far reached {}", gates::short(best)));
+                format!(
+                    "searching: {} of {} trials are done{}",
+                    trials.finished,
+                    trials.total,
+                    best.unwrap_or_default()
+                )
+            });
+            if let Some(message) = trials {
+                return Situation::Training { message };
+            }
             Situation::Training {
                 message: format!(
                     "training on {} epochs of data{}{}",
@@ -307,6 +324,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 work,
                 incumbent,
                 left_out,
+                search,
                 ..
             } => Some(Trained {
                 metrics,
@@ -318,6 +336,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 resumed_from: work.resumed_from,
                 incumbent,
                 left_out,
+                best_trial: search.map(|search| search.best),
             }),
             Report::Failed(_) => None,
         });

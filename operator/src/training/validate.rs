@@ -126,6 +126,7 @@ fn startable(spec: &ModelTrainingSpec, found: &Found) -> Result<Resolved, Proble
         overrides::fit(given, &accelerator, &asked.profile)?;
     }
     layers_fit(spec)?;
+    search_fits(spec)?;
     everything_exists(spec, found)?;
     found.fit.check()?;
     devices::check(spec.accelerator.as_ref(), profile, found.device_class)?;
@@ -140,6 +141,17 @@ fn layers_fit(spec: &ModelTrainingSpec) -> Result<(), Problem> {
     let columns = Some(spec.dataset.features.len() as u64).filter(|columns| *columns > 0);
     network
         .check(columns)
+        .map_err(|misfit| Problem::new(Reason::BadInput, format!("spec.{}", misfit.field), misfit.problem))
+}
+
+/// Whether every value that a trial may take is one that its field can take: the trainer would refuse the others too.
+pub fn search_fits(spec: &ModelTrainingSpec) -> Result<(), Problem> {
+    let (Some(search), Some(network)) = (&spec.search, &spec.model.network) else {
+        return Ok(());
+    };
+    let columns = Some(spec.dataset.features.len() as u64).filter(|columns| *columns > 0);
+    search
+        .check(network, &spec.hyperparameters, columns)
         .map_err(|misfit| Problem::new(Reason::BadInput, format!("spec.{}", misfit.field), misfit.problem))
 }
 
@@ -164,6 +176,7 @@ pub fn plan(
         network: spec.model.network.clone(),
         dataset: spec.dataset.clone(),
         hyperparameters: spec.hyperparameters,
+        search: spec.search.clone(),
         evaluation: spec.evaluation.clone(),
         incumbent: None,
         output,

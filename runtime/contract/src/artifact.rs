@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Encoding, Metric, UnknownWords, digest::sha256_hex};
+use crate::{Encoding, Hyperparameters, Metric, SearchRecord, UnknownWords, digest::sha256_hex};
 
 /// Name of the manifest in an artifact's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -59,6 +59,12 @@ pub struct Manifest {
     pub facts: Facts,
     /// Seed of the run.
     pub seed: u64,
+    /// How it learned; absent where a trainer did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hyperparameters: Option<Hyperparameters>,
+    /// The search that it came out of as the best.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchRecord>,
     /// Version of the trainer.
     pub trainer: String,
 }

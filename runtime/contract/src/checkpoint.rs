@@ -23,12 +23,10 @@ use crate::validation::rules;
 pub struct Checkpoint {
     /// How often: after so many steps, or so long, whichever comes first. Default: 5 minutes.
     pub every: Every,
-    /// Checkpoints that are kept (1 to 100): an older one is there should the newest be damaged. All are
-    /// deleted when the run ends with an artifact.
+    /// Checkpoints that are kept (1 to 100) until the run ends with an artifact.
     #[schemars(range(min = 1, max = 100))]
     pub keep: u32,
-    /// A folder, in which each training has one of its own: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`, `gs://BUCKET/PATH` or
-    /// `az://CONTAINER/PATH`. Absent: `checkpoints` in the folder of the artifacts.
+    /// Folder of the checkpoints, as output.uri. Absent: `checkpoints` in the folder of the artifacts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),

@@ -18,11 +18,8 @@ const URI: &str = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configm
     ("!has(self.features) || !(self.target in self.features)", "dataset.features must not hold dataset.target: the model would be told the answer"),
 ])))]
 pub struct Dataset {
-    /// Where the table is: `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `http(s)://HOST/PATH`, `s3://BUCKET/PATH`,
-    /// `gs://BUCKET/PATH`, `az://CONTAINER/PATH`, `hf://datasets/ORG/NAME[@REVISION]/PATH` or `file:///PATH` (a path
-    /// inside the trainer's container, or on this machine in a rehearsal). A claim or ConfigMap is one in the namespace
-    /// of the object. A folder is read whole, as Spark and Hive write it: its files in the order of their names, without
-    /// those that begin with `_` or a dot; of folders named `COLUMN=VALUE` a column is made.
+    /// A file, or a folder that is read whole (docs/train.md): `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `http(s)://…`,
+    /// `s3://BUCKET/PATH`, `gs://…`, `az://…`, `hf://datasets/ORG/NAME[@REVISION]/PATH` or `file:///PATH` in the container.
     #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub uri: String,
     /// A table of the rows on which the loss is watched while training, in the place of `split.validation`.
@@ -33,8 +30,7 @@ pub struct Dataset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub test_uri: Option<String>,
-    /// With http(s), hf, s3, gs and az: what the server is shown. Absent for a cloud: the pod's own environment, such as
-    /// the identity of its ServiceAccount.
+    /// With http(s), hf, s3, gs and az: what the server is shown. Absent: the pod's own identity at a cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
     /// Format of the table.
@@ -50,15 +46,13 @@ pub struct Dataset {
     /// How the rows are divided between training, validation and test.
     #[serde(default)]
     pub split: Split,
-    /// Scale each feature to mean 0 and standard deviation 1, as measured on the training rows. The server
-    /// applies the same scale to what it is asked. A column of words that is one-hot is left as it is.
+    /// Scale each feature to mean 0 and deviation 1 by the training rows; the server does the same. One-hot words stay.
     #[serde(default = "enabled")]
     pub standardize: bool,
     /// What becomes of a feature without a value: an empty cell, null, or a column that a row does not have.
     #[serde(default, skip_serializing_if = "Missing::is_refuse")]
     pub missing: Missing,
-    /// How columns of words become numbers. Absent: one-hot, up to 100 words a column, and a word that the table does
-    /// not hold is refused.
+    /// How columns of words become numbers. Absent: one-hot, up to 100 words a column, others refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categorical: Option<Categorical>,
     /// What becomes of rows that cannot be read. Absent: the first one ends the training.
@@ -138,8 +132,7 @@ impl Missing {
     ("self.encoding == 'OneHot' || self.unknown == 'Refuse'", "categorical.unknown: Ignore goes with encoding OneHot: an index has no place for a word that is not known"),
 ])))]
 pub struct Categorical {
-    /// Names of columns whose values are words even where they look like numbers, such as postal codes. A column whose
-    /// first value is no number is one of words in any case.
+    /// Columns that are words even where they look like numbers, such as postal codes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub columns: Vec<String>,
@@ -202,8 +195,7 @@ pub struct Images {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MalformedRows {
-    /// Most rows that are left out because they cannot be read, lack a value under `missing: Refuse`, or hold one that
-    /// does not fit its column (1 to 1000000). One more ends the training.
+    /// Most rows left out because they cannot be read or hold what does not fit (1 to 1000000); one more ends the training.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub skip_up_to: u32,
 }

@@ -1,5 +1,6 @@
 //! What a trained model is measured by, and what it must reach.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -11,8 +12,7 @@ use crate::validation::rules;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Evaluation {
-    /// Metrics to compute. Default: those that fit the target (loss; accuracy, auroc, precision, recall, f1 and auprc
-    /// for classes; mae, r2 and rmse for numbers). A metric that a gate names is computed in any case.
+    /// Metrics to compute; those of gates are in any case. Default: those that fit the target.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
     pub metrics: Vec<MetricName>,
@@ -44,8 +44,7 @@ pub struct Gate {
     pub beats: Option<Rival>,
 }
 
-/// A model that must be worse in the metric on the same held-out rows; an equal one is not. Where there is none yet,
-/// the gate holds.
+/// A model that must be worse in the metric on the same rows. Where there is none yet, the gate holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Rival {
     /// What the ModelDeployments that follow the training serve when its pod is made. They must serve the same.
@@ -64,8 +63,7 @@ pub struct Incumbent {
     pub metrics: Vec<Metric>,
 }
 
-/// A measure of how good predictions are. With two classes, precision, recall, f1 and auprc are those of the second
-/// one (alphabetically, or by size); with more, the mean over the classes, each counting the same (macro).
+/// A measure of how good predictions are; of two classes for the second one, of more the macro mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum MetricName {
@@ -103,6 +101,17 @@ pub enum Goal {
     Maximize,
     /// The lower.
     Minimize,
+}
+
+impl Goal {
+    /// The better one first; what is not known comes last.
+    pub fn compare(self, one: Option<f64>, other: Option<f64>) -> Ordering {
+        match (one, other, self) {
+            (Some(one), Some(other), Goal::Minimize) => one.total_cmp(&other),
+            (Some(one), Some(other), Goal::Maximize) => other.total_cmp(&one),
+            (one, other, _) => other.is_some().cmp(&one.is_some()),
+        }
+    }
 }
 
 impl MetricName {

@@ -1,5 +1,7 @@
 //! How a model learns.
 
+mod check;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +25,7 @@ pub struct Hyperparameters {
     /// Rows per step (1 to 1048576). The last step of an epoch takes what is left.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub batch_size: u32,
-    /// Seed of the initial weights, the order of the rows and dropout. The same seed, data and thread count
-    /// give the same bits.
+    /// Seed of weights, order and dropout: the same seed, data and thread count give the same bits.
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     pub seed: u64,
     /// How a gradient becomes a step.
@@ -37,24 +38,20 @@ pub struct Hyperparameters {
     /// Loss Huber only: error up to which the loss is quadratic, in the unit of the target, above 0. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub huber_delta: Option<f64>,
-    /// Loss CrossEntropy only: share of the target that is spread evenly over all classes, at least 0 and below 1
-    /// (Szegedy et al. 2016). Default 0.
+    /// Loss CrossEntropy only: share of the target spread over all classes, at least 0 and below 1. Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_smoothing: Option<f64>,
     /// For a target of classes: how much a row of each class counts in the loss that is learned from. All the same
     /// when absent. The losses that are told of validation and test rows count them so too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_weights: Option<ClassWeights>,
-    /// What is added to the loss for the size of the layers' weights; biases count nothing. The losses that are told
-    /// are without it.
+    /// What is added to the loss for the size of weights; not in the losses that are told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub regularization: Option<Regularization>,
-    /// Greatest length of the gradient of all weights together (its Euclidean norm), above 0: a longer one is
-    /// shortened to it.
+    /// Greatest length (Euclidean) of the gradient of all weights, above 0: a longer one is shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// Batches whose mean gradient makes one step (1 to 1024): a step learns from batchSize times as many rows, in
-    /// the memory of batchSize rows. Default 1.
+    /// Batches whose mean gradient makes one step (1 to 1024), in the memory of one batch. Default 1.
     #[schemars(range(min = 1, max = 1024))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accumulate_batches: Option<u32>,
@@ -110,12 +107,10 @@ pub struct Optimizer {
     /// SGD only: share of the previous step that is added to this one, at least 0 and below 1. Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub momentum: Option<f64>,
-    /// SGD with momentum only: looks ahead, and adds the next share of the previous steps already now (Sutskever et
-    /// al. 2013). Default false.
+    /// SGD with momentum only: Nesterov's, which looks ahead. Default false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nesterov: Option<bool>,
-    /// AdamW and Lion only: share of each weight taken off per step, times the learning rate. Default 0.01 for AdamW,
-    /// 0 for Lion.
+    /// AdamW and Lion only: share of each weight taken off per step, times the learning rate. Default 0.01, of Lion 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weight_decay: Option<f64>,
 }
@@ -260,8 +255,7 @@ impl Default for EarlyStopping {
     }
 }
 
-/// What is minimised. Inferred from the last layer and the target when absent: a Sigmoid unit gives
-/// BinaryCrossEntropy, Softmax or a target of classes CrossEntropy, everything else MeanSquaredError.
+/// What is minimised. Absent: inferred from the last layer and the target (docs/train.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Loss {
     /// Mean of `(y − ŷ)²`, for numbers.

@@ -12,8 +12,8 @@
 //!                                                     artifact
 //! ```
 //!
-//! The custom resources embed [`Network`], [`Dataset`], [`Hyperparameters`] and [`Evaluation`] as they
-//! stand, so their CEL rules are written here, next to the field they guard; this crate knows nothing of
+//! The custom resources embed [`Network`], [`Dataset`], [`Hyperparameters`], [`Search`] and [`Evaluation`] as
+//! they stand, so their CEL rules are written here, next to the field they guard; this crate knows nothing of
 //! Kubernetes beyond that vocabulary. Read [`plan`] first.
 
 pub mod artifact;
@@ -31,6 +31,7 @@ pub mod network;
 pub mod plan;
 pub mod progress;
 pub mod report;
+pub mod search;
 pub mod validation;
 
 pub use artifact::{
@@ -52,5 +53,6 @@ pub use hyperparameters::{
 };
 pub use network::{Activation, Dense, Dropout, Input, Layer, LayerKind, Network};
 pub use plan::{Mount, Served, ServingPlan, TrainingPlan, Warmup};
-pub use progress::{LoadSnapshot, Progress, TrainingPhase};
+pub use progress::{LoadSnapshot, Progress, TrainingPhase, Trials};
 pub use report::{Failure, FailureClass, Report, Work};
+pub use search::{BestTrial, Search, SearchRecord, SearchReport};

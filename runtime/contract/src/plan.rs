@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::credentials::CredentialsRef;
-use crate::{CachePlan, CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network};
+use crate::{CachePlan, CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network, Search};
 
 /// Where a pod finds its plan.
 pub const PLAN_PATH: &str = "/etc/sconce/plan.json";
@@ -31,6 +31,9 @@ pub struct TrainingPlan {
     /// How to learn.
     #[serde(default)]
     pub hyperparameters: Hyperparameters,
+    /// What to vary of both, and how. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<Search>,
     /// What to measure.
     #[serde(default)]
     pub evaluation: Evaluation,

@@ -38,12 +38,28 @@ pub struct Progress {
     /// Seconds until the last step at the present pace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta_seconds: Option<f64>,
+    /// How far a search is; steps are then those of the spec's own batch size, over all trials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trials: Option<Trials>,
     /// What this pod did so far.
     #[serde(default)]
     pub work: Work,
     /// Why the last checkpoint could not be written, where that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_failure: Option<String>,
+}
+
+/// How far a search is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Trials {
+    /// Trials that are done, have failed, or learn no further for now.
+    pub finished: u32,
+    /// Trials in all.
+    pub total: u32,
+    /// The best value of the objective so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best: Option<f64>,
 }
 
 /// What a trainer does at a moment.

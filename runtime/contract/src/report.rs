@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::history::SERIES_LIMIT;
-use crate::{Artifact, CheckpointMark, History, Incumbent, Metric, RowsLeftOut};
+use crate::{Artifact, CheckpointMark, History, Incumbent, Metric, RowsLeftOut, SearchReport};
 
 /// Where a container leaves its report (Kubernetes' default `terminationMessagePath`).
 pub const REPORT_PATH: &str = "/dev/termination-log";
@@ -56,6 +56,9 @@ pub enum Report {
         /// What the incumbent reaches, where a gate asks.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         incumbent: Option<Incumbent>,
+        /// The search whose best trial this is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        search: Option<Box<SearchReport>>,
     },
     /// The pod could not do its work.
     Failed(Failure),
@@ -63,7 +66,7 @@ pub enum Report {
 
 impl Report {
     /// The report as JSON that fits a termination message; a failure's sentence is cut where it must be, and what
-    /// is for people only is left out where long URIs leave no room for it.
+    /// is for people only is left out where long URIs leave no room for it, then the worst trials of a search.
     pub fn to_json(&self) -> String {
         let report = match self {
             Report::Failed(failure) => Report::Failed(failure.truncated(MESSAGE_LIMIT)),
@@ -74,7 +77,28 @@ impl Report {
         if json.len() <= REPORT_LIMIT {
             return json;
         }
-        serde_json::to_string(&report.shortened()).unwrap_or_default()
+        let mut report = report.shortened();
+        loop {
+            let json = serde_json::to_string(&report).unwrap_or_default();
+            if json.len() <= REPORT_LIMIT || !report.leaves_out_trials() {
+                return json;
+            }
+        }
+    }
+
+    /// Leaves out half of a search's trials, the worse ones; false where there are none.
+    fn leaves_out_trials(&mut self) -> bool {
+        let Report::Trained {
+            search: Some(search), ..
+        } = self
+        else {
+            return false;
+        };
+        match search.halved() {
+            Some(halved) => **search = halved,
+            None => return false,
+        }
+        true
     }
 
     /// Reads a report that any program may have written.
@@ -230,6 +254,8 @@ impl FailureClass {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -279,6 +305,37 @@ mod tests {
             };
             assert_eq!(read.work.unwrap().last_checkpoint.is_some(), kept);
         }
+    }
+
+    #[test]
+    fn a_search_of_many_trials_keeps_the_best_of_them() {
+        let report = |count: u32| {
+            let trial = |number| json!({"trial": number, "with": [0.000_123_45 * f64::from(number), 64], "epochs": 10, "value": 1.0 / f64::from(number)});
+            let best = json!({"trial": 1, "value": 1, "parameters": {}, "trials": count});
+            let trials: Vec<Value> = (1..=count).map(trial).collect();
+            let search = json!({"metric": "accuracy", "best": best, "space": ["a", "b"], "trials": trials});
+            let values: Vec<f64> = (0..64).map(|value| 1.234 + f64::from(value)).collect();
+            let report: Report = serde_json::from_value(json!({
+                "outcome": "trained", "run": "r", "metrics": [], "epochs": 1, "steps": 1, "seconds": 1.5, "search": search,
+                "artifact": {"uri": "u".repeat(200), "digest": "d".repeat(71), "sizeBytes": 1},
+                "history": {"loss": {"values": values}, "validationLoss": {"values": values}},
+            }))
+            .unwrap();
+            let json = report.to_json();
+            assert!(json.len() <= REPORT_LIMIT, "{} bytes", json.len());
+            match Report::parse(&json).unwrap() {
+                Report::Trained {
+                    search: Some(search), ..
+                } => search.trials,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(report(24).len(), 24, "all of an ordinary search");
+        let kept: Vec<u32> = report(1000).iter().map(|trial| trial.trial).collect();
+        assert!(
+            kept.len() > 20 && kept == (1..=kept.len() as u32).collect::<Vec<_>>(),
+            "{kept:?}"
+        );
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum Purpose {
     Order = 2,
     /// Which values are dropped; the index is the step.
     Dropout = 3,
+    /// Which values a trial of a search has; the index is that of the trial.
+    Search = 4,
 }
 
 /// A stream of random numbers.

@@ -6,7 +6,9 @@ use candle_core::Tensor;
 use sconce_contract::artifact::{
     MANIFEST_FILE, MANIFEST_SCHEMA, NETWORK_FILE, PREPROCESS_FILE, WEIGHTS_FILE,
 };
-use sconce_contract::{Artifact, Facts, FileDigest, Manifest, Metric, Network, Preprocess};
+use sconce_contract::{
+    Artifact, Facts, FileDigest, Hyperparameters, Manifest, Metric, Network, Preprocess, SearchRecord,
+};
 use sconce_store::{Store, StoreError};
 use serde::Serialize;
 
@@ -36,6 +38,10 @@ pub struct Draft {
     pub facts: Facts,
     /// Seed of the run.
     pub seed: u64,
+    /// How it learned.
+    pub hyperparameters: Option<Hyperparameters>,
+    /// The search that it came out of.
+    pub search: Option<SearchRecord>,
     /// Version of the trainer.
     pub trainer: String,
 }
@@ -67,6 +73,8 @@ pub fn save(store: &Store, output: &str, draft: Draft) -> Result<(Manifest, Arti
         rows: draft.rows,
         facts: draft.facts,
         seed: draft.seed,
+        hyperparameters: draft.hyperparameters,
+        search: draft.search,
         trainer: draft.trainer,
     };
     files.insert(MANIFEST_FILE.to_owned(), json(&manifest)?);

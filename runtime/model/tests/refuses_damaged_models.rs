@@ -61,6 +61,8 @@ fn draft(run: &str) -> Draft {
         rows: 100,
         facts: Default::default(),
         seed: 42,
+        hyperparameters: None,
+        search: None,
         trainer: "0.1.0".into(),
     }
 }

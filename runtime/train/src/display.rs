@@ -18,6 +18,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(crate) enum Display {
     /// On a terminal.
     Bar(ProgressBar),
+    /// Not at all: one of many trials.
+    Nowhere,
     /// In a log: epochs, but not more than one a second.
     Lines {
         /// When the last line was written.
@@ -56,6 +58,7 @@ impl Display {
                     .unwrap_or_default();
                 bar.set_message(format!("loss {:.4}{validation}", loss.unwrap_or_default()));
             }
+            Display::Nowhere => {}
             Display::Lines { last } => {
                 let done = progress.epoch == progress.epochs;
                 if done || last.is_none_or(|last| last.elapsed() >= QUIET) {

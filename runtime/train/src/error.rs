@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sconce_contract::network::Misfit;
 use sconce_contract::{Failure, FailureClass};
 use sconce_engine::EngineError;
 use sconce_model::ModelError;
@@ -75,6 +76,14 @@ pub enum TrainError {
         /// What else may help.
         also: &'static str,
     },
+    /// No trial of a search ended with a model.
+    #[error("all {count} trials of the search failed, the first because: {}", first.message)]
+    AllTrials {
+        /// How many.
+        count: usize,
+        /// What became of the first.
+        first: Box<Failure>,
+    },
     /// The process was told to stop.
     #[error("told to stop {at}: {next}")]
     Interrupted {
@@ -86,6 +95,12 @@ pub enum TrainError {
     /// A defect of ours.
     #[error("the trainer is at fault: {0}; please report it")]
     Panic(String),
+}
+
+impl From<Misfit> for TrainError {
+    fn from(misfit: Misfit) -> Self {
+        TrainError::setting(misfit.field, misfit.problem)
+    }
 }
 
 impl TrainError {
@@ -115,6 +130,7 @@ impl TrainError {
             TrainError::Model(ModelError::Store(_)) => Some("output.uri".to_owned()),
             TrainError::Engine(error) => error.failure().field,
             TrainError::Diverged { .. } => Some("hyperparameters.optimizer.learningRate".to_owned()),
+            TrainError::AllTrials { first, .. } => first.field.clone().or(Some("search.space".to_owned())),
             _ => None,
         };
         // The sentence begins with the field where people read it without the report.
@@ -142,6 +158,7 @@ impl TrainError {
             TrainError::Engine(error) => error.failure().class,
             TrainError::Diverged { .. } => FailureClass::Diverged,
             TrainError::Interrupted { .. } => FailureClass::Interrupted,
+            TrainError::AllTrials { first, .. } => first.class,
             TrainError::Panic(_) => FailureClass::Internal,
         }
     }

@@ -24,25 +24,13 @@ pub struct Wanted {
 /// validation rows where there are none. Never the rows that were learned from.
 pub fn plan(evaluation: &Evaluation, data: &Data) -> Result<Wanted, TrainError> {
     let kind = data.training.kind();
-    let fitting = metrics::fitting(kind);
     let listed = evaluation.metrics.iter().enumerate();
     let listed = listed.map(|(index, name)| (*name, format!("evaluation.metrics[{index}]")));
     let gates = evaluation.gates.iter().enumerate();
     let gates = gates.map(|(index, gate)| (gate.metric, format!("evaluation.gates[{index}].metric")));
     let asked: Vec<(MetricName, String)> = listed.chain(gates).collect();
-    if let Some((name, field)) = asked.iter().find(|(name, _)| !fitting.contains(name)) {
-        let what = match kind {
-            metrics::TargetKind::Numbers => "a number",
-            metrics::TargetKind::Classes => "classes",
-        };
-        let target = &data.preprocess.target.name;
-        let names = fitting
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(", ");
-        let problem = format!("{name} does not fit {target:?}, which holds {what}: choose from {names}");
-        return Err(TrainError::setting(field, problem));
+    for (name, field) in &asked {
+        fits(*name, field, data)?;
     }
     let (split, part) = held_out(data);
     if part.rows() == 0 {
@@ -96,8 +84,43 @@ fn held_out(data: &Data) -> (MetricSplit, &Part) {
     }
 }
 
+/// Refuses a metric that says nothing of what is predicted.
+pub fn fits(name: MetricName, field: &str, data: &Data) -> Result<(), TrainError> {
+    let kind = data.training.kind();
+    let fitting = metrics::fitting(kind);
+    if fitting.contains(&name) {
+        return Ok(());
+    }
+    let what = match kind {
+        metrics::TargetKind::Numbers => "a number",
+        metrics::TargetKind::Classes => "classes",
+    };
+    let target = &data.preprocess.target.name;
+    let names: Vec<String> = fitting.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    let problem = format!("{name} does not fit {target:?}, which holds {what}: choose from {names}");
+    Err(TrainError::setting(field, problem))
+}
+
+/// The value of a metric on some rows; NaN where they leave it undefined.
+pub fn value(learner: &mut Learner, part: &Part, name: MetricName, stop: &Stop) -> Result<f64, TrainError> {
+    let value = match name {
+        MetricName::Loss => mean_loss(learner, part, stop)?,
+        _ => {
+            let outputs = predict(learner, part, stop)?;
+            let predictions = metrics::Predictions {
+                outputs: &outputs,
+                width: learner.outputs(),
+                targets: part.truth(),
+            };
+            metrics::measure(name, &predictions)
+        }
+    };
+    Ok(value.unwrap_or(f64::NAN))
+}
+
 /// Whether the targets alone let the metric have a value.
-fn defined(name: MetricName, part: &Part) -> bool {
+pub fn defined(name: MetricName, part: &Part) -> bool {
     metrics::defined(name, part.truth(), part.classes())
 }
 

@@ -19,6 +19,12 @@ pub fn last_layer(network: &Network) -> Option<(String, Dense)> {
     ))
 }
 
+/// The last layer, which must be dense.
+pub fn last_dense(network: &Network) -> Result<(String, Dense), TrainError> {
+    last_layer(network)
+        .ok_or_else(|| TrainError::setting("model.network.layers", "the last layer must be dense"))
+}
+
 /// The loss that the spec says or that the last layer implies; nothing where the target decides.
 pub fn loss_before_target(explicit: Option<Loss>, last: &Dense) -> Option<Loss> {
     explicit.or(match last.activation {
@@ -37,7 +43,7 @@ pub fn loss(before_target: Option<Loss>, target: &Target) -> Loss {
 }
 
 /// Whether a loss is one of numbers.
-fn of_numbers(loss: Loss) -> bool {
+pub fn of_numbers(loss: Loss) -> bool {
     matches!(
         loss,
         Loss::MeanSquaredError | Loss::MeanAbsoluteError | Loss::Huber

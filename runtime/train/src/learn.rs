@@ -51,19 +51,31 @@ pub struct Course<'a> {
     pub checkpoints: Option<Checkpoints>,
     /// How far it is.
     pub position: Position,
+    /// Whether nobody is shown how far it is.
+    pub quiet: bool,
 }
 
 impl Course<'_> {
     /// Takes the steps that are left. Stops at the next one where it is asked to, and at once where a loss is not
     /// finite.
     pub fn learn(&mut self) -> Result<Learned, TrainError> {
+        let learned = self.advance(self.hyperparameters.epochs)?;
+        self.restore_best()?;
+        Ok(learned)
+    }
+
+    /// The same up to the end of an epoch, counted from 1. The weights are those after it, not those of the best one.
+    pub fn advance(&mut self, until: u32) -> Result<Learned, TrainError> {
         let Hyperparameters { epochs, seed, .. } = self.hyperparameters;
         let rows = self.data.training.rows();
         let rows_per_step = usize::try_from(self.hyperparameters.rows_per_step()).unwrap_or(usize::MAX);
         let mut space = Batch::default();
         let total = total_steps(self.hyperparameters, rows);
         self.tell_start(total);
-        let mut display = Display::new(total, *epochs);
+        let mut display = match self.quiet {
+            true => Display::Nowhere,
+            false => Display::new(total, *epochs),
+        };
         let (start, begun) = (Instant::now(), self.position.step);
         let mut busy = Duration::ZERO;
         loop {
@@ -104,7 +116,7 @@ impl Course<'_> {
             }
             self.validate()?;
             display.epoch(&self.watch.snapshot());
-            if epoch + 1 >= *epochs || self.is_enough() {
+            if epoch + 1 >= until.min(*epochs) || self.is_enough() {
                 break;
             }
             self.position.epoch += 1;
@@ -112,7 +124,6 @@ impl Course<'_> {
             self.position.loss_sum = 0.0;
         }
         display.finish();
-        self.restore_best()?;
         Ok(Learned {
             epochs: self.position.epoch + 1,
             steps: self.position.step,
@@ -128,6 +139,7 @@ impl Course<'_> {
             progress.total_steps = total;
             progress.step = position.step;
             progress.epoch = position.epoch;
+            progress.epochs = self.hyperparameters.epochs;
             progress.loss = (position.batch > 0).then(|| position.mean_loss());
             progress.validation_loss = position.validation_loss;
             progress.work.resumed_from = (position.step > 0).then_some(position.step);
@@ -231,7 +243,7 @@ impl Course<'_> {
     }
 
     /// The model gets the weights of its best epoch, where early stopping wants that and the last was not it.
-    fn restore_best(&mut self) -> Result<(), TrainError> {
+    pub fn restore_best(&mut self) -> Result<(), TrainError> {
         if let Some(best) = self
             .position
             .best

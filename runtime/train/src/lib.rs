@@ -9,6 +9,8 @@
 //!                              observe: /v1/progress /metrics /livez ┘      └ SIGTERM, SIGINT
 //! ```
 //!
+//! With a `search`, many trials learn before the one that is measured, see [`mod@search`].
+//!
 //! The steps run one after another on one thread, see [`run`], which is the file to read first. A second thread
 //! answers requests and hears signals; [`supervise`] waits for both and turns whatever happens into a
 //! [`sconce_contract::Report`].
@@ -25,11 +27,13 @@ pub mod features;
 pub mod fit;
 pub mod incumbent;
 pub mod learn;
+pub mod lesson;
 pub mod locations;
 pub mod observe;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod search;
 pub mod source;
 pub mod split;
 pub mod supervise;

@@ -1,5 +1,6 @@
 //! Tests of `plan`.
 
+use sconce_contract::Hyperparameters;
 use serde_json::json;
 
 use super::*;

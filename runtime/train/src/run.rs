@@ -2,35 +2,31 @@
 
 use std::time::Instant;
 
-use candle_core::Device;
-use sconce_contract::digest::short_hash;
-use sconce_contract::{Dataset, Facts, Hyperparameters, Report, RowsLeftOut, TrainingPhase, TrainingPlan};
-use sconce_engine::{EngineError, Learner, Objective, Sequential, device};
+use sconce_contract::search::Candidate;
+use sconce_contract::{Facts, Hyperparameters, Report, RowsLeftOut, TrainingPhase, TrainingPlan, Work};
+use sconce_engine::{Sequential, device};
 use sconce_model::Draft;
 use sconce_store::shown;
 
 use crate::{
     TrainError,
-    checkpoint::{Checkpoints, Position, Subject},
+    checkpoint::Checkpoints,
     data::Data,
     evaluate::{self, Measured, Wanted},
     fit, incumbent,
-    learn::{self, Course},
-    locations, plan,
+    learn::Course,
+    lesson::{Material, TRAINER},
+    locations, plan, search,
     source::{self, Source},
     split, target,
     watch::{Stop, Watch},
 };
-
-/// Version that the manifest names.
-const TRAINER: &str = concat!("sconce-trainer ", env!("CARGO_PKG_VERSION"));
 
 /// Does what the plan says. `start` is when the process started.
 pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> Result<Report, TrainError> {
     plan::check(plan)?;
     let Hyperparameters {
         epochs,
-        seed,
         loss: explicit_loss,
         ..
     } = plan.hyperparameters;
@@ -38,16 +34,12 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         seen.progress.run = plan.run.clone();
         seen.progress.epochs = epochs;
     });
-    let network = plan::network(plan)?;
+    let own = Candidate::of(plan::network(plan)?, &plan.hyperparameters);
+    let network = &own.network;
     Sequential::check(network)?;
     // Before anything is read: a node without a GPU is not worth the time.
     let device = device::open(plan.device)?;
-    let Some((field, last)) = fit::last_layer(network) else {
-        return Err(TrainError::setting(
-            "model.network.layers",
-            "the last layer must be dense",
-        ));
-    };
+    let (field, last) = fit::last_dense(network)?;
     // What cannot be written to is told before anything is learned.
     let output = locations::of_output(plan);
     output.exists(&plan.output).map_err(|source| {
@@ -72,12 +64,14 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     let parts = split::parts(of_each, &plan.dataset.split)?;
     let data = Data::new(&table, &parts, &target, &plan.dataset)?;
     tell(&data);
-    network
-        .outline(Some(data.width() as u64))
-        .map_err(EngineError::from)?;
-    fit::check_settings(&plan.hyperparameters, loss, &data)?;
-    let weights = fit::class_weights(&plan.hyperparameters, &data.training);
-    let objective = Objective::new(loss, last.activation, &plan.hyperparameters, weights);
+    let read = Material {
+        plan,
+        device,
+        data: &data,
+        target: target.kind(),
+        digest: &digest,
+    };
+    read.objective(&own)?;
     let wanted = evaluate::plan(&plan.evaluation, &data)?;
     // Before anything is learned: what cannot be compared is not worth the time.
     let incumbent = incumbent::measure(&output, plan, &table, &parts, &target, wanted.split)?;
@@ -93,54 +87,72 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         "training"
     );
 
-    // Who reads the table decides nothing about what is in it.
-    let dataset = Dataset {
-        credentials_ref: None,
-        ..plan.dataset.clone()
+    let found = match &plan.search {
+        Some(search) => Some(search::run(search, &read, watch, stop)?),
+        None => None,
     };
-    let subject = Subject {
-        name: plan.name.clone(),
-        run: plan.run.clone(),
-        asked: short_hash(&(network, &dataset, &plan.hyperparameters)),
-        data: digest.clone(),
-        trainer: TRAINER.to_owned(),
+    let (lesson, mut checkpoints, searched) = match found {
+        Some(found) => (
+            found.candidate,
+            found.checkpoints,
+            Some((found.record, found.report, found.busy_milliseconds)),
+        ),
+        None => {
+            let checkpoint = plan.checkpoint.as_ref();
+            let checkpoints = checkpoint.map(|checkpoint| {
+                let store = locations::of_checkpoints(plan, checkpoint);
+                Checkpoints::new(&store, checkpoint, read.subject(&own))
+            });
+            (own.clone(), checkpoints, None)
+        }
     };
-    let checkpoint = plan.checkpoint.as_ref();
-    let mut checkpoints = checkpoint.map(|checkpoint| {
-        let store = locations::of_checkpoints(plan, checkpoint);
-        Checkpoints::new(&store, checkpoint, subject)
-    });
-    let (learner, position) = begin(plan, &device, &data, &objective, checkpoints.as_mut())?;
+    let objective = read.objective(&lesson)?;
+    let (learner, position) = read.begin(&lesson, &objective, checkpoints.as_mut())?;
     let mut course = Course {
         learner,
         data: &data,
-        hyperparameters: &plan.hyperparameters,
+        hyperparameters: &lesson.hyperparameters,
         watch,
         stop,
         checkpoints,
         position,
+        quiet: searched.is_some(),
     };
     let ended = course.learn().and_then(|learned| {
         let measured = measure(&mut course, &wanted)?;
+        let (record, report, busy) = searched.map_or((None, None, None), |(record, report, busy)| {
+            (Some(record), Some(Box::new(report)), Some(busy))
+        });
         let draft = Draft {
             name: plan.name.clone(),
             run: plan.run.clone(),
-            network: network.clone(),
+            network: lesson.network.clone(),
             weights: course.learner.weights()?,
             preprocess: data.preprocess.clone(),
             metrics: [measured.held_out.clone(), measured.others].concat(),
-            data: digest,
+            data: digest.clone(),
             rows,
             facts: Facts {
                 confusion: measured.confusion,
                 ..data.facts.clone()
             },
-            seed,
+            seed: lesson.hyperparameters.seed,
+            hyperparameters: Some(lesson.hyperparameters),
+            search: record,
             trainer: TRAINER.to_owned(),
         };
         // From here on a signal changes nothing: the artifact is written whole, and then the work is done.
         watch.enter(TrainingPhase::Saving);
         let (_, artifact) = sconce_model::save(&output, &plan.output, draft)?;
+        let seen = watch.snapshot();
+        let work = match busy {
+            // The best trial is taken up where it ended: no pod went on from anywhere.
+            Some(busy) => Work {
+                busy_milliseconds: busy + seen.progress.work.busy_milliseconds,
+                ..Work::default()
+            },
+            None => seen.progress.work.clone(),
+        };
         Ok(Report::Trained {
             run: plan.run.clone(),
             metrics: measured.held_out,
@@ -149,10 +161,11 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
             steps: learned.steps,
             loss: Some(learned.loss),
             seconds: start.elapsed().as_secs_f64(),
-            history: watch.snapshot().history(),
-            work: watch.snapshot().progress.work,
+            history: seen.history(),
+            work,
             left_out: data.facts.left_out.clone(),
             incumbent,
+            search: report,
         })
     });
     match ended {
@@ -164,53 +177,6 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         }
         ended => ended,
     }
-}
-
-/// A learner at the beginning, or where a checkpoint says.
-fn begin(
-    plan: &TrainingPlan,
-    device: &Device,
-    data: &Data,
-    objective: &Objective,
-    checkpoints: Option<&mut Checkpoints>,
-) -> Result<(Learner, Position), TrainError> {
-    let network = plan::network(plan)?;
-    let width = data.width();
-    let settings = &plan.hyperparameters;
-    let epochs = settings.epochs;
-    let per_epoch = learn::steps_per_epoch(&plan.hyperparameters, data.training.rows());
-    let resumed = checkpoints.map(|checkpoints| {
-        checkpoints.resume(|saved| {
-            let Position {
-                step, epoch, batch, ..
-            } = saved.position;
-            if epoch >= epochs {
-                return Err(format!(
-                    "it is in epoch {}, but there are {epochs}",
-                    u64::from(epoch) + 1
-                ));
-            }
-            if batch > per_epoch || u64::from(epoch) * per_epoch + batch != step {
-                return Err(format!("step {step} is not step {batch} of epoch {epoch}"));
-            }
-            let model = Sequential::from_weights(network, width, &saved.weights, device)
-                .map_err(|error| error.to_string())?;
-            let learner = Learner::resumed(model, objective, settings, step, &saved.optimiser)
-                .map_err(|error| error.to_string())?;
-            Ok((learner, saved.position))
-        })
-    });
-    if let Some((learner, position)) = resumed.transpose()?.flatten() {
-        tracing::info!(
-            step = position.step,
-            epoch = position.epoch,
-            "going on from a checkpoint"
-        );
-        return Ok((learner, position));
-    }
-    let model = Sequential::initialised(network, width, settings.seed, device)?;
-    let learner = Learner::new(model, objective, settings)?;
-    Ok((learner, Position::default()))
 }
 
 /// What the model reached, all of it finite.

@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Name of the thread that does the work.
-const WORKER: &str = "trainer";
+pub(crate) const WORKER: &str = "trainer";
 
 /// Waits for the work. A panic becomes a failure of ours; a read that hangs is left behind when the process is
 /// told to stop.
@@ -87,7 +87,7 @@ fn remember_place_of_panics() -> Arc<Mutex<String>> {
     place
 }
 
-fn message(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic".into())

@@ -23,6 +23,19 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// What it is, without what the rows hold.
+    pub fn kind(&self) -> Self {
+        match self {
+            Target::Numbers(_) => Target::Numbers(Vec::new()),
+            Target::Classes { names, .. } => Target::Classes {
+                names: names.clone(),
+                rows: Vec::new(),
+            },
+        }
+    }
+}
+
 /// Reads the target. What the loss asks for decides; without one, numbers stay numbers and text becomes classes.
 pub fn read(cells: &Cells, column: &str, loss: Option<Loss>) -> Result<Target, TrainError> {
     if let Some(empty) = cells.iter().position(str::is_empty) {

@@ -17,6 +17,7 @@ const FREE_TEXT: &[&str] = &[
     ".env[].value",
     ".annotations.*",
     ".rows[]",
+    ".choice[]",
 ];
 /// Where no text is right, too.
 const EMPTY_TEXT: &[&str] = &[
@@ -32,6 +33,7 @@ const EMPTY_TEXT: &[&str] = &[
     ".tolerations[].value",
     ".tolerations[].effect",
     ".rows[]",
+    ".choice[]",
 ];
 
 impl Cases<'_> {

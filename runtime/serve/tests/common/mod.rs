@@ -64,6 +64,8 @@ pub fn draft(binary: bool) -> Draft {
         rows: 100,
         facts: Default::default(),
         seed: 42,
+        hyperparameters: None,
+        search: None,
         trainer: "0.1.0".into(),
     }
 }

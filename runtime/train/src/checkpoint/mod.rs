@@ -21,7 +21,7 @@ use sconce_store::{Store, StoreError};
 
 pub use state::{Best, Position, Saved, Subject};
 
-use crate::{TrainError, locations};
+use crate::{TrainError, locations, search::journal};
 use clock::Clock;
 use state::Unusable;
 
@@ -168,7 +168,7 @@ pub fn discard(plan: &TrainingPlan) -> Result<(), StoreError> {
     let folder = checkpoint.uri.trim_end_matches('/');
     for run in store.folders(folder)? {
         let run_folder = run_folder(checkpoint, &run);
-        let mut ours = run == plan.run;
+        let mut ours = journal::discard(&store, &run_folder)? || run == plan.run;
         for name in store.folders(&run_folder)? {
             if state::step_of(&name).is_some() {
                 store.remove_folder(&run_folder, &name)?;

@@ -1,0 +1,114 @@
+//! What is learned by: a network and hyperparameters on a table that is read.
+
+use candle_core::Device;
+use sconce_contract::digest::short_hash;
+use sconce_contract::search::Candidate;
+use sconce_contract::{Dataset, FileDigest, TrainingPlan};
+use sconce_engine::{EngineError, Learner, Objective, Sequential};
+
+use crate::{
+    TrainError,
+    checkpoint::{Checkpoints, Position, Subject},
+    data::Data,
+    fit, learn,
+    target::Target,
+};
+
+/// Version that manifests and checkpoints name.
+pub const TRAINER: &str = concat!("sconce-trainer ", env!("CARGO_PKG_VERSION"));
+
+/// A table that is read, and what it is read for.
+#[derive(Clone, Debug)]
+pub struct Material<'a> {
+    /// The plan.
+    pub plan: &'a TrainingPlan,
+    /// Where it is computed.
+    pub device: Device,
+    /// Its rows.
+    pub data: &'a Data,
+    /// What is predicted, without the rows.
+    pub target: Target,
+    /// Its bytes.
+    pub digest: &'a FileDigest,
+}
+
+impl Material<'_> {
+    /// What a checkpoint of this is of.
+    pub fn subject(&self, lesson: &Candidate) -> Subject {
+        // Who reads the table decides nothing about what is in it.
+        let dataset = Dataset {
+            credentials_ref: None,
+            ..self.plan.dataset.clone()
+        };
+        Subject {
+            name: self.plan.name.clone(),
+            run: self.plan.run.clone(),
+            asked: short_hash(&(&lesson.network, &dataset, &lesson.hyperparameters)),
+            data: self.digest.clone(),
+            trainer: TRAINER.to_owned(),
+        }
+    }
+
+    /// What is minimised; a network or hyperparameters that do not fit the table are refused.
+    pub fn objective(&self, lesson: &Candidate) -> Result<Objective, TrainError> {
+        let Candidate {
+            network,
+            hyperparameters,
+        } = lesson;
+        Sequential::check(network)?;
+        let (field, last) = fit::last_dense(network)?;
+        let loss = fit::loss(fit::loss_before_target(hyperparameters.loss, &last), &self.target);
+        fit::check(loss, &field, &last, &self.target, &self.plan.dataset.target)?;
+        network
+            .outline(Some(self.data.width() as u64))
+            .map_err(EngineError::from)?;
+        fit::check_settings(hyperparameters, loss, self.data)?;
+        let weights = fit::class_weights(hyperparameters, &self.data.training);
+        Ok(Objective::new(loss, last.activation, hyperparameters, weights))
+    }
+
+    /// A learner at the beginning, or where a checkpoint says.
+    pub fn begin(
+        &self,
+        lesson: &Candidate,
+        objective: &Objective,
+        checkpoints: Option<&mut Checkpoints>,
+    ) -> Result<(Learner, Position), TrainError> {
+        let (network, settings) = (&lesson.network, &lesson.hyperparameters);
+        let width = self.data.width();
+        let epochs = settings.epochs;
+        let per_epoch = learn::steps_per_epoch(settings, self.data.training.rows());
+        let resumed = checkpoints.map(|checkpoints| {
+            checkpoints.resume(|saved| {
+                let Position {
+                    step, epoch, batch, ..
+                } = saved.position;
+                if epoch >= epochs {
+                    return Err(format!(
+                        "it is in epoch {}, but there are {epochs}",
+                        u64::from(epoch) + 1
+                    ));
+                }
+                if batch > per_epoch || u64::from(epoch) * per_epoch + batch != step {
+                    return Err(format!("step {step} is not step {batch} of epoch {epoch}"));
+                }
+                let model = Sequential::from_weights(network, width, &saved.weights, &self.device)
+                    .map_err(|error| error.to_string())?;
+                let learner = Learner::resumed(model, objective, settings, step, &saved.optimiser)
+                    .map_err(|error| error.to_string())?;
+                Ok((learner, saved.position))
+            })
+        });
+        if let Some((learner, position)) = resumed.transpose()?.flatten() {
+            tracing::info!(
+                step = position.step,
+                epoch = position.epoch,
+                "going on from a checkpoint"
+            );
+            return Ok((learner, position));
+        }
+        let model = Sequential::initialised(network, width, settings.seed, &self.device)?;
+        let learner = Learner::new(model, objective, settings)?;
+        Ok((learner, Position::default()))
+    }
+}

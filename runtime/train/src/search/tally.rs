@@ -1,0 +1,128 @@
+//! How far a search is, for those who look.
+
+use std::collections::HashMap;
+
+use sconce_contract::{TrainingPhase, Trials};
+
+use super::schedule::{Schedule, Slot, best};
+use crate::watch::{Watch, eta_seconds};
+
+/// Counts what the trials have done, in epochs: those of a trial that ended early count as taken.
+#[derive(Debug)]
+pub struct Tally<'a> {
+    schedule: &'a Schedule<'a>,
+    watch: &'a Watch,
+    /// Steps of an epoch, by the spec's own batch size.
+    per_epoch: u64,
+    busy: u64,
+    start: std::time::Instant,
+    /// Epochs that an earlier attempt has taken.
+    taken_before: Option<f64>,
+}
+
+impl<'a> Tally<'a> {
+    /// Of a search that begins now.
+    pub fn new(schedule: &'a Schedule<'a>, watch: &'a Watch, per_epoch: u64) -> Self {
+        Tally {
+            schedule,
+            watch,
+            per_epoch,
+            busy: 0,
+            start: std::time::Instant::now(),
+            taken_before: None,
+        }
+    }
+
+    /// A worker has ended a job.
+    pub fn worked(&mut self, watch: Option<&Watch>) {
+        self.busy += watch.map_or(0, |watch| watch.snapshot().progress.work.busy_milliseconds);
+    }
+
+    /// Milliseconds that all trials have computed steps for, in this process.
+    pub fn busy_milliseconds(&self) -> u64 {
+        self.busy
+    }
+
+    /// Says in the log what became of a job.
+    pub fn ended(&self, slots: &[Slot], slot: usize) {
+        let Some((job, outcome)) = slots[slot].job.as_ref().zip(slots[slot].outcome.as_ref()) else {
+            return;
+        };
+        let parameters: Vec<String> = self
+            .schedule
+            .search
+            .space
+            .iter()
+            .zip(&job.point)
+            .map(|(parameter, value)| format!("{}={value}", parameter.path))
+            .collect();
+        let (trial, of, epochs) = (job.trial + 1, self.schedule.search.trials(), job.epochs);
+        let parameters = parameters.join(" ");
+        match outcome {
+            super::schedule::Outcome::Reached(value) => {
+                tracing::info!(trial, of, epochs, value, parameters, "trial");
+            }
+            super::schedule::Outcome::Failed(failure) => {
+                tracing::warn!(trial, of, epochs, parameters, "trial failed: {}", failure.message);
+            }
+        }
+    }
+
+    /// Says how far all are.
+    pub fn tell(&mut self, slots: &[Slot], at_work: &HashMap<usize, Watch>) {
+        let (mut taken, mut finished) = (0.0, 0);
+        let mut busy = self.busy;
+        for (index, slot) in slots.iter().enumerate() {
+            let Some(job) = &slot.job else { continue };
+            let before = job
+                .rung
+                .checked_sub(1)
+                .map_or(0, |rung| self.schedule.rungs[rung]);
+            let all = f64::from(job.epochs - before);
+            match at_work.get(&index) {
+                Some(watch) => {
+                    let progress = watch.snapshot().progress;
+                    let share = progress.step as f64 / progress.total_steps.max(1) as f64;
+                    let epochs = share * f64::from(progress.epochs) - f64::from(before);
+                    taken += epochs.clamp(0.0, all);
+                    busy += progress.work.busy_milliseconds;
+                }
+                None => taken += all,
+            }
+            finished += u32::from(slot.outcome.is_some() && job.rung == 0);
+        }
+        let total = self.expected().max(taken);
+        let before = *self.taken_before.get_or_insert(taken);
+        let steps = |epochs: f64| (epochs * self.per_epoch as f64) as u64;
+        let now = steps(taken - before);
+        let eta = eta_seconds(self.start.elapsed(), now, steps(total - taken));
+        let trials = Trials {
+            finished,
+            total: self.schedule.search.trials(),
+            best: best(self.schedule.goal, slots).and_then(|slot| slot.outcome.as_ref()?.value()),
+        };
+        self.watch.update(|seen| {
+            let progress = &mut seen.progress;
+            progress.phase = TrainingPhase::Training;
+            progress.step = steps(taken);
+            progress.total_steps = steps(total);
+            progress.eta_seconds = eta;
+            progress.trials = Some(trials);
+            progress.work.busy_milliseconds = busy;
+        });
+    }
+
+    /// Epochs of all trials together, where one in `factor` of a rung goes on.
+    fn expected(&self) -> f64 {
+        let search = self.schedule.search;
+        let factor = search
+            .reduction_factor
+            .unwrap_or(sconce_contract::search::REDUCTION_FACTOR);
+        let (mut trials, mut before, mut all) = (search.trials(), 0, 0.0);
+        for epochs in &self.schedule.rungs {
+            all += f64::from(trials) * f64::from(epochs - before);
+            (trials, before) = ((trials / factor).max(1), *epochs);
+        }
+        all
+    }
+}

@@ -1,0 +1,409 @@
+//! A search: many trials, of which the best is the model; what becomes of those that fail, and of a search that is killed.
+#![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
+
+mod rehearsal;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rehearsal::{Rehearsal, separable, table};
+use sconce_contract::{Artifact, FailureClass, Manifest, Metric, Report, SearchReport};
+use sconce_model::Model;
+use sconce_store::Store;
+use serde_json::{Value, json};
+
+const RATE: &str = "hyperparameters.optimizer.learningRate";
+const UNITS: &str = "model.network.layers[0].dense.units";
+
+fn search(algorithm: &str, trials: u32) -> Value {
+    json!({
+        "algorithm": algorithm, "objective": {"metric": "logLoss"}, "maxTrials": trials, "parallelTrials": 3,
+        "space": [
+            {"path": RATE, "logUniform": {"min": 0.0001, "max": 0.3}},
+            {"path": UNITS, "choice": [2, 8, 24]},
+        ],
+    })
+}
+
+/// Two classes; each trial takes some milliseconds.
+fn rehearsal(search: Value) -> Rehearsal {
+    Rehearsal::of(&separable(400))
+        .with(
+            "network.layers",
+            json!([
+                {"dense": {"units": 4, "activation": "Tanh"}}, {"dropout": {"rate": 0.1}},
+                {"dense": {"units": 1, "activation": "Sigmoid"}},
+            ]),
+        )
+        .with("hyperparameters", json!({"epochs": 9, "batchSize": 16}))
+        .with(
+            "checkpoint",
+            json!({"uri": "pvc://data/saved", "every": {"steps": 40}, "keep": 2}),
+        )
+        .with("search", search)
+}
+
+struct Outcome {
+    metrics: Vec<Metric>,
+    artifact: Artifact,
+    search: SearchReport,
+    epochs: u32,
+}
+
+fn trained(report: Report) -> Outcome {
+    match report {
+        Report::Trained {
+            metrics,
+            artifact,
+            search,
+            epochs,
+            ..
+        } => Outcome {
+            metrics,
+            artifact,
+            search: *search.unwrap(),
+            epochs,
+        },
+        Report::Failed(failure) => panic!("{failure:?}"),
+    }
+}
+
+fn run(rehearsal: &Rehearsal) -> Outcome {
+    trained(rehearsal.run().unwrap())
+}
+
+fn manifest(rehearsal: &Rehearsal, artifact: &Artifact) -> Manifest {
+    let folder = artifact.digest.trim_start_matches("sha256:");
+    let text = fs::read(rehearsal.path("models").join(folder).join("manifest.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+#[test]
+fn search_of_each_algorithm_ends_with_the_best_trials_model() {
+    for algorithm in ["Random", "TPE", "ASHA"] {
+        let rehearsal = rehearsal(search(algorithm, 10));
+        let Outcome {
+            metrics,
+            artifact,
+            search,
+            epochs,
+        } = run(&rehearsal);
+        assert_eq!((search.trials.len(), epochs), (10, 9), "{algorithm}");
+        let best = &search.best;
+        assert_eq!((best.trials, best.failed), (10, 0));
+        let to_the_end = search.trials.iter().filter(|trial| trial.epochs == 9);
+        let lowest = to_the_end
+            .clone()
+            .map(|trial| trial.value.unwrap())
+            .fold(f64::MAX, f64::min);
+        assert!(
+            (best.value - lowest).abs() < 1e-5,
+            "{algorithm}: {best:?} {:?}",
+            search.trials
+        );
+        match algorithm {
+            "ASHA" => assert!(to_the_end.count() < 6 && best.stopped > 4, "{:?}", search.trials),
+            _ => assert_eq!((to_the_end.count(), best.stopped), (10, 0)),
+        }
+
+        let written = manifest(&rehearsal, &artifact);
+        let hyperparameters = written.hyperparameters.unwrap();
+        let rate = best.parameters[RATE].as_f64().unwrap();
+        assert_eq!(hyperparameters.optimizer.learning_rate, rate);
+        let record = written.search.unwrap();
+        assert_eq!((record.best, record.trials.len()), (best.trial, 10));
+        let of_best = &record.trials[best.trial as usize - 1];
+        assert_eq!(of_best.parameters, best.parameters);
+        assert!((of_best.value.unwrap() - best.value).abs() < 1e-9);
+
+        let mount = serde_json::from_value(rehearsal.plan["mounts"][0].clone()).unwrap();
+        let model = Model::load(&Store::new(vec![mount]), &artifact.uri, Some(&artifact.digest)).unwrap();
+        assert_eq!(model.predict(&[0.9, 0.9, -0.9, -0.9], 2).unwrap().len(), 2);
+        let units = best.parameters[UNITS].as_u64().unwrap();
+        let network: Value = serde_json::from_slice(
+            &fs::read(
+                rehearsal
+                    .path("models")
+                    .join(artifact.digest.trim_start_matches("sha256:"))
+                    .join("network.json"),
+            )
+            .unwrap(),
+        )
+        .unwrap();
+        assert_eq!(network["layers"][0]["dense"]["units"], units);
+        assert!(!metrics.is_empty());
+    }
+}
+
+#[test]
+fn search_without_checkpoints_ends_with_the_same_model() {
+    let mut kept = rehearsal(search("ASHA", 6));
+    let with = run(&kept);
+    kept.plan.as_object_mut().unwrap().remove("checkpoint");
+    let without = run(&kept);
+    assert_eq!(with.search, without.search);
+    assert_eq!(
+        (with.artifact.digest, with.metrics),
+        (without.artifact.digest, without.metrics)
+    );
+}
+
+#[test]
+fn search_of_a_grid_tries_whole_layers() {
+    let space = json!([
+        {"path": "model.network.layers", "choice": [
+            [{"dense": {"units": 1, "activation": "Sigmoid"}}],
+            [{"dense": {"units": 6, "activation": "ReLU"}}, {"dense": {"units": 1, "activation": "Sigmoid"}}],
+        ]},
+        {"path": "hyperparameters.batchSize", "int": {"min": 16, "max": 18}},
+    ]);
+    let grid = json!({"algorithm": "Grid", "objective": {"metric": "auroc"}, "space": space});
+    let outcome = run(&rehearsal(grid));
+    let tried: BTreeMap<String, u32> = outcome
+        .search
+        .trials
+        .iter()
+        .map(|trial| (format!("{:?}", trial.with), trial.trial))
+        .collect();
+    assert_eq!((tried.len(), outcome.search.best.trials), (6, 6));
+}
+
+#[test]
+fn search_records_a_trial_that_diverges_and_goes_on() {
+    let rates = json!([{"path": RATE, "choice": [1e-3, 1e30, 1e-2]}]);
+    let grid = json!({"algorithm": "Grid", "objective": {"metric": "rmse"}, "space": rates});
+    let numbers = Rehearsal::of(&table(300, |a, b| format!("{}", 3.0 * a - b)))
+        .with(
+            "hyperparameters",
+            json!({"epochs": 5, "optimizer": {"type": "SGD", "learningRate": 0.01}}),
+        )
+        .with("checkpoint", json!({"uri": "pvc://data/saved"}))
+        .with("search", grid);
+    let outcome = run(&numbers);
+    assert_eq!((outcome.search.best.trials, outcome.search.best.failed), (3, 1));
+    assert_eq!(outcome.search.trials[1].value, None);
+    let record = manifest(&numbers, &outcome.artifact).search.unwrap();
+    let failure = record.trials[1].failure.clone().unwrap();
+    assert!(failure.contains("the loss became"), "{failure}");
+    assert_ne!(record.best, 2);
+}
+
+#[test]
+fn search_whose_trials_all_fail_says_why_the_first_did() {
+    let rates = json!([{"path": RATE, "choice": [1e30, 1e31]}]);
+    let grid = json!({"algorithm": "Grid", "objective": {"metric": "rmse"}, "space": rates});
+    let numbers = Rehearsal::of(&table(300, |a, b| format!("{}", 3.0 * a - b)))
+        .with(
+            "hyperparameters",
+            json!({"optimizer": {"type": "SGD", "learningRate": 0.01}}),
+        )
+        .with("search", grid);
+    let failure = numbers.refuse();
+    assert_eq!(failure.class, FailureClass::Diverged);
+    assert!(
+        failure
+            .message
+            .starts_with("all 2 trials of the search failed, the first because: the loss became"),
+        "{}",
+        failure.message
+    );
+}
+
+#[test]
+fn search_that_cannot_be_carried_out_is_refused_before_anything_is_learned() {
+    for (path, value, field, says) in [
+        (
+            "search.objective",
+            json!({"metric": "rmse"}),
+            "search.objective.metric",
+            "rmse does not fit \"y\", which holds classes: choose from loss, accuracy, auroc",
+        ),
+        (
+            "dataset.split",
+            json!({"validation": 0.0, "test": 0.2}),
+            "dataset.split.validation",
+            "no validation rows to compare the trials of search by: set it above 0",
+        ),
+        (
+            "search.space",
+            json!([{"path": "model.network.layers[0].dense.unit", "choice": [1]}]),
+            "search.space[0].path",
+            "model.network.layers[0].dense has activation, units",
+        ),
+        (
+            "search.space",
+            json!([{"path": UNITS, "choice": [4, 1_000_000]}]),
+            "search.space[0].choice[1]",
+            "1000000 is not between 1 and 65536",
+        ),
+    ] {
+        let failure = rehearsal(search("Random", 4)).with(path, value).refuse();
+        assert_eq!(failure.class, FailureClass::BadInput);
+        assert_eq!(failure.field.as_deref(), Some(field), "{}", failure.message);
+        assert!(failure.message.contains(says), "{}", failure.message);
+    }
+}
+
+fn start(rehearsal: &Rehearsal) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_sconce-trainer"))
+        .arg("--plan")
+        .arg(rehearsal.write_plan())
+        .arg("--report")
+        .arg(rehearsal.path("report"))
+        .args(["--listen", "127.0.0.1:0"])
+        .env("RAYON_NUM_THREADS", "1")
+        .env("CANDLE_NUM_THREADS", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn reported(rehearsal: &Rehearsal) -> Outcome {
+    let text = fs::read_to_string(rehearsal.path("report")).unwrap();
+    trained(serde_json::from_str(&text).unwrap())
+}
+
+/// The records of trials that are there, with the times at which they were written.
+fn records(rehearsal: &Rehearsal) -> BTreeMap<String, std::time::SystemTime> {
+    let entries = fs::read_dir(rehearsal.path("saved/abc/trials"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let written = fs::metadata(entry.path().join("job.json"))
+                .ok()?
+                .modified()
+                .ok()?;
+            name.starts_with("job-").then_some((name, written))
+        })
+        .collect()
+}
+
+/// Kills the search once so many records are there; whether it was still at work.
+fn killed(rehearsal: &Rehearsal, signal: &str, count: usize) -> bool {
+    let mut child = start(rehearsal);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while records(rehearsal).len() < count {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        assert!(Instant::now() < deadline, "never {count} records");
+        thread::yield_now();
+    }
+    let id = child.id().to_string();
+    Command::new("kill").args([signal, &id]).status().unwrap();
+    child.wait().unwrap().code() != Some(0)
+}
+
+#[test]
+fn search_of_24_trials_survives_kills_and_ends_as_if_undisturbed() {
+    for algorithm in ["TPE", "ASHA"] {
+        let undisturbed = rehearsal(search(algorithm, 24));
+        assert_eq!(start(&undisturbed).wait().unwrap().code(), Some(0));
+        let expected = reported(&undisturbed);
+        assert_eq!(expected.search.trials.len(), 24);
+
+        let disturbed = rehearsal(search(algorithm, 24));
+        let mut kills = 0;
+        let mut seen = BTreeMap::new();
+        for count in [1, 2, 5, 9, 14, 18, 22] {
+            kills += usize::from(killed(&disturbed, "-KILL", count));
+            if disturbed.path("report").exists() {
+                // It was over, and the records may be on their way out.
+                break;
+            }
+            let now = records(&disturbed);
+            for (name, written) in &seen {
+                assert_eq!(now.get(name), Some(written), "{name} was made again");
+            }
+            seen = now;
+        }
+        assert!(kills >= 5, "{algorithm}: only {kills} kills");
+        assert_eq!(start(&disturbed).wait().unwrap().code(), Some(0));
+        let found = reported(&disturbed);
+        assert_eq!(found.search, expected.search, "{algorithm}");
+        assert_eq!(
+            (found.artifact.digest, found.metrics, found.epochs),
+            (expected.artifact.digest, expected.metrics, expected.epochs),
+            "{algorithm}"
+        );
+        assert!(
+            !disturbed.path("saved").exists(),
+            "a search that is done leaves nothing behind"
+        );
+    }
+}
+
+#[test]
+fn search_survives_kills_at_any_moment() {
+    let undisturbed = rehearsal(search("ASHA", 12));
+    assert_eq!(start(&undisturbed).wait().unwrap().code(), Some(0));
+    let expected = reported(&undisturbed);
+    let disturbed = rehearsal(search("ASHA", 12));
+    let mut wait = Duration::from_millis(20);
+    let mut kills = 0;
+    loop {
+        let mut child = start(&disturbed);
+        thread::sleep(wait);
+        // A process that has ended cannot be killed, which is no error here.
+        let _ = child.kill();
+        if child.wait().unwrap().code() == Some(0) {
+            break;
+        }
+        kills += 1;
+        wait += Duration::from_millis(4);
+        assert!(kills < 500, "it never ends");
+    }
+    assert!(kills > 0);
+    let found = reported(&disturbed);
+    assert_eq!(found.search, expected.search, "after {kills} kills");
+    assert_eq!(found.artifact.digest, expected.artifact.digest);
+}
+
+#[test]
+fn search_that_is_told_to_stop_says_how_far_it_is_and_goes_on() {
+    let rehearsal = rehearsal(search("TPE", 24));
+    assert!(
+        killed(&rehearsal, "-TERM", 3),
+        "it was over before it was told to stop"
+    );
+    let text = fs::read_to_string(rehearsal.path("report")).unwrap();
+    let Report::Failed(failure) = serde_json::from_str(&text).unwrap() else {
+        panic!("{text}")
+    };
+    assert_eq!(failure.class, FailureClass::Interrupted);
+    assert!(
+        failure
+            .message
+            .contains("of 24 trials: what became of them is kept"),
+        "{}",
+        failure.message
+    );
+    let before = records(&rehearsal);
+    assert_eq!(start(&rehearsal).wait().unwrap().code(), Some(0));
+    assert!(before.len() >= 3);
+    assert_eq!(reported(&rehearsal).search.trials.len(), 24);
+}
+
+#[test]
+fn search_makes_a_trial_again_whose_record_is_damaged() {
+    let whole = rehearsal(search("Random", 8));
+    assert_eq!(start(&whole).wait().unwrap().code(), Some(0));
+    let expected = reported(&whole);
+    let rehearsal = rehearsal(search("Random", 8));
+    assert!(killed(&rehearsal, "-KILL", 4));
+    let (name, _) = records(&rehearsal).pop_first().unwrap();
+    let path = rehearsal.path("saved/abc/trials").join(name).join("job.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"value\": ", "\"value\": 1")).unwrap();
+    assert_eq!(start(&rehearsal).wait().unwrap().code(), Some(0));
+    assert_eq!(reported(&rehearsal).search, expected.search);
+}
