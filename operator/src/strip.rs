@@ -156,7 +156,10 @@ mod tests {
         let mut stripped: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "annotations": {LAST_APPLIED: "{}", labels::PLAN: "{}", "sconce.dev/deployment-uid": "1"}},
             "spec": {
-                "nodeName": "n", "volumes": [{"name": "v"}, {"name": "user-keys", "secret": {"secretName": "keys"}}],
+                "nodeName": "n", "volumes": [
+                    {"name": "v"}, {"name": "user-keys", "secret": {"secretName": "keys"}},
+                    {"name": "model-image", "image": {"reference": "i"}},
+                ],
                 "containers": [{
                     "name": "c", "args": ["x"], "env": [{"name": "A"}],
                     "envFrom": [{"secretRef": {"name": "s"}}], "securityContext": {"readOnlyRootFilesystem": false},
@@ -171,7 +174,10 @@ mod tests {
         assert_eq!(
             kept["spec"],
             json!({
-                "nodeName": "n", "volumes": [{"name": "user-keys", "secret": {"secretName": "keys"}}],
+                "nodeName": "n", "volumes": [
+                    {"name": "user-keys", "secret": {"secretName": "keys"}},
+                    {"name": "model-image", "image": {"reference": "i"}},
+                ],
                 "containers": [{
                     "name": "c", "envFrom": [{"secretRef": {"name": "s"}}],
                     "resources": {"limits": {"nvidia.com/gpu": "1"}},
