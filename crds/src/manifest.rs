@@ -54,10 +54,16 @@ fn tidy(value: &mut Value) {
 }
 
 /// Removes from the schema of a status what only matters for what people write: the operator writes all of it, and a
-/// definition has little room.
+/// definition has little room. What the items of a list are told apart by must then be there.
 fn plain(value: &mut Value) {
     match value {
         Value::Object(fields) => {
+            if let Some(Value::Array(keys)) = fields.get("x-kubernetes-list-map-keys").cloned() {
+                let required = &mut fields["items"]["required"];
+                let there = required.as_array().cloned().unwrap_or_default();
+                let missing = keys.into_iter().filter(|key| !there.contains(key));
+                *required = there.iter().cloned().chain(missing).collect();
+            }
             if fields.get("type").is_some_and(Value::is_string) {
                 fields.remove("default");
                 if fields["type"] == "integer" {
