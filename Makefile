@@ -119,7 +119,7 @@ in_cuda := --release --manifest-path runtime/cuda/Cargo.toml
 
 .PHONY: cuda test-cuda
 cuda: ## The trainer and the server with CUDA, into target/cuda/release: needs no GPU, nvcc comes from PyPI into the cache
-	$(cuda) build $(in_cuda) --bins
+	$(cuda) build $(in_cuda) --bins --example step_clock
 
 test-cuda: ## What a GPU computes is what the processor computes: needs an NVIDIA GPU, fails without
 	$(cuda) test $(in_cuda) --test '*' --no-fail-fast
