@@ -4,7 +4,7 @@
 //! enums and bounds that serde does not check are left to the API server.
 
 use kube_cel::{Validator, apply_defaults};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::manifest;
 
@@ -36,13 +36,38 @@ pub fn admit(schema: &Value, object: &Value) -> Result<Value, Vec<String>> {
         }
     }
     let object = apply_defaults(schema, object);
-    if let Err(errors) = Validator::new().validate(schema, &object, None) {
+    let mut read = object.clone();
+    fractions(schema, &mut read);
+    if let Err(errors) = Validator::new().validate(schema, &read, None) {
         complaints.extend(errors.as_slice().iter().map(|error| error.message.clone()));
     }
     if complaints.is_empty() {
         Ok(object)
     } else {
         Err(complaints)
+    }
+}
+
+/// Makes `1` of a field of type `number` what a rule reads there: `1.0`. CEL compares no whole number with a fraction.
+fn fractions(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Number(number) if schema["type"] == "number" => {
+            if let Some(fraction) = number.as_f64().and_then(Number::from_f64) {
+                *number = fraction;
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let known = schema["properties"].get(name);
+                fractions(known.unwrap_or(&schema["additionalProperties"]), value);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                fractions(&schema["items"], item);
+            }
+        }
+        _ => {}
     }
 }
 

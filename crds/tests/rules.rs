@@ -90,6 +90,22 @@ fn a_misspelt_field_is_told_with_those_that_there_are() {
 }
 
 #[test]
+fn a_whole_number_is_a_fraction_where_the_field_is_one() {
+    let schema = schema("ModelTraining");
+    let mut object = valid("ModelTraining");
+    let whole = serde_json::json!({"spec": {"dataset": {"split": {"validation": 0, "test": 0}}}});
+    merge(&mut object, &whole);
+    let admitted = offline::admit(&schema, &object).unwrap();
+    assert_eq!(
+        admitted["spec"]["dataset"]["split"]["validation"], 0,
+        "as it was written"
+    );
+    let all = serde_json::json!({"spec": {"dataset": {"split": {"validation": 1}}}});
+    merge(&mut object, &all);
+    assert!(offline::admit(&schema, &object).is_err());
+}
+
+#[test]
 fn a_running_training_may_change_when_it_is_suspended_with_the_change() {
     let schema = schema("ModelTraining");
     let mut before = apply_defaults(&schema, &valid("ModelTraining"));

@@ -74,8 +74,8 @@ impl Grid {
         Ok(self.patches(x)?.reshape(shape)?)
     }
 
-    /// What [`Grid::patches`] gives, for a device of its own: each point of the windows is a slice of the image, from which every so many
-    /// points are taken.
+    /// What [`Grid::patches`] gives, for a device of its own: each point of the windows is a slice of the image, from which
+    /// every so many points are taken.
     fn slices(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let [tall, wide] = self.over;
         let rows = x.dim(0)?;
