@@ -12,7 +12,7 @@ use kube::{Client, Resource, ResourceExt};
 use sconce_contract::Report;
 use sconce_crds::condition::Condition;
 use sconce_crds::training::Phase;
-use sconce_crds::{ModelDeployment, ModelTraining};
+use sconce_crds::{ModelDeployment, ModelTraining, ModelTrainingStatus};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -260,6 +260,16 @@ impl Room {
         self.kubelet.takes(&pod).await?;
         self.kubelet.runs(&pod, "10.244.0.9", true).await?;
         self.kubelet.ends(&pod, report).await
+    }
+
+    /// Lets the training's pod run and end with that report; its status once it has succeeded.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn succeeds(&self, training: &str, report: &Report) -> Result<ModelTrainingStatus> {
+        self.run_to(training, report).await?;
+        let seen = self.phase(training, Phase::Succeeded).await?;
+        Ok(seen.status.unwrap_or_default())
     }
 
     /// Gives the deployment's `count` pods of that revision a node, and lets them answer.

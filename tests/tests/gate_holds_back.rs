@@ -38,12 +38,9 @@ async fn a_gate_that_holds_is_told_with_what_was_reached() -> Outcome {
 async fn a_missed_gate_rejects_names_the_margin_and_keeps_what_passed_before() -> Outcome {
     let room = Room::open().await?;
     room.apply(gated(0.9)).await?;
-    room.run_to("iris", &trained("iris-artifacts", 'a', 0.93)).await?;
     let first = room
-        .phase("iris", Phase::Succeeded)
-        .await?
-        .status
-        .unwrap_or_default();
+        .succeeds("iris", &trained("iris-artifacts", 'a', 0.93))
+        .await?;
 
     room.change::<ModelTraining>("iris", json!({"spec": {"hyperparameters": {"seed": 2}}}))
         .await?;
@@ -113,12 +110,9 @@ async fn lowering_the_gate_lets_the_candidate_through_without_another_run() -> O
 async fn raising_the_gate_withdraws_nothing() -> Outcome {
     let room = Room::open().await?;
     room.apply(gated(0.8)).await?;
-    room.run_to("iris", &trained("iris-artifacts", 'a', 0.9)).await?;
     let passed = room
-        .phase("iris", Phase::Succeeded)
-        .await?
-        .status
-        .unwrap_or_default();
+        .succeeds("iris", &trained("iris-artifacts", 'a', 0.9))
+        .await?;
     room.change::<ModelTraining>("iris", gate(0.99)).await?;
     let raised = room
         .phase("iris", Phase::Rejected)

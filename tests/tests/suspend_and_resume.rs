@@ -62,12 +62,9 @@ async fn a_running_pod_is_stopped_and_suspended_is_said_when_it_has() -> Outcome
     room.change::<ModelTraining>("iris", suspend(false)).await?;
     let next = room.kubelet.trainer("iris").await?;
     assert_ne!(next, pod);
-    room.run_to("iris", &trained("iris-artifacts", 'a', 0.9)).await?;
     let done = room
-        .phase("iris", Phase::Succeeded)
-        .await?
-        .status
-        .unwrap_or_default();
+        .succeeds("iris", &trained("iris-artifacts", 'a', 0.9))
+        .await?;
     assert_eq!(
         (done.run, &done.job),
         (running.run, &running.job),
@@ -81,12 +78,9 @@ async fn a_running_pod_is_stopped_and_suspended_is_said_when_it_has() -> Outcome
 async fn suspending_what_has_ended_changes_nothing() -> Outcome {
     let room = Room::open().await?;
     room.apply(training("iris")).await?;
-    room.run_to("iris", &trained("iris-artifacts", 'a', 0.9)).await?;
     let before = room
-        .phase("iris", Phase::Succeeded)
-        .await?
-        .status
-        .unwrap_or_default();
+        .succeeds("iris", &trained("iris-artifacts", 'a', 0.9))
+        .await?;
     room.change::<ModelTraining>("iris", suspend(true)).await?;
     let after = room
         .phase("iris", Phase::Succeeded)

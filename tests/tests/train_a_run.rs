@@ -271,12 +271,9 @@ async fn a_profile_that_goes_takes_nothing_from_a_run_that_has_begun() -> Outcom
 async fn a_changed_spec_runs_again_and_the_job_before_goes() -> Outcome {
     let room = Room::open().await?;
     room.apply(training("iris")).await?;
-    room.run_to("iris", &trained("iris-artifacts", 'a', 0.9)).await?;
     let first = room
-        .phase("iris", Phase::Succeeded)
-        .await?
-        .status
-        .unwrap_or_default();
+        .succeeds("iris", &trained("iris-artifacts", 'a', 0.9))
+        .await?;
     let first_job = first.job.clone().unwrap_or_default();
 
     room.change::<ModelTraining>("iris", json!({"spec": {"hyperparameters": {"seed": 1}}}))
@@ -294,12 +291,9 @@ async fn a_changed_spec_runs_again_and_the_job_before_goes() -> Outcome {
     );
     assert_eq!((again.progress, again.completion_time), (None, None));
 
-    room.run_to("iris", &trained("iris-artifacts", 'b', 0.95)).await?;
     let second = room
-        .phase("iris", Phase::Succeeded)
-        .await?
-        .status
-        .unwrap_or_default();
+        .succeeds("iris", &trained("iris-artifacts", 'b', 0.95))
+        .await?;
     assert_eq!(second.artifact.map(|artifact| artifact.digest), Some(digest('b')));
     assert_eq!(room.ours::<Job>().await?, [second.job.unwrap_or_default()]);
     Ok(room.close()?)
@@ -309,12 +303,9 @@ async fn a_changed_spec_runs_again_and_the_job_before_goes() -> Outcome {
 async fn other_resources_after_success_are_no_reason_to_run_again_but_the_annotation_is() -> Outcome {
     let room = Room::open().await?;
     room.apply(training("iris")).await?;
-    room.run_to("iris", &trained("iris-artifacts", 'a', 0.9)).await?;
     let first = room
-        .phase("iris", Phase::Succeeded)
-        .await?
-        .status
-        .unwrap_or_default();
+        .succeeds("iris", &trained("iris-artifacts", 'a', 0.9))
+        .await?;
 
     let more = json!({"spec": {"resources": {"memory": "4Gi"}, "failurePolicy": {"backoffLimit": 0}}});
     room.change::<ModelTraining>("iris", more).await?;

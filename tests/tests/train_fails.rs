@@ -214,12 +214,9 @@ async fn the_deadline_ends_it_and_is_named() -> Outcome {
 async fn a_run_that_failed_leaves_the_artifact_before_it_in_place() -> Outcome {
     let room = Room::open().await?;
     room.apply(training("iris")).await?;
-    room.run_to("iris", &trained("iris-artifacts", 'a', 0.9)).await?;
     let first = room
-        .phase("iris", Phase::Succeeded)
-        .await?
-        .status
-        .unwrap_or_default();
+        .succeeds("iris", &trained("iris-artifacts", 'a', 0.9))
+        .await?;
     room.change::<ModelTraining>("iris", json!({"spec": {"dataset": {"target": "colour"}}}))
         .await?;
     room.run_to(

@@ -6,7 +6,7 @@ mod rehearsal;
 
 use std::{
     fs,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus},
     thread,
     time::{Duration, Instant},
 };
@@ -57,21 +57,6 @@ fn every(rehearsal: Rehearsal, every: Value) -> Rehearsal {
     )
 }
 
-fn start(rehearsal: &Rehearsal) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_sconce-trainer"))
-        .arg("--plan")
-        .arg(rehearsal.write_plan())
-        .arg("--report")
-        .arg(rehearsal.path("report"))
-        .args(["--listen", "127.0.0.1:0"])
-        .env("RAYON_NUM_THREADS", "1")
-        .env("CANDLE_NUM_THREADS", "1")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
 /// What must be the same to the bit: digest, steps, loss and metrics.
 fn outcome(rehearsal: &Rehearsal) -> (String, u64, String, Work) {
     let text = fs::read_to_string(rehearsal.path("report")).unwrap();
@@ -89,7 +74,7 @@ fn outcome(rehearsal: &Rehearsal) -> (String, u64, String, Work) {
 }
 
 fn finish(rehearsal: &Rehearsal) -> (String, u64, String, Work) {
-    assert_eq!(start(rehearsal).wait().unwrap().code(), Some(0));
+    assert_eq!(rehearsal.start().wait().unwrap().code(), Some(0));
     outcome(rehearsal)
 }
 
@@ -112,7 +97,7 @@ fn newest(rehearsal: &Rehearsal) -> Option<u64> {
 
 /// Sends the signal once the checkpoint of the step is there.
 fn signalled(rehearsal: &Rehearsal, signal: &str, step: u64) -> ExitStatus {
-    let mut child = start(rehearsal);
+    let mut child = rehearsal.start();
     let deadline = Instant::now() + Duration::from_secs(30);
     while newest(rehearsal).is_none_or(|newest| newest < step) {
         if let Some(status) = child.try_wait().unwrap() {
@@ -194,7 +179,7 @@ fn resume_bit_identical_without_a_checkpoint_on_the_way() {
     let rehearsal = long(400);
     let mut times = 0;
     for round in 1..200 {
-        let mut child = start(&rehearsal);
+        let mut child = rehearsal.start();
         thread::sleep(Duration::from_millis(40 + 10 * round));
         let id = child.id().to_string();
         Command::new("kill").args(["-TERM", &id]).status().unwrap();
@@ -219,7 +204,7 @@ fn resume_bit_identical_after_kills_at_any_moment() {
         let mut kills = 0;
         let mut wait = Duration::from_millis(20 + 3 * seed);
         loop {
-            let mut child = start(&rehearsal);
+            let mut child = rehearsal.start();
             thread::sleep(wait);
             // A process that has ended cannot be killed, which is no error here.
             let _ = child.kill();

@@ -6,7 +6,7 @@ mod rehearsal;
 use std::{
     collections::BTreeMap,
     fs,
-    process::{Child, Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -249,21 +249,6 @@ fn search_that_cannot_be_carried_out_is_refused_before_anything_is_learned() {
     }
 }
 
-fn start(rehearsal: &Rehearsal) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_sconce-trainer"))
-        .arg("--plan")
-        .arg(rehearsal.write_plan())
-        .arg("--report")
-        .arg(rehearsal.path("report"))
-        .args(["--listen", "127.0.0.1:0"])
-        .env("RAYON_NUM_THREADS", "1")
-        .env("CANDLE_NUM_THREADS", "1")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
 fn reported(rehearsal: &Rehearsal) -> Outcome {
     let text = fs::read_to_string(rehearsal.path("report")).unwrap();
     trained(serde_json::from_str(&text).unwrap())
@@ -289,7 +274,7 @@ fn records(rehearsal: &Rehearsal) -> BTreeMap<String, std::time::SystemTime> {
 
 /// Kills the search once so many records are there; whether it was still at work.
 fn killed(rehearsal: &Rehearsal, signal: &str, count: usize) -> bool {
-    let mut child = start(rehearsal);
+    let mut child = rehearsal.start();
     let deadline = Instant::now() + Duration::from_secs(60);
     while records(rehearsal).len() < count {
         if child.try_wait().unwrap().is_some() {
@@ -307,7 +292,7 @@ fn killed(rehearsal: &Rehearsal, signal: &str, count: usize) -> bool {
 fn search_of_24_trials_survives_kills_and_ends_as_if_undisturbed() {
     for algorithm in ["TPE", "ASHA"] {
         let undisturbed = rehearsal(search(algorithm, 24));
-        assert_eq!(start(&undisturbed).wait().unwrap().code(), Some(0));
+        assert_eq!(undisturbed.start().wait().unwrap().code(), Some(0));
         let expected = reported(&undisturbed);
         assert_eq!(expected.search.trials.len(), 24);
 
@@ -327,7 +312,7 @@ fn search_of_24_trials_survives_kills_and_ends_as_if_undisturbed() {
             seen = now;
         }
         assert!(kills >= 5, "{algorithm}: only {kills} kills");
-        assert_eq!(start(&disturbed).wait().unwrap().code(), Some(0));
+        assert_eq!(disturbed.start().wait().unwrap().code(), Some(0));
         let found = reported(&disturbed);
         assert_eq!(found.search, expected.search, "{algorithm}");
         assert_eq!(
@@ -345,13 +330,13 @@ fn search_of_24_trials_survives_kills_and_ends_as_if_undisturbed() {
 #[test]
 fn search_survives_kills_at_any_moment() {
     let undisturbed = rehearsal(search("ASHA", 12));
-    assert_eq!(start(&undisturbed).wait().unwrap().code(), Some(0));
+    assert_eq!(undisturbed.start().wait().unwrap().code(), Some(0));
     let expected = reported(&undisturbed);
     let disturbed = rehearsal(search("ASHA", 12));
     let mut wait = Duration::from_millis(20);
     let mut kills = 0;
     loop {
-        let mut child = start(&disturbed);
+        let mut child = disturbed.start();
         thread::sleep(wait);
         // A process that has ended cannot be killed, which is no error here.
         let _ = child.kill();
@@ -388,7 +373,7 @@ fn search_that_is_told_to_stop_says_how_far_it_is_and_goes_on() {
         failure.message
     );
     let before = records(&rehearsal);
-    assert_eq!(start(&rehearsal).wait().unwrap().code(), Some(0));
+    assert_eq!(rehearsal.start().wait().unwrap().code(), Some(0));
     assert!(before.len() >= 3);
     assert_eq!(reported(&rehearsal).search.trials.len(), 24);
 }
@@ -396,7 +381,7 @@ fn search_that_is_told_to_stop_says_how_far_it_is_and_goes_on() {
 #[test]
 fn search_makes_a_trial_again_whose_record_is_damaged() {
     let whole = rehearsal(search("Random", 8));
-    assert_eq!(start(&whole).wait().unwrap().code(), Some(0));
+    assert_eq!(whole.start().wait().unwrap().code(), Some(0));
     let expected = reported(&whole);
     let rehearsal = rehearsal(search("Random", 8));
     assert!(killed(&rehearsal, "-KILL", 4));
@@ -404,6 +389,6 @@ fn search_makes_a_trial_again_whose_record_is_damaged() {
     let path = rehearsal.path("saved/abc/trials").join(name).join("job.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"value\": ", "\"value\": 1")).unwrap();
-    assert_eq!(start(&rehearsal).wait().unwrap().code(), Some(0));
+    assert_eq!(rehearsal.start().wait().unwrap().code(), Some(0));
     assert_eq!(reported(&rehearsal).search, expected.search);
 }

@@ -2,7 +2,12 @@
 
 #![allow(dead_code)] // Each test file uses a part.
 
-use std::{fs, path::PathBuf, time::Instant};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
 
 use sconce_contract::{Artifact, Failure, Metric, MetricName, Report, TrainingPlan};
 use sconce_train::{
@@ -54,6 +59,22 @@ impl Rehearsal {
             .iter()
             .map(|(units, activation)| json!({"dense": {"units": units, "activation": activation}}));
         self.with("network.layers", layers.collect())
+    }
+
+    /// The trainer as a process, on one thread; its report is `report`.
+    pub fn start(&self) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_sconce-trainer"))
+            .arg("--plan")
+            .arg(self.write_plan())
+            .arg("--report")
+            .arg(self.path("report"))
+            .args(["--listen", "127.0.0.1:0"])
+            .env("RAYON_NUM_THREADS", "1")
+            .env("CANDLE_NUM_THREADS", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
