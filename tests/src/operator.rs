@@ -84,6 +84,8 @@ impl Operator {
                     .iter()
                     .flat_map(|path| ["--node-cache-path", path]),
             )
+            // As in the chart.
+            .env("MALLOC_ARENA_MAX", "1")
             .env("KUBECONFIG", &options.kubeconfig);
         let process = Guarded::start(&mut command, &options.log)?;
         Ok(Self { process, port })
