@@ -5,6 +5,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Shape, Tensor, backend::BackendStorage};
 
+use super::by_hand::{Real, with_numbers};
 use crate::EngineError;
 
 /// `[rows, inputs]` · `[inputs, units]` + `[units]` → `[rows, units]`. Gradients are recorded where the
@@ -68,7 +69,33 @@ impl CustomOp3 for Affine {
         } else {
             None
         };
-        Ok((of_x, Some(x.t()?.matmul(gradient)?), Some(gradient.sum(0)?)))
+        Ok((of_x, Some(x.t()?.matmul(gradient)?), Some(sums(gradient)?)))
+    }
+}
+
+/// The sums of the columns. candle's own goes through the table column by column.
+fn sums(table: &Tensor) -> candle_core::Result<Tensor> {
+    let units = table.dim(1)?;
+    with_numbers!(table, rows => Tensor::from_vec(by_column(rows, units), units, table.device()))
+}
+
+fn by_column<T: Real>(rows: &[T], units: usize) -> Vec<T> {
+    /// Rows that are summed up by themselves: of very many the sum of one after another would lose digits.
+    const BLOCK: usize = 128;
+    let mut sums = vec![T::from_f64(0.0); units];
+    for block in rows.chunks(units * BLOCK) {
+        let mut part = vec![T::from_f64(0.0); units];
+        add_rows(&mut part, block);
+        add_rows(&mut sums, &part);
+    }
+    sums
+}
+
+fn add_rows<T: Real>(sums: &mut [T], rows: &[T]) {
+    for row in rows.chunks_exact(sums.len()) {
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum += *value;
+        }
     }
 }
 

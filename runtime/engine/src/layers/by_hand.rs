@@ -4,21 +4,57 @@
 //! for each. Here both directions are plain code: forwards is computed before, backwards is a closure, which keeps what
 //! it needs.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Device, Layout, Shape, Tensor, WithDType};
 
 use crate::EngineError;
 
-type Made = candle_core::Result<Tensor>;
+/// Computes with the numbers of a tensor on the processor where they lie, in row-major order.
+macro_rules! with_numbers {
+    ($x:expr, $numbers:ident => $made:expr) => {{
+        let x = $x.contiguous()?;
+        let (storage, layout) = x.storage_and_layout();
+        let place = $crate::layers::by_hand::place(layout)?;
+        match &*storage {
+            candle_core::Storage::Cpu(candle_core::CpuStorage::F32(all)) => {
+                let $numbers = &all[place];
+                $made
+            }
+            candle_core::Storage::Cpu(candle_core::CpuStorage::F64(all)) => {
+                let $numbers = &all[place];
+                $made
+            }
+            _ => candle_core::bail!("what is computed with is not F32 on the processor"),
+        }
+    }};
+}
+pub(super) use with_numbers;
 
-/// `y` as a function of `x`, where `backward` makes the derivative by `x` of that by `y`.
+/// Where the numbers of a contiguous tensor lie.
+pub(super) fn place(layout: &Layout) -> candle_core::Result<Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((from, to)) => Ok(from..to),
+        None => candle_core::bail!("x is not contiguous"),
+    }
+}
+
+/// A function of a tensor, and its derivative; both of numbers in row-major order.
+pub(super) trait Function: Send + Sync + 'static {
+    /// The numbers that come of those.
+    fn forward<T: Real>(&self, x: &[T]) -> Vec<T>;
+    /// The derivative by `x` of that by what came; called after [`Function::forward`].
+    fn backward<T: Real>(&self, gradient: &[T]) -> Vec<T>;
+}
+
+/// What comes of `x`, of this shape. On the processor.
 pub(super) fn one(
     x: &Tensor,
-    y: Tensor,
-    backward: impl Fn(&Tensor) -> Made + Send + Sync + 'static,
+    shape: impl Into<Shape>,
+    function: impl Function,
 ) -> Result<Tensor, EngineError> {
-    let device = x.device();
-    let here = x.to_device(&Device::Cpu)?;
-    Ok(here.apply_op1(One { y, backward })?.to_device(device)?)
+    let shape = shape.into();
+    Ok(x.contiguous()?.apply_op1(One { shape, function })?)
 }
 
 /// `y` as a function of `x` and `w`, where `backward` makes the derivatives by both.
@@ -34,21 +70,30 @@ pub(super) fn two(
 }
 
 struct One<F> {
-    y: Tensor,
-    backward: F,
+    shape: Shape,
+    function: F,
 }
 
-impl<F: Fn(&Tensor) -> Made + Send + Sync> CustomOp1 for One<F> {
+impl<F: Function> CustomOp1 for One<F> {
     fn name(&self) -> &'static str {
         "by-hand"
     }
 
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        storage(&self.y)
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let place = place(layout)?;
+        let y = match x {
+            CpuStorage::F32(x) => CpuStorage::F32(self.function.forward(&x[place])),
+            CpuStorage::F64(x) => CpuStorage::F64(self.function.forward(&x[place])),
+            _ => candle_core::bail!("x is not F32"),
+        };
+        Ok((y, self.shape.clone()))
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        Ok(Some((self.backward)(gradient)?))
+    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let of_x = with_numbers!(gradient, gradient => {
+            Tensor::from_vec(self.function.backward(gradient), x.shape(), &Device::Cpu)
+        });
+        Ok(Some(of_x?))
     }
 }
 

@@ -1,11 +1,14 @@
 //! Pools: one number of several, channel by channel.
 
-use candle_core::{Device, Tensor, WithDType};
+use std::sync::OnceLock;
+
+use candle_core::Tensor;
+use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 use sconce_contract::network::{Misfit, Windows};
 
 use super::{
     Built, Source, Stage,
-    by_hand::{self, for_type, numbers},
+    by_hand::{self, Function, Real},
     source::narrow,
     windows::Grid,
 };
@@ -45,34 +48,82 @@ struct Greatest {
     output: Vec<usize>,
 }
 
-/// The greatest, and where in all numbers each lies.
-fn look<T: WithDType>(stage: &Greatest, x: &Tensor) -> candle_core::Result<(Tensor, Vec<usize>)> {
-    let grid = &stage.grid;
-    let x = numbers::<T>(x)?;
-    let (rows, channels) = (x.len() / grid.image(), grid.channels);
-    let mut found = vec![usize::MAX; rows * grid.places() * channels];
-    for row in 0..rows {
-        let (from, to) = (row * grid.image(), row * grid.places() * channels);
-        grid.each(|place, _, point| {
-            for channel in 0..channels {
-                let (best, here) = (
-                    &mut found[to + place * channels + channel],
-                    from + point + channel,
-                );
-                // NaN is greater than all, so that a training that diverges is noticed.
-                let nan = |place: usize| x[place].to_f64().is_nan();
-                if *best == usize::MAX || x[here] > x[*best] || (nan(here) && !nan(*best)) {
-                    *best = here;
+/// The greatest of each window and channel, and which of its row's numbers each is.
+struct Look {
+    grid: Grid,
+    found: OnceLock<Vec<u32>>,
+}
+
+impl Look {
+    /// Numbers that come of a row.
+    fn width(&self) -> usize {
+        self.grid.places() * self.grid.channels
+    }
+
+    /// Looks through a row.
+    fn row<T: Real>(&self, x: &[T], y: &mut [T], found: &mut [u32]) {
+        let channels = self.grid.channels;
+        self.grid.each(|place, _, from, count| {
+            let slots = place * channels..(place + 1) * channels;
+            let (y, found) = (&mut y[slots.clone()], &mut found[slots]);
+            for (point, values) in x[from..from + count].chunks_exact(channels).enumerate() {
+                let slots = y.iter_mut().zip(found.iter_mut()).zip(values).enumerate();
+                for (channel, ((best, place), &value)) in slots {
+                    // NaN is greater than all, so that a training that diverges is noticed.
+                    let nan = |value: T| value.partial_cmp(&value).is_none();
+                    if *place == NOWHERE || value > *best || nan(value) && !nan(*best) {
+                        *best = value;
+                        *place = (from + point * channels + channel) as u32;
+                    }
                 }
             }
         });
     }
-    let values: Vec<T> = found.iter().map(|&place| x[place]).collect();
-    let shape = [&[rows], &*stage.output].concat();
-    Ok((Tensor::from_vec(values, shape, &Device::Cpu)?, found))
+}
+
+/// Of no number: a row has fewer.
+const NOWHERE: u32 = u32::MAX;
+
+impl Function for Look {
+    fn forward<T: Real>(&self, x: &[T]) -> Vec<T> {
+        let (image, width) = (self.grid.image(), self.width());
+        let count = x.len() / image * width;
+        let (mut y, mut found) = (vec![T::from_f64(0.0); count], vec![NOWHERE; count]);
+        y.par_chunks_mut(width)
+            .zip(found.par_chunks_mut(width))
+            .zip(x.par_chunks(image))
+            .for_each(|((y, found), x)| self.row(x, y, found));
+        // Asked for once.
+        let _ = self.found.set(found);
+        y
+    }
+
+    fn backward<T: Real>(&self, gradient: &[T]) -> Vec<T> {
+        let (image, width) = (self.grid.image(), self.width());
+        let found = self.found.get().map(Vec::as_slice).unwrap_or_default();
+        let mut back = vec![T::from_f64(0.0); gradient.len() / width * image];
+        back.par_chunks_mut(image)
+            .zip(gradient.par_chunks(width))
+            .zip(found.par_chunks(width))
+            .for_each(|((back, gradient), found)| {
+                for (&place, share) in found.iter().zip(gradient) {
+                    back[place as usize] += *share;
+                }
+            });
+        back
+    }
 }
 
 impl Greatest {
+    fn looked(&self, x: &Tensor) -> Result<Tensor, EngineError> {
+        let shape = [&[x.dim(0)?], &*self.output].concat();
+        let look = Look {
+            grid: self.grid,
+            found: OnceLock::new(),
+        };
+        by_hand::one(x, shape, look)
+    }
+
     /// The same for a device of its own.
     fn taken(&self, x: &Tensor) -> Result<Tensor, EngineError> {
         let windows = self.grid.windows(x)?;
@@ -87,28 +138,15 @@ impl Stage for Greatest {
         if !x.device().is_cpu() {
             return self.taken(x);
         }
-        let (y, _) = for_type!(x, look(self, x))?;
-        Ok(y)
+        self.looked(x)
     }
 
     fn train(&self, x: &Tensor, _: &mut Random) -> Result<Tensor, EngineError> {
         if !x.device().is_cpu() {
             return self.taken(x);
         }
-        let (y, found) = for_type!(x, look(self, x))?;
-        let shape = x.shape().clone();
-        by_hand::one(x, y, move |gradient| {
-            for_type!(gradient, scatter(&found, gradient, shape.elem_count()))?.reshape(&shape)
-        })
+        self.looked(x)
     }
-}
-
-fn scatter<T: WithDType>(found: &[usize], gradient: &Tensor, count: usize) -> candle_core::Result<Tensor> {
-    let mut back = vec![T::from_f64(0.0); count];
-    for (&place, share) in found.iter().zip(numbers::<T>(gradient)?) {
-        back[place] += share;
-    }
-    Tensor::from_vec(back, count, &Device::Cpu)
 }
 
 /// The mean of each window.
@@ -147,6 +185,7 @@ impl Stage for Everywhere {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
     use sconce_contract::network::Padding;
     use serde_json::json;
 

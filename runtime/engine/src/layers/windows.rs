@@ -1,10 +1,12 @@
 //! Windows over images, `[rows, height, width, channels]`. A sequence is an image of one line.
 
-use candle_core::{Device, Tensor, WithDType};
+use std::ops::Range;
+
+use candle_core::Tensor;
 use rayon::prelude::{IndexedParallelIterator, ParallelIterator, ParallelSlice, ParallelSliceMut};
 use sconce_contract::network::Windows;
 
-use super::by_hand::{self, for_type, numbers};
+use super::by_hand::{self, Function, Real};
 use crate::EngineError;
 
 /// The windows of an image.
@@ -32,19 +34,28 @@ impl Grid {
         self.over[0].size * self.over[1].size
     }
 
-    /// Calls with each point of each window that lies on the image: place, index within the window, and where the
-    /// point's channels begin in the row.
-    pub(super) fn each(&self, mut visit: impl FnMut(usize, usize, usize)) {
+    /// Calls with each stretch of points that lie side by side in a window and on the image: place, index of its first
+    /// point within the window, where its numbers begin in the row, and how many they are.
+    pub(super) fn each(&self, mut visit: impl FnMut(usize, usize, usize, usize)) {
         let [tall, wide] = self.over;
         for place in 0..self.places() {
             let (line, column) = (place / wide.count, place % wide.count);
-            for index in 0..self.window() {
-                let (down, right) = (index / wide.size, index % wide.size);
+            // Counted from where the first window begins, which may be before the edge.
+            let first = column * wide.stride;
+            let left = first.max(wide.before);
+            let right = (first + wide.size).min(wide.before + wide.points);
+            for down in 0..tall.size {
                 // What lies before the edge wraps around to far behind it.
                 let y = (line * tall.stride + down).wrapping_sub(tall.before);
-                let x = (column * wide.stride + right).wrapping_sub(wide.before);
-                if y < tall.points && x < wide.points {
-                    visit(place, index, (y * wide.points + x) * self.channels);
+                if y < tall.points && left < right {
+                    let point = y * wide.points + left - wide.before;
+                    let index = down * wide.size + left - first;
+                    visit(
+                        place,
+                        index,
+                        point * self.channels,
+                        (right - left) * self.channels,
+                    );
                 }
             }
         }
@@ -56,14 +67,8 @@ impl Grid {
         if !x.device().is_cpu() {
             return Ok(self.slices(x)?);
         }
-        let y = for_type!(x, gather(self, x))?;
-        if !x.track_op() {
-            return Ok(y);
-        }
-        let (grid, shape) = (*self, x.shape().clone());
-        by_hand::one(x, y, move |gradient| {
-            for_type!(gradient, scatter(&grid, gradient))?.reshape(&shape)
-        })
+        let patch = self.window() * self.channels;
+        by_hand::one(x, (x.dim(0)? * self.places(), patch), Patches(*self))
     }
 }
 
@@ -114,45 +119,53 @@ impl Grid {
     }
 }
 
-fn gather<T: WithDType>(grid: &Grid, x: &Tensor) -> candle_core::Result<Tensor> {
-    let x = numbers::<T>(x)?;
-    let (image, channels) = (grid.image(), grid.channels);
-    let patch = grid.window() * channels;
-    let rows = x.len() / image;
-    let mut y = vec![T::from_f64(0.0); rows * grid.places() * patch];
-    y.par_chunks_mut(grid.places() * patch)
-        .zip(x.par_chunks(image))
-        .for_each(|(y, x)| {
-            grid.each(|place, index, from| {
-                let to = place * patch + index * channels;
-                y[to..to + channels].copy_from_slice(&x[from..from + channels]);
-            });
+/// Each window's numbers, one after another.
+struct Patches(Grid);
+
+impl Patches {
+    /// Numbers of all windows of a row.
+    fn width(&self) -> usize {
+        self.0.places() * self.0.window() * self.0.channels
+    }
+
+    /// Calls with each stretch: where it lies among the numbers of the windows, and where in the row.
+    fn each(&self, mut visit: impl FnMut(Range<usize>, Range<usize>)) {
+        let (grid, patch) = (&self.0, self.0.window() * self.0.channels);
+        grid.each(|place, index, from, count| {
+            let to = place * patch + index * grid.channels;
+            visit(to..to + count, from..from + count);
         });
-    Tensor::from_vec(y, (rows * grid.places(), patch), &Device::Cpu)
+    }
 }
 
-fn scatter<T: WithDType>(grid: &Grid, gradient: &Tensor) -> candle_core::Result<Tensor> {
-    let gradient = numbers::<T>(gradient)?;
-    let (image, channels) = (grid.image(), grid.channels);
-    let patch = grid.window() * channels;
-    let rows = gradient.len() / (grid.places() * patch);
-    let mut back = vec![T::from_f64(0.0); rows * image];
-    back.par_chunks_mut(image)
-        .zip(gradient.par_chunks(grid.places() * patch))
-        .for_each(|(back, gradient)| {
-            grid.each(|place, index, to| {
-                let from = place * patch + index * channels;
-                let sums = back[to..to + channels].iter_mut();
-                sums.zip(&gradient[from..from + channels])
-                    .for_each(|(sum, share)| *sum += *share);
+impl Function for Patches {
+    fn forward<T: Real>(&self, x: &[T]) -> Vec<T> {
+        let (image, width) = (self.0.image(), self.width());
+        let mut y = vec![T::from_f64(0.0); x.len() / image * width];
+        y.par_chunks_mut(width)
+            .zip(x.par_chunks(image))
+            .for_each(|(y, x)| self.each(|to, from| y[to].copy_from_slice(&x[from])));
+        y
+    }
+
+    fn backward<T: Real>(&self, gradient: &[T]) -> Vec<T> {
+        let (image, width) = (self.0.image(), self.width());
+        let mut back = vec![T::from_f64(0.0); gradient.len() / width * image];
+        back.par_chunks_mut(image)
+            .zip(gradient.par_chunks(width))
+            .for_each(|(back, gradient)| {
+                self.each(|from, to| {
+                    let sums = back[to].iter_mut().zip(&gradient[from]);
+                    sums.for_each(|(sum, share)| *sum += *share);
+                });
             });
-        });
-    Tensor::from_vec(back, rows * image, &Device::Cpu)
+        back
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Var;
+    use candle_core::{Device, Var};
     use sconce_contract::network::Padding;
 
     use super::*;
