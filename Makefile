@@ -28,7 +28,9 @@ harness:
 
 # Test programs by where they run: beside the code, on control planes on loopback, in the cluster, with frameworks.
 names = $(addprefix --test ,$(basename $(notdir $(1))))
-unit_tests := $(call names,$(wildcard crds/tests/*.rs operator/tests/*.rs runtime/*/tests/*.rs))
+# What is beside the code of runtime/cuda is of a workspace of its own.
+beside := $(filter-out runtime/cuda/%,$(wildcard crds/tests/*.rs operator/tests/*.rs runtime/*/tests/*.rs))
+unit_tests := $(call names,$(beside))
 elsewhere := $(wildcard tests/tests/e2e_*.rs tests/tests/interop_*.rs)
 loopback_tests := $(call names,$(filter-out $(elsewhere),$(wildcard tests/tests/*.rs)))
 
