@@ -1,4 +1,4 @@
-//! train-small, train-784-128 and train-wide: the time of one step, without reading, evaluating or starting.
+//! train-small, train-784-128, train-wide and train-cnn: the time of one step, without reading, evaluating or starting.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -10,56 +10,96 @@ use crate::{Options, Peers, Result};
 /// A network, and how many rows a step learns from.
 struct Shape {
     name: &'static str,
-    inputs: u32,
-    hidden: &'static [u32],
-    outputs: u32,
+    network: Network,
     batch: u32,
 }
 
-const SHAPES: [Shape; 3] = [
+enum Network {
+    /// Dense layers.
+    Dense {
+        inputs: u32,
+        hidden: &'static [u32],
+        outputs: u32,
+    },
+    /// 28 × 28 points, 16 and 32 filters of 3 × 3, a pool of 2 × 2 after each, 10 classes.
+    Images,
+}
+
+const SHAPES: [Shape; 4] = [
     Shape {
         name: "train-small",
-        inputs: 20,
-        hidden: &[64, 64],
-        outputs: 2,
+        network: Network::Dense {
+            inputs: 20,
+            hidden: &[64, 64],
+            outputs: 2,
+        },
         batch: 32,
     },
     Shape {
         name: "train-784-128",
-        inputs: 784,
-        hidden: &[128],
-        outputs: 10,
+        network: Network::Dense {
+            inputs: 784,
+            hidden: &[128],
+            outputs: 10,
+        },
         batch: 64,
     },
     Shape {
         name: "train-wide",
-        inputs: 784,
-        hidden: &[1024, 1024],
-        outputs: 10,
+        network: Network::Dense {
+            inputs: 784,
+            hidden: &[1024, 1024],
+            outputs: 10,
+        },
         batch: 256,
+    },
+    Shape {
+        name: "train-cnn",
+        network: Network::Images,
+        batch: 64,
     },
 ];
 
 impl Shape {
     fn question(&self, seconds: f64) -> String {
-        let hidden: Vec<String> = self.hidden.iter().map(ToString::to_string).collect();
-        let (inputs, outputs, batch) = (self.inputs, self.outputs, self.batch);
-        format!("{inputs} {} {outputs} {batch} {seconds}", hidden.join(","))
+        let batch = self.batch;
+        match &self.network {
+            Network::Images => format!("images {batch} {seconds}"),
+            Network::Dense {
+                inputs,
+                hidden,
+                outputs,
+            } => {
+                let hidden: Vec<String> = hidden.iter().map(ToString::to_string).collect();
+                format!("{inputs} {} {outputs} {batch} {seconds}", hidden.join(","))
+            }
+        }
     }
 
     /// Operations of the products of a step: forward, and for each layer the gradient of its weights and, but for the
     /// first, of its inputs.
     fn operations(&self) -> f64 {
-        let widths: Vec<u32> = [self.inputs]
-            .into_iter()
-            .chain(self.hidden.iter().copied())
-            .chain([self.outputs])
-            .collect();
-        let products = widths.windows(2).enumerate().map(|(layer, pair)| {
+        // Of a row: how often a matrix is multiplied by, its rows and its columns.
+        let products: Vec<[u32; 3]> = match &self.network {
+            Network::Images => vec![[26 * 26, 9, 16], [11 * 11, 9 * 16, 32], [1, 800, 10]],
+            Network::Dense {
+                inputs,
+                hidden,
+                outputs,
+            } => {
+                let widths: Vec<u32> = [*inputs]
+                    .into_iter()
+                    .chain(hidden.iter().copied())
+                    .chain([*outputs])
+                    .collect();
+                widths.windows(2).map(|pair| [1, pair[0], pair[1]]).collect()
+            }
+        };
+        let operations = products.iter().enumerate().map(|(layer, product)| {
             let passes = if layer == 0 { 2.0 } else { 3.0 };
-            passes * 2.0 * f64::from(pair[0]) * f64::from(pair[1])
+            passes * 2.0 * product.iter().copied().map(f64::from).product::<f64>()
         });
-        f64::from(self.batch) * products.sum::<f64>()
+        f64::from(self.batch) * operations.sum::<f64>()
     }
 }
 
