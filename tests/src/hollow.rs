@@ -1,13 +1,14 @@
 //! A kubelet for every node at once, for hundreds of pods: what the scheduler has placed runs after a moment, and
 //! what runs once ends well a moment later. Nothing is run; only the pods' status is written, twice a pod. A training
-//! whose name begins with `long-` does not end and takes its time to stop; one with `bad-` fails.
+//! whose name begins with `long-` does not end and takes its time to stop: where its pod makes way for another, until
+//! its status says so, because that is to be seen on the pod alone. One with `bad-` fails.
 //!
 //! [`crate::kubelet`] does one thing to one pod when a test says so; this one does the usual to all, by itself.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -18,12 +19,15 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, ResourceExt};
 use sconce_contract::FailureClass;
 use sconce_contract::report::EXIT_BAD_INPUT;
+use sconce_crds::ModelTraining;
+use sconce_crds::condition::{READY, find};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::Result;
 use crate::objects::{bound_claim, failed, trained};
+use crate::room::conditions as conditions_of;
 use crate::wait::until;
 use crate::world::apply;
 
@@ -31,6 +35,10 @@ use crate::world::apply;
 const RUN: Duration = Duration::from_millis(500);
 /// How long a pod that does not end by itself takes to stop.
 const GRACE: Duration = Duration::from_secs(4);
+/// How long a pod that makes way takes at most.
+const LONGEST: Duration = Duration::from_secs(60);
+/// How often it asks.
+const POLL: Duration = Duration::from_millis(100);
 /// The claim that the artifacts lie in, by what the pods report.
 pub const CLAIM: &str = "models";
 /// Writes at a time: a kubelet each would send more, but this one shares two cores with all else.
@@ -123,6 +131,31 @@ fn is_long(pod: &Pod) -> bool {
     is_of(pod, "long-")
 }
 
+fn makes_way(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True")
+}
+
+/// Waits until the training's status says that its pod makes way; a kubelet waits no longer than it must.
+async fn is_told(client: Client, pod: &Pod) {
+    let trainings: Api<ModelTraining> = Api::namespaced(client, &pod.namespace().unwrap_or_default());
+    let name = pod.labels().get("sconce.dev/training");
+    let name = name.cloned().unwrap_or_default();
+    let since = Instant::now();
+    while since.elapsed() < LONGEST {
+        let tells = |training: &ModelTraining| {
+            find(conditions_of(training), READY).is_some_and(|ready| ready.reason == "Preempted")
+        };
+        if let Ok(found) = trainings.get_opt(&name).await
+            && found.as_ref().is_none_or(tells)
+        {
+            return;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 async fn work(pods: Api<Pod>, client: Client, started: Arc<AtomicUsize>) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let placed = watcher::Config::default().fields("spec.nodeName!=");
@@ -144,6 +177,7 @@ async fn work(pods: Api<Pod>, client: Client, started: Arc<AtomicUsize>) {
         tokio::spawn(async move {
             match due {
                 Due::End => tokio::time::sleep(RUN).await,
+                Due::Removal if is_long(&pod) && makes_way(&pod) => is_told(client.clone(), &pod).await,
                 Due::Removal if is_long(&pod) => tokio::time::sleep(GRACE).await,
                 Due::Start | Due::Removal => {}
             }

@@ -59,7 +59,7 @@ impl Scenario {
     ];
 
     /// Those of which what happened can be seen afterwards as well. That a pod made way is written on the pod alone, for
-    /// as long as it stops: an operator that misses it cannot tell why the next one waits.
+    /// as long as it stops. Whoever only dies meanwhile still finds it: [`crate::hollow`] lets it stop until it is told.
     #[must_use]
     pub fn lasting() -> Vec<Scenario> {
         let mut all = Scenario::ALL.to_vec();

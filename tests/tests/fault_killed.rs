@@ -85,7 +85,7 @@ async fn disturbed(scenario: Scenario, kills: Vec<Kill>, reference: &Reference) 
 async fn references() -> Outcome<&'static BTreeMap<Scenario, Reference>> {
     static ENDS: OnceCell<BTreeMap<Scenario, Reference>> = OnceCell::const_new();
     let run = async || {
-        stream::iter(Scenario::lasting().into_iter().map(undisturbed))
+        stream::iter(Scenario::ALL.into_iter().map(undisturbed))
             .buffer_unordered(SIDE_BY_SIDE)
             .try_collect()
             .await
