@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Client, ResourceExt};
@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::Result;
+use crate::kubelet::stop;
 use crate::objects::{bound_claim, failed, trained};
 use crate::room::conditions as conditions_of;
 use crate::wait::until;
@@ -39,6 +40,8 @@ const GRACE: Duration = Duration::from_secs(4);
 const LONGEST: Duration = Duration::from_secs(60);
 /// How often it asks.
 const POLL: Duration = Duration::from_millis(100);
+/// What a container ends with that SIGTERM ends.
+const STOPPED: u8 = 143;
 /// The claim that the artifacts lie in, by what the pods report.
 pub const CLAIM: &str = "models";
 /// Writes at a time: a kubelet each would send more, but this one shares two cores with all else.
@@ -192,8 +195,12 @@ async fn act(client: Client, pod: &Pod, due: Due) -> kube::Result<()> {
     let pods: Api<Pod> = Api::namespaced(client, &pod.namespace().unwrap_or_default());
     let name = pod.name_any();
     if due == Due::Removal {
-        let now = DeleteParams::default().grace_period(0);
-        return pods.delete(&name, &now).await.map(drop);
+        // As it is now: why it was to go may have been written since.
+        let Some(pod) = pods.get_opt(&name).await? else {
+            return Ok(());
+        };
+        stop(&pods, &pod, STOPPED).await;
+        return Ok(());
     }
     let status = match due {
         Due::End => ended(pod),

@@ -290,30 +290,36 @@ async fn reap(pods: Api<Pod>, holding: Arc<AtomicBool>, exit_code: Arc<AtomicU8>
             if pod.metadata.deletion_timestamp.is_none() || grace == 0 {
                 continue;
             }
-            // A container that had not ended by itself was stopped by SIGTERM.
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            if !matches!(phase, Some("Succeeded" | "Failed")) {
-                let state = terminated(exit_code.load(Ordering::SeqCst), "Error", None);
-                // It writes its own conditions and leaves the others, which say why the pod was to go.
-                let others = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-                let disrupted = others
-                    .into_iter()
-                    .flatten()
-                    .find(|condition| condition.type_ == "DisruptionTarget");
-                let disrupted = disrupted.and_then(|condition| serde_json::to_value(condition).ok());
-                let status = json!({
-                    "phase": "Failed", "conditions": conditions(false, disrupted),
-                    "containerStatuses": [container(false, 0, &state, None)],
-                });
-                let patch = Patch::Merge(json!({ "status": status }));
-                let _ = pods
-                    .patch_status(&pod.name_any(), &PatchParams::default(), &patch)
-                    .await;
-            }
-            let now = DeleteParams::default().grace_period(0);
-            let _ = pods.delete(&pod.name_any(), &now).await;
+            stop(&pods, &pod, exit_code.load(Ordering::SeqCst)).await;
         }
     }
+}
+
+/// The containers of a pod that is asked to end have stopped, and it goes. A write that is refused concerns one that is
+/// gone.
+pub(crate) async fn stop(pods: &Api<Pod>, pod: &Pod, exit_code: u8) {
+    // A container that had not ended by itself was stopped by SIGTERM.
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    if !matches!(phase, Some("Succeeded" | "Failed")) {
+        let state = terminated(exit_code, "Error", None);
+        // It writes its own conditions and leaves the others, which say why the pod was to go.
+        let others = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+        let disrupted = others
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == "DisruptionTarget");
+        let disrupted = disrupted.and_then(|condition| serde_json::to_value(condition).ok());
+        let status = json!({
+            "phase": "Failed", "conditions": conditions(false, disrupted),
+            "containerStatuses": [container(false, 0, &state, None)],
+        });
+        let patch = Patch::Merge(json!({ "status": status }));
+        let _ = pods
+            .patch_status(&pod.name_any(), &PatchParams::default(), &patch)
+            .await;
+    }
+    let now = DeleteParams::default().grace_period(0);
+    let _ = pods.delete(&pod.name_any(), &now).await;
 }
 
 fn conditions(ready: bool, more: Option<Value>) -> Vec<Value> {

@@ -79,6 +79,8 @@ impl Scene {
     pub async fn set() -> Result<Self> {
         let room = Room::within(Extent::Scheduling).await?;
         room.world.crash_operator();
+        // Pods run and stop by [`Hollow`] alone.
+        room.kubelet.holds(true);
         Hollow::claim(&room.client, &room.namespace, CLAIM).await?;
         lend_lease(&room).await?;
         let mut options = room.world.options();
