@@ -40,11 +40,21 @@ async fn desired(room: &Room, count: i32) -> Outcome<ModelDeployment> {
     Ok(seen)
 }
 
-/// `from-to Reason` of each decision, newest first.
+/// `from-to Reason` of each decision, newest first. Steps of one reason that follow one another are one: how many a
+/// change of the load takes depends on how soon after it the operator asks.
 fn decisions(object: &ModelDeployment) -> Vec<String> {
     let all = object.status.iter().flat_map(|status| &status.scale_decisions);
-    all.map(|decision| format!("{}-{} {}", decision.from, decision.to, decision.reason))
-        .collect()
+    let mut told: Vec<(i32, i32, String)> = Vec::new();
+    for decision in all {
+        match told.last_mut() {
+            Some((from, _, reason)) if *reason == decision.reason && *from == decision.to => {
+                *from = decision.from
+            }
+            _ => told.push((decision.from, decision.to, decision.reason.clone())),
+        }
+    }
+    let text = |(from, to, reason): &(i32, i32, String)| format!("{from}-{to} {reason}");
+    told.iter().map(text).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
