@@ -48,7 +48,7 @@ fn decisions(object: &ModelDeployment) -> Vec<String> {
     for decision in all {
         match told.last_mut() {
             Some((from, _, reason)) if *reason == decision.reason && *from == decision.to => {
-                *from = decision.from
+                *from = decision.from;
             }
             _ => told.push((decision.from, decision.to, decision.reason.clone())),
         }
