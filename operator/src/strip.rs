@@ -105,8 +105,8 @@ pub fn job(job: &mut Job) {
     }
 }
 
-/// Of a Deployment: which pods are its, and most of its pod template, which is never rewritten. Kept: what its pods ask of a node, and whether
-/// they use a folder of it.
+/// Of a Deployment: which pods are its, and most of its pod template, which is never rewritten. Kept: what its pods ask
+/// of a node, and whether they use a folder of it.
 pub fn workload(workload: &mut Deployment) {
     metadata(workload);
     if let Some(status) = &mut workload.status {
@@ -117,7 +117,7 @@ pub fn workload(workload: &mut Deployment) {
     let pod = spec.template.spec.take().unwrap_or_default();
     let containers = pod.containers.into_iter().map(|container| Container {
         name: container.name,
-        // What is asked for of a kind that has a limit alone is that limit: the API server writes it so.
+        // Limits are the same: [`crate::pod`] writes both.
         resources: container.resources.map(|resources| ResourceRequirements {
             requests: resources.requests,
             ..ResourceRequirements::default()

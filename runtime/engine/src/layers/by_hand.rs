@@ -1,8 +1,8 @@
 //! Functions whose gradient is written by hand.
 //!
 //! candle drops the gradient of its fused operations without a word, and composing the same of its parts takes a pass
-//! for each. Here both directions are plain code: forwards is computed before, backwards is a closure, which keeps what
-//! it needs.
+//! for each. Here both directions are plain code: a [`Function`] of one tensor computes where the numbers lie; of two,
+//! forwards is computed before, and backwards is a closure that keeps what it needs.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! How a gradient becomes a step.
 //!
-//! A rule is arithmetic over slices, one pass for all parameters (and the same over tensors, for a device of their own); [`Optimiser`] keeps its state, which can be saved
-//! and restored to the bit.
+//! A rule is arithmetic over slices, one pass for all parameters, and the same over tensors for a device of their own;
+//! [`Optimiser`] keeps its state, which can be saved and restored to the bit.
 
 mod adagrad;
 mod adam;

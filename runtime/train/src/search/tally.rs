@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sconce_contract::{TrainingPhase, Trials};
 
-use super::schedule::{Schedule, Slot, best};
+use super::schedule::{Outcome, Schedule, Slot, best};
 use crate::watch::{Watch, eta_seconds};
 
 /// Counts what the trials have done, in epochs: those of a trial that ended early count as taken.
@@ -59,10 +59,10 @@ impl<'a> Tally<'a> {
         let (trial, of, epochs) = (job.trial + 1, self.schedule.search.trials(), job.epochs);
         let parameters = parameters.join(" ");
         match outcome {
-            super::schedule::Outcome::Reached(value) => {
+            Outcome::Reached(value) => {
                 tracing::info!(trial, of, epochs, value, parameters, "trial");
             }
-            super::schedule::Outcome::Failed(failure) => {
+            Outcome::Failed(failure) => {
                 tracing::warn!(trial, of, epochs, parameters, "trial failed: {}", failure.message);
             }
         }
