@@ -56,8 +56,6 @@ pub const PROMOTE_ANNOTATION: &str = "sconce.dev/promote";
     "autoscaling.mode Managed asks Sconce's own server for its load: with server.custom choose mode None or External"),
     validation = ("!has(self.server) || !has(self.server.custom) || !has(self.warmup)",
     "warmup is an inference by Sconce's own server: with server.custom, readinessPath says when the model can be asked"),
-    validation = ("!has(self.model.uri) || self.model.uri.matches('^(pvc|oci|https?|hf|s3|gs|az)://') || (has(self.server) && has(self.server.custom))",
-    "Sconce's own server reads a model.uri of pvc, oci, http(s), hf, s3, gs and az: another one needs a server.custom that reads it"),
     validation = ("!has(self.cache) || self.cache.strategy == 'None' || has(self.model.trainingRef) || has(self.model.digest)",
     "cache finds a model by its digest: give model.digest, or leave the cache out"),
     validation = ("!has(self.cache) || self.cache.strategy == 'None' || !has(self.server) || !has(self.server.custom)",
@@ -183,15 +181,15 @@ impl ModelDeploymentSpec {
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     ("has(self.trainingRef) != has(self.uri)", "model has exactly one of: trainingRef, uri"),
     ("!has(self.digest) || has(self.uri)", "model.digest goes with model.uri: a trainingRef brings its own"),
-    ("!has(self.credentialsRef) || !has(self.uri) || self.uri.matches('^(https?|hf|s3|gs|az)://')", "model.credentialsRef goes with a model.uri of http(s), hf, s3, gs or az: claims of the namespace need none"),
+    ("!has(self.credentialsRef) || !has(self.uri) || self.uri.matches('^(https?|hf|s3|gs|az|hdfs)://')", "model.credentialsRef goes with a model.uri of http(s), hf, s3, gs, az or hdfs: claims of the namespace need none"),
 ])))]
 pub struct ServedModel {
     /// What a ModelTraining of the same namespace leaves behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training_ref: Option<TrainingRef>,
     /// An artifact's folder: `pvc://CLAIM/PATH`, `http(s)://HOST/PATH`, `s3://BUCKET/PATH`, `gs://BUCKET/PATH`,
-    /// `az://CONTAINER/PATH`, `hf://ORG/NAME[@REVISION][/PATH]`, or an image that holds it (`oci://REGISTRY/REPOSITORY:TAG` or
-    /// `@sha256:HEX`), which is mounted. With `server.custom`, what the server itself reads there; a URI of hdfs too.
+    /// `az://CONTAINER/PATH`, `hdfs://NAMENODE[:PORT]/PATH`, `hf://ORG/NAME[@REVISION][/PATH]`, or an image that holds it
+    /// (`oci://REGISTRY/REPOSITORY:TAG` or `@sha256:HEX`), which is mounted. With `server.custom`, what the server itself reads there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
@@ -200,7 +198,7 @@ pub struct ServedModel {
         )
     )]
     pub uri: Option<String>,
-    /// With an artifact of http(s), hf, s3, gs and az: what the server that holds it is shown. Absent for a cloud: the pod's
+    /// With an artifact of http(s), hf, s3, gs, az and hdfs: what the server that holds it is shown. Absent for a cloud: the pod's
     /// own environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,

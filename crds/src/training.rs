@@ -131,16 +131,16 @@ pub struct TrainedModel {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
-    ("!has(self.credentialsRef) || (has(self.uri) && self.uri.matches('^(s3|gs|az)://'))", "output.credentialsRef goes with an output.uri of s3, gs or az: claims of the namespace need none"),
+    ("!has(self.credentialsRef) || (has(self.uri) && self.uri.matches('^(s3|gs|az|hdfs)://'))", "output.credentialsRef goes with an output.uri of s3, gs, az or hdfs: claims of the namespace need none"),
     ("!has(self.uri) || !(has(self.size) || has(self.storageClassName) || has(self.accessMode))", "output.size, storageClassName and accessMode are of the claim that the training owns: they do not go with output.uri"),
 ])))]
 pub struct Output {
-    /// Folder of the artifacts: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`, `gs://…`, `az://…`. Absent: a claim of its own.
+    /// Folder of the artifacts: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`, `gs://…`, `az://…`, `hdfs://…`. Absent: a claim of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
         regex(
-            pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?|(s3|gs|az)://[a-z0-9][-._a-z0-9]*(/.*)?)$"
+            pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?|(s3|gs|az)://[a-z0-9][-._a-z0-9]*(/.*)?|hdfs://[^/@\s]*/.*)$"
         )
     )]
     pub uri: Option<String>,

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::cache::{self, Key};
 use crate::tools::{FAKE_GCS_SERVER, VERSITYGW};
 use crate::wait::until;
-use crate::{Error, Result, azure, ports, process};
+use crate::{Error, Result, azure, hadoop, ports, process};
 
 /// Who may do anything on the S3 server.
 pub const KEY: (&str, &str) = ("sconce", "sconce-secret");
@@ -117,6 +117,29 @@ impl Cloud {
         .await?;
         azure::create_container(&cloud.address, "models").await?;
         Ok(cloud)
+    }
+
+    /// A Hadoop cluster whose superuser is who runs the test, with a folder `/small` that has room for 3 MiB.
+    ///
+    /// # Errors
+    /// When it cannot be installed or does not start.
+    pub async fn hadoop() -> Result<Self> {
+        let libraries = installed(hadoop::libraries).await?;
+        let cloud = Self::start(|address, folder| {
+            let (_, port) = address.rsplit_once(':').unwrap_or_default();
+            hadoop::command(&libraries, port, folder)
+        })
+        .await?;
+        // The NameNode listens before it has DataNodes.
+        let ready = until("the Hadoop cluster is ready", async || {
+            let uri = format!("hdfs://{}/ready", cloud.address);
+            let there = tokio::task::spawn_blocking(move || Store::default().exists(&uri)).await;
+            there.ok()?.ok().filter(|there| *there)
+        });
+        match ready.await {
+            Ok(_) => Ok(cloud),
+            Err(error) => Err(Error::Unmet(format!("{error}; it said last:\n{}", cloud.tail()))),
+        }
     }
 
     async fn start(command: impl FnOnce(&str, &Path) -> Command) -> Result<Self> {

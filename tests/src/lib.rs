@@ -47,6 +47,7 @@ pub mod error;
 pub mod fault;
 pub mod fleet;
 pub mod frameworks;
+mod hadoop;
 pub mod hollow;
 pub mod images;
 pub mod inspector;

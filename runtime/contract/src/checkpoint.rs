@@ -18,7 +18,7 @@ use crate::validation::rules;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
-    ("!has(self.credentialsRef) || (has(self.uri) && self.uri.matches('^(s3|gs|az)://'))", "checkpoint.credentialsRef goes with a checkpoint.uri of s3, gs or az: beside the artifacts, those of output count"),
+    ("!has(self.credentialsRef) || (has(self.uri) && self.uri.matches('^(s3|gs|az|hdfs)://'))", "checkpoint.credentialsRef goes with a checkpoint.uri of s3, gs, az or hdfs: beside the artifacts, those of output count"),
 ])))]
 pub struct Checkpoint {
     /// How often: after so many steps, or so long, whichever comes first. Default: 5 minutes.
@@ -31,7 +31,7 @@ pub struct Checkpoint {
     #[schemars(
         length(max = 2048),
         regex(
-            pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?|(s3|gs|az)://[a-z0-9][-._a-z0-9]*(/.*)?)$"
+            pattern = r"^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?(/.*)?|(s3|gs|az)://[a-z0-9][-._a-z0-9]*(/.*)?|hdfs://[^/@\s]*/.*)$"
         )
     )]
     pub uri: Option<String>,

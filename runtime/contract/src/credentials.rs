@@ -16,9 +16,9 @@ pub const OUTPUT_CREDENTIALS: &str = "SCONCE_OUTPUT_";
 pub const CHECKPOINT_CREDENTIALS: &str = "SCONCE_CHECKPOINT_";
 
 /// Whether a URI is of a service whose own clients take credentials from their environment: a cloud's store of objects, the
-/// Hugging Face Hub, or what speaks as one.
+/// Hugging Face Hub, a Hadoop cluster, or what speaks as one.
 pub fn is_cloud(uri: &str) -> bool {
-    ["s3://", "gs://", "az://", "hf://"]
+    ["s3://", "gs://", "az://", "hf://", "hdfs://"]
         .iter()
         .any(|scheme| uri.starts_with(scheme))
 }
@@ -29,7 +29,7 @@ pub fn is_guarded(uri: &str) -> bool {
 }
 
 /// A Secret of the same namespace. For http(s):// its keys are `token`, which is sent as a bearer token, or `username`
-/// and `password`; for hf, `HF_TOKEN`; for s3, gs and az, the variables that the cloud's own clients read, such as `AWS_ACCESS_KEY_ID`.
+/// and `password`; for others the variables that their own clients read: `AWS_ACCESS_KEY_ID`, `HF_TOKEN`, `HADOOP_USER_NAME`, …
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsRef {

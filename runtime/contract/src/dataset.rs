@@ -7,19 +7,19 @@ use crate::credentials::CredentialsRef;
 use crate::validation::rules;
 
 /// Where a table may be.
-const URI: &str = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://[^/\s]\S*|(s3|gs|az)://[a-z0-9][-._a-z0-9]*/.+|hf://[^/\s]+/[^/\s]+/.+)$";
+const URI: &str = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configmap://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._a-zA-Z0-9]+|https?://[^/\s]\S*|(s3|gs|az)://[a-z0-9][-._a-z0-9]*/.+|hf://[^/\s]+/[^/\s]+/.+|hdfs://[^/@\s]*/.+)$";
 
 /// A table, the column to predict and how its rows are split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
-    ("!has(self.credentialsRef) || self.uri.matches('^(https?|hf|s3|gs|az)://')", "dataset.credentialsRef goes with a dataset.uri of http(s), hf, s3, gs or az: claims and ConfigMaps of the namespace need none"),
+    ("!has(self.credentialsRef) || self.uri.matches('^(https?|hf|s3|gs|az|hdfs)://')", "dataset.credentialsRef goes with a dataset.uri of http(s), hf, s3, gs, az or hdfs: claims and ConfigMaps of the namespace need none"),
     ("has(self.images) == (has(self.format) && self.format == 'Images')", "dataset.images goes with dataset.format Images, which needs it"),
     ("!has(self.features) || !(self.target in self.features)", "dataset.features must not hold dataset.target: the model would be told the answer"),
 ])))]
 pub struct Dataset {
     /// A file, or a folder that is read whole (docs/train.md): `pvc://CLAIM/PATH`, `configmap://NAME/KEY`, `http(s)://…`,
-    /// `s3://BUCKET/PATH`, `gs://…`, `az://…`, `hf://datasets/ORG/NAME[@REVISION]/PATH` or `file:///PATH` in the container.
+    /// `s3://BUCKET/PATH`, `gs://…`, `az://…`, `hdfs://…`, `hf://datasets/ORG/NAME[@REVISION]/PATH` or `file:///PATH` in the container.
     #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub uri: String,
     /// A table of the rows on which the loss is watched while training, in the place of `split.validation`.
@@ -30,7 +30,7 @@ pub struct Dataset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub test_uri: Option<String>,
-    /// With http(s), hf, s3, gs and az: what the server is shown. Absent: the pod's own identity at a cloud.
+    /// With http(s), hf, s3, gs, az and hdfs: what the server is shown. Absent: the pod's own identity at a cloud.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
     /// Format of the table.

@@ -108,7 +108,7 @@ pub enum StoreError {
         name: String,
     },
     /// The scheme cannot be written.
-    #[error("{uri} can only be read: write to a pvc://, s3://, gs://, az:// or file:/// location")]
+    #[error("{uri} can only be read: write to a pvc://, s3://, gs://, az://, hdfs:// or file:/// location")]
     ReadOnly {
         /// The URI.
         uri: String,

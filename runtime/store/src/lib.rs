@@ -7,7 +7,8 @@
 //!                      ├─ oci        oci://IMAGE/PATH       ── confined, read only
 //!                      ├─ http       http(s)://HOST/PATH   ──── retry, download (goes on where it broke off)
 //!                      ├─ hf         hf://ORG/NAME/PATH    ──── http, read only
-//!                      └─ cloud      s3://, gs://, az://   ──── read (by parts), folder (the record last)
+//!                      ├─ cloud      s3://, gs://, az://   ──── read (by parts), folder (the record last)
+//!                      └─ hdfs       hdfs://NAMENODE/PATH  ──── read (by parts), folder (atomic writes)
 //! ```
 //!
 //! A URI stays as the user wrote it; [`Mount`] says which are folders on this machine. Bytes are read whole,
@@ -18,17 +19,20 @@ pub mod cache;
 mod cloud;
 mod configmap;
 mod confined;
+mod connections;
 mod credentials;
 mod download;
 mod error;
 mod file;
 mod folder;
+mod hdfs;
 mod hf;
 mod http;
 mod listing;
 mod oci;
 mod pvc;
 mod retry;
+mod runtime;
 mod scheme;
 
 use std::collections::BTreeMap;
@@ -36,7 +40,7 @@ use std::time::Duration;
 
 use sconce_contract::Mount;
 
-use cloud::Connections;
+use connections::Connections;
 pub use credentials::Credentials;
 pub use error::StoreError;
 pub use scheme::shown;
@@ -54,6 +58,7 @@ const SCHEMES: &[(&str, &dyn Scheme)] = &[
     ("s3", &cloud::S3),
     ("gs", &cloud::GS),
     ("az", &cloud::AZ),
+    ("hdfs", &hdfs::Hdfs),
 ];
 
 /// Reads and writes what URIs name.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sconce_contract::Mount;
 
-use crate::cloud::Connections;
+use crate::connections::Connections;
 use crate::credentials::{self, Variables};
 use crate::{Credentials, StoreError};
 

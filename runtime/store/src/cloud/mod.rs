@@ -19,19 +19,17 @@ mod refusal;
 mod s3;
 mod transport;
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::io;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig};
-use tokio::runtime::Runtime;
 
 use crate::StoreError;
 use crate::credentials::Variables;
+use crate::runtime::threads;
 use crate::scheme::{Scheme, Target, has_userinfo};
 use refusal::Trouble;
 
@@ -67,25 +65,6 @@ pub(crate) static AZ: Cloud = Cloud {
     settings: az::SETTINGS,
     connect: az::connect,
 };
-
-/// Clients by bucket: each keeps its connections, and the credentials that it was lent.
-#[derive(Clone, Default)]
-pub(crate) struct Connections(Arc<Mutex<HashMap<String, Arc<dyn ObjectStore>>>>);
-
-impl fmt::Debug for Connections {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Connections(…)")
-    }
-}
-
-/// Requests of all stores share two threads, which do little but wait.
-static RUNTIME: LazyLock<io::Result<Runtime>> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("store")
-        .enable_all()
-        .build()
-});
 
 /// How often a request is tried again, as `retry.rs` has it for web servers: an unreachable service costs about 20 s.
 /// The time is that of one part of an object, however slow the line.
@@ -128,21 +107,13 @@ impl Cloud {
         let path = Path::parse(path)
             .map_err(|_| malformed("a path has no empty part, no '.' and no '..' in it".to_owned()))?;
         let place = target.uri[..target.uri.len() - target.rest.len() + bucket.len()].to_owned();
-        let mut known = target
-            .connections
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = known.get(&place) {
-            let store = Arc::clone(store);
-            return Ok(Opened { store, path });
-        }
-        let variables = target.variables(self.settings);
-        let store = (self.connect)(&variables, bucket).map_err(|error| StoreError::Unconfigured {
-            uri: target.shown(),
-            reason: refusal::told(&error),
+        let store = target.connections.buckets.get(&place, || {
+            let variables = target.variables(self.settings);
+            (self.connect)(&variables, bucket).map_err(|error| StoreError::Unconfigured {
+                uri: target.shown(),
+                reason: refusal::told(&error),
+            })
         })?;
-        known.insert(place, Arc::clone(&store));
         Ok(Opened { store, path })
     }
 
@@ -151,12 +122,7 @@ impl Cloud {
         target: &Target<'_>,
         work: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, StoreError> {
-        let runtime = RUNTIME.as_ref().map_err(|error| StoreError::Io {
-            uri: target.shown(),
-            action: "starting threads",
-            source: io::Error::new(error.kind(), error.to_string()),
-        })?;
-        runtime
+        threads(target)?
             .block_on(work)
             .map_err(|trouble| trouble.told(target, self.place))
     }

@@ -1,0 +1,50 @@
+//! A Hadoop cluster: NameNode and DataNodes of the real thing, in one process.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cache::{self, Key};
+use crate::{Error, Result, process};
+
+const PARTS: &str = include_str!("../hadoop/pom.xml");
+const PROGRAM: &str = include_str!("../hadoop/Hdfs.java");
+
+/// What runs the cluster, with its NameNode on that port and all that it stores in that folder.
+pub(crate) fn command(libraries: &Path, port: &str, folder: &Path) -> Command {
+    let mut command = Command::new("java");
+    command
+        .args(["-Xmx512m", "-cp"])
+        .arg(libraries.join("*"))
+        .arg(libraries.join("Hdfs.java"))
+        .arg(port)
+        .arg(folder.join("hadoop"));
+    command
+}
+
+/// Hadoop's libraries, from Maven's registry, with the program beside them.
+pub(crate) fn libraries() -> Result<PathBuf> {
+    let missing = |program: &str| {
+        Error::Missing {
+        program: program.to_owned(),
+        purpose: "to run a Hadoop cluster".to_owned(),
+        remedy: "install a JDK of Java 17 or newer and Maven (on Debian: apt-get install default-jdk-headless maven)"
+            .to_owned(),
+    }
+    };
+    process::find("java").ok_or_else(|| missing("java"))?;
+    let maven = process::find("mvn").ok_or_else(|| missing("mvn"))?;
+    cache::entry(&Key::new("hadoop").text(PARTS).text(PROGRAM), |folder| {
+        for (name, text) in [("pom.xml", PARTS), ("Hdfs.java", PROGRAM)] {
+            let file = folder.join(name);
+            std::fs::write(&file, text).map_err(Error::file("write", &file))?;
+        }
+        let mut copy = Command::new(maven);
+        copy.args(["--batch-mode", "--quiet", "dependency:copy-dependencies"])
+            .arg(format!("-DoutputDirectory={}", folder.display()))
+            .current_dir(folder);
+        process::run(
+            "taking Hadoop from its registry (once; about 1 minute)",
+            &mut copy,
+        )
+    })
+}
