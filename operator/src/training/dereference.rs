@@ -158,10 +158,9 @@ pub async fn dereference(
 /// What the network needs; nothing where it is somebody else's program that learns.
 fn need(spec: &ModelTrainingSpec) -> Option<Need> {
     let network = spec.model.network.as_ref()?;
-    let features = &spec.dataset.features;
     // Of a column of words, each word is an input, and only the table says how many there are.
-    let known = !features.is_empty() && spec.dataset.categorical.is_none();
-    let inputs = known.then_some(features.len() as u64);
+    let known = spec.dataset.categorical.is_none();
+    let inputs = spec.dataset.columns().filter(|_| known);
     Some(Need::of_training(network, &spec.hyperparameters, inputs))
 }
 

@@ -118,9 +118,28 @@ pub enum TableError {
         "pictures need a size: set dataset.format to Images and dataset.images to their height, width and channels"
     )]
     NoImages,
-    /// A picture that is in no folder of a class.
+    /// Texts of which nothing is said.
+    #[error("texts need dataset.text: set it, with how many words of each count (length)")]
+    NoText,
+    /// Texts without any word.
     #[error(
-        "{place} lies in no folder within dataset.uri: put the pictures of each class into a folder named after it"
+        "no text of the column {0:?} holds a word (letters or digits): name another one in dataset.text.column"
+    )]
+    NoWords(String),
+    /// More words than can be told apart.
+    #[error(
+        "the texts of the column {column:?} hold more than {limit} different words: lower dataset.text.length, or bring \
+         fewer rows"
+    )]
+    TooManyTextWords {
+        /// The column.
+        column: String,
+        /// Most words.
+        limit: usize,
+    },
+    /// A picture or text that is in no folder of a class.
+    #[error(
+        "{place} lies in no folder within dataset.uri: put the files of each class into a folder named after it"
     )]
     NoClass {
         /// Where.
@@ -205,6 +224,9 @@ impl TableError {
             | TableError::TooManyWords { .. }
             | TableError::EmptyColumn(_) => "dataset.features",
             TableError::NoImages => "dataset.images",
+            TableError::NoText => "dataset.text",
+            TableError::NoWords(_) => "dataset.text.column",
+            TableError::TooManyTextWords { .. } => "dataset.text.length",
             TableError::TooManyMalformed { .. } => "dataset.malformedRows.skipUpTo",
             TableError::NoFeatures(_) | TableError::Target { .. } => "dataset.target",
             _ => "dataset.uri",
