@@ -26,7 +26,7 @@ pub struct Dataset {
     /// `s3://BUCKET/PATH`, `gs://…`, `az://…`, `hf://datasets/ORG/NAME[@REVISION]/PATH` or `file:///PATH` in the container.
     #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub uri: String,
-    /// A table of the rows on which the loss is watched while training, in the place of `split.validation`.
+    /// A table of the rows to watch while training, in the place of `split.validation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub validation_uri: Option<String>,
@@ -65,7 +65,7 @@ pub struct Dataset {
     /// With format Images: the size that pictures are brought to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<Images>,
-    /// Learns from texts: how those of a column become integers, for a network that begins with `embedding`.
+    /// Learns from a column of texts, by a network that begins with `embedding`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,
 }
@@ -125,7 +125,7 @@ fn enabled() -> bool {
     true
 }
 
-/// Format of the table. Inferred from the end of the URI, or of the files in a folder, when absent.
+/// Format of the table. Absent: inferred from the end of the URI, or of a folder's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DatasetFormat {
     /// Comma-separated values with a header row (RFC 4180).
@@ -147,13 +147,13 @@ pub enum DatasetFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Text {
-    /// Column of the texts, the only feature. With format Text: what requests call the text.
+    /// The column, the only feature; with format Text what requests call it.
     #[schemars(length(min = 1, max = 256))]
     pub column: String,
-    /// Words of a text that count (1 to 4096): those behind are cut.
+    /// Words of a text that count (1 to 4096); the others are cut.
     #[schemars(range(min = 1, max = 4096))]
     pub length: u32,
-    /// Integers that there are (3 to 1048576): two, and so many of the most frequent words of the training rows.
+    /// Integers that there are (3 to 1048576): 0 no word, 1 unknown, then the most frequent words of the training rows.
     #[schemars(range(min = 3, max = 1_048_576))]
     pub vocabulary: u32,
 }
@@ -210,7 +210,7 @@ pub struct Categorical {
     pub encoding: Encoding,
     /// What the server does with a word that the table does not hold.
     pub unknown: UnknownWords,
-    /// Most different words of a column (2 to 10000): one with more is refused, since it is rather a text or a key.
+    /// Most different words of a column (2 to 10000); more are refused, as of a text or a key.
     #[schemars(range(min = 2, max = 10_000))]
     pub max_words: u32,
 }
@@ -265,7 +265,7 @@ pub struct Images {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MalformedRows {
-    /// Most rows left out because they cannot be read or hold what does not fit (1 to 1000000); one more ends the training.
+    /// Most rows left out because they cannot be read (1 to 1000000); one more ends the training.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub skip_up_to: u32,
 }
@@ -316,9 +316,15 @@ mod tests {
         assert_eq!(fits(embedding(10_000)), Ok(()));
         let few = fits(embedding(9_999)).unwrap_err();
         assert_eq!(few.field, "model.network.layers[0].embedding.vocabulary");
-        assert!(few.problem.contains("9999") && few.problem.contains("10000"), "{few:?}");
+        assert!(
+            few.problem.contains("9999") && few.problem.contains("10000"),
+            "{few:?}"
+        );
         let none = fits(json!({"dense": {"units": 4}})).unwrap_err();
         assert_eq!(none.field, "model.network.layers[0]");
-        assert!(none.problem.contains("begin with embedding, of vocabulary 10000"), "{none:?}");
+        assert!(
+            none.problem.contains("begin with embedding, of vocabulary 10000"),
+            "{none:?}"
+        );
     }
 }

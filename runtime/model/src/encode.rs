@@ -125,12 +125,19 @@ mod tests {
             }),
             ..Feature::number("review", 0.0, 1.0)
         };
-        let features = [Feature::number("size", 1.0, 2.0), text, Feature::number("age", 0.0, 1.0)];
+        let features = [
+            Feature::number("size", 1.0, 2.0),
+            text,
+            Feature::number("age", 0.0, 1.0),
+        ];
         assert_eq!((raw_width(&features), width(&features)), (5, 5));
         let mut inputs = Vec::new();
         row(&features, &[5.0, 0.0, 1.0, 2.0, 7.0], &mut inputs);
         row(&features, &[1.0, f32::NAN, f32::NAN, f32::NAN, 8.0], &mut inputs);
         assert_eq!(inputs, [2.0, 0.0, 1.0, 2.0, 7.0, 0.0, 0.0, 0.0, 0.0, 8.0]);
-        assert_eq!([0, 1, 3, 4].map(|input| column(&features, input)), ["size", "review", "review", "age"]);
+        assert_eq!(
+            [0, 1, 3, 4].map(|input| column(&features, input)),
+            ["size", "review", "review", "age"]
+        );
     }
 }

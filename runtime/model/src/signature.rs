@@ -133,10 +133,15 @@ fn check_texts(feature: &Feature, network: &Network) -> Result<(), ModelError> {
     }
     let known: HashSet<&String> = text.words.iter().collect();
     if known.len() != text.words.len() {
-        return unfit(format!("a word of the texts of the feature {name:?} is there twice"));
+        return unfit(format!(
+            "a word of the texts of the feature {name:?} is there twice"
+        ));
     }
     let integers = text.words.len() + text::FIRST;
-    if network.vocabulary().is_none_or(|looked_up| (looked_up as usize) < integers) {
+    if network
+        .vocabulary()
+        .is_none_or(|looked_up| (looked_up as usize) < integers)
+    {
         return unfit(format!(
             "the texts of the feature {name:?} become {integers} integers, which the network does not look up"
         ));
@@ -254,9 +259,17 @@ mod tests {
         assert_eq!((signature.inputs, signature.vocabulary), (5, Some(4)));
         for (network, preprocess, says) in [
             (network(3), of(5, &["fine", "film"]), "become 4 integers"),
-            (network(4), of(0, &["fine", "film"]), "not of texts that have a length"),
+            (
+                network(4),
+                of(0, &["fine", "film"]),
+                "not of texts that have a length",
+            ),
             (network(4), of(5, &["fine", "fine"]), "is there twice"),
-            (self::network(&[1], Activation::Linear), of(5, &["fine"]), "does not look up"),
+            (
+                self::network(&[1], Activation::Linear),
+                of(5, &["fine"]),
+                "does not look up",
+            ),
         ] {
             let error = Signature::of(&network, &preprocess).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

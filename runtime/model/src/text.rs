@@ -76,9 +76,15 @@ mod tests {
     fn words_are_letters_and_digits_with_apostrophes_between_them() {
         for (text, expected) in [
             ("It's a FINE film!", &["it's", "a", "fine", "film"][..]),
-            ("'quoted' don\u{2019}t rock'n'roll '' '", &["quoted", "don't", "rock'n'roll"]),
+            (
+                "'quoted' don\u{2019}t rock'n'roll '' '",
+                &["quoted", "don't", "rock'n'roll"],
+            ),
             ("4.5 stars, A-1_b", &["4", "5", "stars", "a", "1", "b"]),
-            ("ÄRGER \u{416}\u{418}\u{417}\u{41d}\u{42c} 映画", &["ärger", "жизнь", "映画"]),
+            (
+                "ÄRGER \u{416}\u{418}\u{417}\u{41d}\u{42c} 映画",
+                &["ärger", "жизнь", "映画"],
+            ),
             ("\u{feff} \n\t… :-) 💥", &[]),
             ("", &[]),
         ] {

@@ -77,8 +77,8 @@ impl Data {
             validation,
             test,
         } = parts;
-        let [training, validation, test] =
-            [training, validation, test].map(|rows| Part::gather(table, &features, readers.as_deref(), target, rows));
+        let [training, validation, test] = [training, validation, test]
+            .map(|rows| Part::gather(table, &features, readers.as_deref(), target, rows));
         let classes = match target {
             Target::Classes { names, .. } => Some(names.clone()),
             Target::Numbers(_) => None,

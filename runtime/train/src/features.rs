@@ -271,8 +271,14 @@ mod tests {
         };
         let (feature, facts) = of(100);
         let words = feature.text.unwrap();
-        assert_eq!((words.length, words.words), (4, ["a", "b", "c", "d"].map(str::to_owned).to_vec()));
-        assert_eq!((feature.mean, feature.scale, feature.missing), (0.0, 1.0, Some(0.0)));
+        assert_eq!(
+            (words.length, words.words),
+            (4, ["a", "b", "c", "d"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(
+            (feature.mean, feature.scale, feature.missing),
+            (0.0, 1.0, Some(0.0))
+        );
         let expected = TextFacts {
             texts: 3,
             words: 4,

@@ -189,7 +189,7 @@ fn check_policies(dataset: &Dataset) -> Result<(), TrainError> {
         (
             dataset.text.is_some() || dataset.format != Some(DatasetFormat::Text),
             "text",
-            "set it beside dataset.format Text, which needs it",
+            "goes with dataset.format Text, which needs it",
         ),
         (
             texts(&|_| dataset.features.is_empty() && categorical.is_none() && dataset.images.is_none()),

@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn a_text_of_the_table_is_read_by_the_words_and_the_length_of_the_model() {
-        let dataset = serde_json::json!({"uri": "x.csv", "target": "y", "missing": "Mean", "text": {"length": 3}});
+        let dataset =
+            serde_json::json!({"uri": "x.csv", "target": "y", "missing": "Mean", "text": {"length": 3}});
         let dataset = serde_json::from_value(dataset).unwrap();
         let csv = "text,y\nThe fine film is,1\nfilm,0\n,1\n...,0\n";
         let table = table::read(csv.as_bytes(), &dataset).unwrap();
@@ -136,7 +137,9 @@ mod tests {
             let rows = table.values.chunks(table.width()).map(|row| {
                 let mut raw = Vec::new();
                 readers[0].read(row, &mut raw);
-                raw.iter().map(|value| if value.is_nan() { 99.0 } else { *value }).collect()
+                raw.iter()
+                    .map(|value| if value.is_nan() { 99.0 } else { *value })
+                    .collect()
             });
             Ok::<Vec<Vec<f32>>, String>(rows.collect())
         };
@@ -145,8 +148,14 @@ mod tests {
         let expected = [[1.0, 1.0], [0.0, 2.0], [99.0; 2], [0.0; 2]];
         assert_eq!(read(feature(2, &["film"])).unwrap(), expected);
         let longer = read(feature(4, &["film"])).unwrap_err();
-        assert!(longer.contains("it reads 4 words of the column \"text\""), "{longer}");
+        assert!(
+            longer.contains("it reads 4 words of the column \"text\""),
+            "{longer}"
+        );
         let number = read(Feature::number("text", 0.0, 1.0)).unwrap_err();
-        assert!(number.contains("for one of them and not for the other"), "{number}");
+        assert!(
+            number.contains("for one of them and not for the other"),
+            "{number}"
+        );
     }
 }

@@ -106,7 +106,7 @@ layers! {
     layer_norm "layerNorm" LayerNorm LayerNorm;
     /// Brings the channels of each point to mean square 1.
     rms_norm "rmsNorm" RmsNorm RmsNorm;
-    /// A vector for each column, which holds integers. Needs dataset.standardize: false.
+    /// A vector for each integer: of texts, or of columns, which then need dataset.standardize: false.
     embedding "embedding" Embedding Embedding;
     /// Adds a vector to each step, which tells its place.
     position_embedding "positionEmbedding" PositionEmbedding PositionEmbedding;

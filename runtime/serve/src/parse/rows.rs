@@ -135,9 +135,17 @@ impl Row<'_> {
             self.name,
             self.row,
             kind(found),
-            if self.columns.only_text().is_some() { "a text, " } else { "" },
+            if self.columns.only_text().is_some() {
+                "a text, "
+            } else {
+                ""
+            },
             self.columns.len(),
-            if self.columns.have_words() { "value(s)" } else { "numbers" },
+            if self.columns.have_words() {
+                "value(s)"
+            } else {
+                "numbers"
+            },
             self.columns.list()
         ))
     }

@@ -209,12 +209,20 @@ impl<'a> Builder<'a> {
             let value = column.check(cell(*position), &place, most_words)?;
             match (value, self.dataset.missing) {
                 (Value::Missing, Missing::Refuse) => {
-                    let of_text = self.dataset.text.is_some();
-                    return Err(TableError::Feature {
-                        place,
-                        column: column.name.clone(),
-                        problem: super::NotANumber::Empty,
-                        remedy: if of_text { EMPTY_TEXT } else { EMPTY }.into(),
+                    let (column, problem) = (column.name.clone(), super::NotANumber::Empty);
+                    return Err(match self.dataset.text {
+                        Some(_) => TableError::Text {
+                            place,
+                            column,
+                            problem,
+                            remedy: EMPTY_TEXT,
+                        },
+                        None => TableError::Feature {
+                            place,
+                            column,
+                            problem,
+                            remedy: EMPTY.into(),
+                        },
                     });
                 }
                 (Value::Missing, Missing::Drop) => return Ok(None),

@@ -126,11 +126,11 @@ impl Column {
 
     fn text(&self, list: &[String], cell: Cell<'_>, place: &Place) -> Result<Value, TableError> {
         let Cell::Text(text) = cell else {
-            return Err(TableError::Feature {
+            return Err(TableError::Text {
                 place: place.clone(),
                 column: self.name.clone(),
                 problem: NotANumber::NotAText(cell.shown()),
-                remedy: NOT_A_TEXT.into(),
+                remedy: NOT_A_TEXT,
             });
         };
         if list.len() >= MOST_WORDS {

@@ -51,9 +51,7 @@ pub(super) fn find(
             .map(|(position, name)| (name.clone(), position))
             .collect::<Vec<_>>()
     } else {
-        let named = features
-            .iter()
-            .map(|name| Ok((name.clone(), find(field, name)?)));
+        let named = features.iter().map(|name| Ok((name.clone(), find(field, name)?)));
         named.collect::<Result<_, TableError>>()?
     };
     if features.is_empty() {

@@ -80,6 +80,18 @@ pub enum TableError {
         /// What to do.
         remedy: String,
     },
+    /// A cell that is no text.
+    #[error("{place}, column {column:?}: {problem}; {remedy}")]
+    Text {
+        /// Where.
+        place: Place,
+        /// The column.
+        column: String,
+        /// What the cell holds.
+        problem: NotANumber,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A line that is no JSON object.
     #[error("{place}: the line is not a JSON object ({problem}); mend it, or delete it")]
     NotJson {
@@ -225,7 +237,7 @@ impl TableError {
             | TableError::EmptyColumn(_) => "dataset.features",
             TableError::NoImages => "dataset.images",
             TableError::NoText => "dataset.text",
-            TableError::NoWords(_) => "dataset.text.column",
+            TableError::NoWords(_) | TableError::Text { .. } => "dataset.text.column",
             TableError::TooManyTextWords { .. } => "dataset.text.length",
             TableError::TooManyMalformed { .. } => "dataset.malformedRows.skipUpTo",
             TableError::NoFeatures(_) | TableError::Target { .. } => "dataset.target",

@@ -82,7 +82,6 @@ impl Table {
         self.features.iter().map(Feature::width).sum()
     }
 
-
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.target.len()
