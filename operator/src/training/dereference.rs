@@ -194,3 +194,37 @@ async fn look_up(
     found.device_class = devices::look_up(context, found.profile.as_deref()).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_texts_need_is_known_by_their_length() {
+        let need = |length: u32, text: bool| {
+            let layers = json!([
+                {"embedding": {"vocabulary": 50, "dimensions": 8}}, {"globalAveragePool": {}}, {"dense": {"units": 1}},
+            ]);
+            let mut dataset = json!({"uri": "configmap://reviews/reviews.csv", "target": "stars"});
+            if text {
+                dataset["text"] = json!({"length": length, "vocabulary": 50});
+            }
+            let spec = json!({"model": {"network": {"layers": layers}}, "dataset": dataset});
+            super::need(&serde_json::from_value(spec).unwrap()).unwrap()
+        };
+        let (short, long) = (need(10, true), need(20, true));
+        assert!(short.exact && long.exact);
+        assert_eq!(short.weights, long.weights);
+        assert_eq!(short.weights, 4 * (50 * 8 + 8 + 1));
+        assert!(
+            long.activations > short.activations + 32 * 10 * 4,
+            "{short:?} {long:?}"
+        );
+        assert!(
+            !need(10, false).exact,
+            "of columns of integers only the table tells"
+        );
+    }
+}

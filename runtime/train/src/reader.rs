@@ -88,10 +88,27 @@ fn kind(feature: &Feature, column: &table::Feature) -> Result<Kind, String> {
             Ok(Kind::Word(words.iter().map(place).collect()))
         }
         (None, Some(known), None, Some(texts)) => of_texts(&feature.name, known, texts),
-        _ => Err(format!(
-            "the column {:?} holds numbers, words or texts for one of them and not for the other",
-            feature.name
-        )),
+        _ => {
+            let names = ["numbers", "words", "texts"];
+            let mut kinds = [
+                rank(feature.vocabulary.is_some(), feature.text.is_some()),
+                rank(column.words.is_some(), column.texts.is_some()),
+            ];
+            kinds.sort_unstable();
+            Err(format!(
+                "the column {:?} holds {} for one of them and {} for the other",
+                feature.name, names[kinds[0]], names[kinds[1]]
+            ))
+        }
+    }
+}
+
+/// Which of numbers, words and texts a column holds.
+fn rank(words: bool, texts: bool) -> usize {
+    match (words, texts) {
+        (_, true) => 2,
+        (true, false) => 1,
+        (false, false) => 0,
     }
 }
 
@@ -154,7 +171,7 @@ mod tests {
         );
         let number = read(Feature::number("text", 0.0, 1.0)).unwrap_err();
         assert!(
-            number.contains("for one of them and not for the other"),
+            number.contains("holds numbers for one of them and texts for the other"),
             "{number}"
         );
     }

@@ -190,6 +190,36 @@ fn a_convolution_and_a_recurrent_layer_learn_the_words_of_texts() {
 }
 
 #[test]
+fn an_incumbent_of_texts_reads_them_by_its_own_words_and_length() {
+    let gates = json!({"gates": [{"metric": "logLoss", "beats": "Incumbent"}]});
+    let first = of("table.csv", &csv(), pooled())
+        .with("dataset.text.length", json!(4))
+        .with("evaluation", gates);
+    let (metrics, artifact) = first.train();
+    let next = first
+        .with(
+            "incumbent",
+            json!({"uri": artifact.uri, "digest": artifact.digest}),
+        )
+        .with("dataset.text.length", json!(6));
+    let Report::Trained { incumbent, .. } = next.run().unwrap() else {
+        panic!("not trained")
+    };
+    let found = incumbent.unwrap();
+    let difference = metric(&found.metrics, MetricName::LogLoss) - metric(&metrics, MetricName::LogLoss);
+    assert!(difference.abs() < 1e-6, "{found:?} {metrics:?}");
+    let shorter = next.with("dataset.text.length", json!(3));
+    let failure = shorter.run().unwrap_err().failure();
+    assert!(
+        failure
+            .message
+            .contains("it reads 4 words of the column \"text\", but dataset.text.length is 3"),
+        "{failure:?}"
+    );
+    assert_eq!(failure.field.as_deref(), Some("evaluation.gates"));
+}
+
+#[test]
 fn a_column_of_a_table_and_a_folder_per_class_give_the_same_model() {
     let rows = opinions();
     let (_, of_csv) = of("table.csv", &csv(), pooled()).train();

@@ -34,15 +34,14 @@ def integers(text):
     return [0] * (length - len(known)) + known
 
 
-json.dump(
-    {
-        "length": length,
-        "vocabulary": vocabulary,
-        "different": len(order),
-        "words": words,
-        "texts": [{"text": text, "words": split(text), "integers": integers(text)} for text in texts],
-    },
-    (here / "texts.json").open("w", encoding="utf-8"),
-    ensure_ascii=False,
-    indent=0,
+def line(value):
+    return json.dumps(value, ensure_ascii=False)
+
+
+cases = [{"text": text, "words": split(text), "integers": integers(text)} for text in texts]
+(here / "texts.json").write_text(
+    f'{{"length": {length}, "vocabulary": {vocabulary}, "different": {len(order)},\n"words": {line(words)},\n"texts": [\n'
+    + ",\n".join(map(line, cases))
+    + "\n]}\n",
+    encoding="utf-8",
 )
