@@ -59,7 +59,7 @@ pub const NAME_LIMIT: usize = 52;
     validation = ("!has(self.dataset.text) || !has(self.model.network) || [self.model.network.layers[0]].exists(l, has(l.embedding) && l.embedding.vocabulary >= self.dataset.text.vocabulary)",
     "dataset.text goes with a network that begins with embedding, of at least its vocabulary"),
     validation = ("!has(self.model.network) || !has(self.model.network.layers[0].embedding) || !self.dataset.standardize || has(self.dataset.text)",
-    "embedding looks its integers up as they are: set dataset.standardize to false"),
+    "embedding looks its integers up as they are: set dataset.standardize to false, or dataset.text"),
     validation = ("!has(self.search) || has(self.model.network)",
     "search goes with model.network: a trainer of your own searches by itself"),
     validation = ("!has(self.search) || self.dataset.split.validation > 0.0 || has(self.dataset.validationUri)",
@@ -95,7 +95,7 @@ pub struct ModelTrainingSpec {
     /// Where the artifact is written.
     #[serde(default)]
     pub output: Output,
-    /// Holds the training: its pod saves its state and stops, and one goes on from there when this is false.
+    /// Holds the training: its pod saves its state and stops; one goes on from there when this is false.
     #[serde(default)]
     pub suspend: bool,
     /// Seconds that the training may run, over all attempts, before it fails (1 to 2147483647). Absent: no limit.
@@ -210,7 +210,7 @@ pub struct ModelTrainingStatus {
     /// See docs/troubleshoot.md.
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
-    /// The run that is at work or was last: a hash over everything that what is learned depends on.
+    /// The run that is at work or was last: a hash over all that what is learned depends on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// Name of the Job of that run: `kubectl logs job/NAME` shows what its pod says.
@@ -234,7 +234,7 @@ pub struct ModelTrainingStatus {
     /// How that compares with the gates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateResult>,
-    /// How the losses of the last finished run went, in at most 64 points; `kubectl sconce plot` draws it.
+    /// How the losses of the last finished run went; `kubectl sconce plot` draws it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
     /// What the last run that passed its gates left behind; kept while a later run is at work or fails.
@@ -243,7 +243,7 @@ pub struct ModelTrainingStatus {
     /// What the last finished run left behind, whether it passed or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Artifact>,
-    /// The run that `metrics`, `gates`, `history` and `candidate` speak of: the last that ended with an artifact.
+    /// The run of `metrics`, `gates`, `history` and `candidate`: the last that ended with an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_run: Option<String>,
     /// The newest saved state of the run, where the next pod goes on; absent once there is an artifact.

@@ -53,7 +53,7 @@ pub struct Dataset {
     /// Scale each feature to mean 0 and deviation 1 by the training rows; so does the server. One-hot words and texts stay.
     #[serde(default = "enabled")]
     pub standardize: bool,
-    /// What becomes of a feature without a value: an empty cell, null, or a column that a row does not have.
+    /// What becomes of a feature without a value: an empty cell, null, or a column that a row lacks.
     #[serde(default, skip_serializing_if = "Missing::is_refuse")]
     pub missing: Missing,
     /// How columns of words become numbers. Absent: one-hot, up to 100 words a column, others refused.
@@ -153,7 +153,7 @@ pub struct Text {
     /// Words of a text that count (1 to 4096); the others are cut.
     #[schemars(range(min = 1, max = 4096))]
     pub length: u32,
-    /// Integers that there are (3 to 1048576): 0 no word, 1 unknown, then the most frequent words of the training rows.
+    /// Integers (3 to 1048576): 0 no word, 1 unknown, then the most frequent words of the training rows.
     #[schemars(range(min = 3, max = 1_048_576))]
     pub vocabulary: u32,
 }
