@@ -199,8 +199,6 @@ async fn look_up(
 mod tests {
     use serde_json::json;
 
-    use super::*;
-
     #[test]
     fn what_texts_need_is_known_by_their_length() {
         let need = |length: u32, text: bool| {

@@ -1,5 +1,6 @@
 //! Texts, from a table or a folder to a model that answers to texts.
 
+#![allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 #![allow(clippy::unwrap_used, clippy::panic)] // A test fails by panicking.
 
 mod rehearsal;
