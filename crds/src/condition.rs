@@ -51,6 +51,9 @@ pub const STALLED: &str = "Stalled";
 /// Conditions as a list keyed by type, so that two managers never overwrite one another's.
 pub(crate) fn schema(generator: &mut SchemaGenerator) -> Schema {
     let mut items = upstream::schema::<Condition>(generator);
+    if let Some(items) = items.as_object_mut() {
+        items.remove("description");
+    }
     // Everybody knows them, and a definition has little room.
     for field in items["properties"]
         .as_object_mut()

@@ -27,7 +27,7 @@ pub const VARIABLE_NAME: &str = "^[-._a-zA-Z][-._a-zA-Z0-9]*$";
         "podOverrides.annotations must not hold annotations of the operator: sconce.dev/…",
     ),
     (
-        "!has(self.env) || self.env.all(variable, !variable.name.startsWith('SCONCE_') && !(variable.name in ['RAYON_NUM_THREADS', 'CANDLE_NUM_THREADS']))",
+        "!has(self.env) || self.env.all(v, !v.name.startsWith('SCONCE_') && !(v.name in ['RAYON_NUM_THREADS', 'CANDLE_NUM_THREADS']))",
         "podOverrides.env must not hold variables that the operator sets: SCONCE_…, RAYON_NUM_THREADS, CANDLE_NUM_THREADS",
     ),
     (
@@ -127,11 +127,11 @@ pub struct ObjectName {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     (
-        "[has(self.secret), has(self.configMap), has(self.persistentVolumeClaim), has(self.emptyDir)].filter(given, given).size() == 1",
+        "[has(self.secret), has(self.configMap), has(self.persistentVolumeClaim), has(self.emptyDir)].filter(x, x).size() == 1",
         "a volume has exactly one of: secret, configMap, persistentVolumeClaim, emptyDir",
     ),
     (
-        "!(self.mountPath in ['/dev', '/etc', '/etc/sconce', '/mnt', '/mnt/sconce', '/proc', '/sys']) && !self.mountPath.startsWith('/etc/sconce/') && !self.mountPath.startsWith('/mnt/sconce/') && !self.mountPath.startsWith('/dev/') && !self.mountPath.startsWith('/proc/') && !self.mountPath.startsWith('/sys/')",
+        "!self.mountPath.matches('^/((etc|mnt)$|((etc|mnt)/sconce|dev|proc|sys)($|/))')",
         "mountPath must not hide what the operator and the container's runtime put there: /etc/sconce, /mnt/sconce, /dev, /proc, /sys",
     ),
 ])))]

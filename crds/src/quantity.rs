@@ -125,7 +125,7 @@ impl JsonSchema for Quantity {
             "x-kubernetes-int-or-string": true,
             "minimum": 1,
             "maxLength": 32,
-            "pattern": r"^\+?(0*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.0*[1-9][0-9]*)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]{1,2}))?$",
+            "pattern": r"^\+?(0*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.0*[1-9][0-9]*)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$",
         })
     }
 }

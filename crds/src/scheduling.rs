@@ -30,7 +30,7 @@ pub struct TrainingScheduling {
 }
 
 /// Whose need for units of the same profile comes first: while pods of a ModelDeployment of this namespace find none, the
-/// training's pod stops; it starts again when none was missed for half a minute. Absent: nobody's.
+/// pod stops; it starts again after half a minute without such a need. Absent: nobody's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum YieldTo {
     /// ModelDeployments of the same namespace.

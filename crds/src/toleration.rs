@@ -28,16 +28,33 @@ pub(crate) fn list(generator: &mut SchemaGenerator) -> Schema {
     for (field, bounds) in [
         (
             "key",
-            json!({"maxLength": 317, "pattern": format!("^$|{}", labels::NAME)}),
+            json!({
+                "description": "Key of the taint. Absent, with Exists: any.",
+                "maxLength": 317, "pattern": format!("^$|{}", labels::NAME),
+            }),
         ),
-        ("value", json!({"maxLength": 63, "pattern": labels::VALUE})),
-        ("operator", json!({"maxLength": 16})),
-        ("effect", json!({"maxLength": 32})),
+        (
+            "value",
+            json!({"description": "Value of the taint, with Equal.", "maxLength": 63, "pattern": labels::VALUE}),
+        ),
+        (
+            "operator",
+            json!({"description": "Equal (default) or Exists.", "maxLength": 16}),
+        ),
+        (
+            "effect",
+            json!({"description": "NoSchedule, PreferNoSchedule or NoExecute. Absent: any.", "maxLength": 32}),
+        ),
+        (
+            "tolerationSeconds",
+            json!({"description": "Seconds that a pod stays under a taint NoExecute. Absent: for ever."}),
+        ),
     ] {
         if let (Some(field), Value::Object(bounds)) = (one["properties"][field].as_object_mut(), bounds) {
             field.extend(bounds);
         }
     }
+    one["description"] = json!("A taint that is put up with.");
     one["x-kubernetes-validations"] = rules(RULES);
     json_schema!({"type": "array", "maxItems": 16, "items": one})
 }

@@ -54,10 +54,12 @@ pub const NAME_LIMIT: usize = 52;
     "evaluation.gates need held-out rows: set dataset.split.test or dataset.split.validation above 0"),
     validation = ("!has(self.scheduling.yieldTo) || has(self.accelerator)",
     "scheduling.yieldTo goes with accelerator: it is units of its profile that are given up"),
-    validation = ("!has(self.dataset.features) || self.dataset.features.size() == 0 || !has(self.model.network) || !has(self.model.network.input) || self.dataset.features.size() == (has(self.model.network.input.length) ? self.model.network.input.length : (has(self.model.network.input.height) && has(self.model.network.input.width) ? self.model.network.input.height * self.model.network.input.width : 0)) * self.model.network.input.channels",
+    validation = ("!has(self.dataset.features) || self.dataset.features.size() == 0 || !has(self.model.network) || !has(self.model.network.input) || [self.model.network.input].exists(i, self.dataset.features.size() == (has(i.length) ? i.length : (has(i.height) && has(i.width) ? i.height * i.width : 0)) * i.channels)",
     "model.network.input must have as many numbers as dataset.features has columns: height x width x channels, or length x channels"),
-    validation = ("!has(self.model.network) || !self.model.network.layers.exists(l, has(l.embedding)) || !self.dataset.standardize",
-    "embedding looks its integers up as they are: set dataset.standardize to false"),
+    validation = ("!has(self.dataset.text) || !has(self.model.network) || [self.model.network.layers[0]].exists(l, has(l.embedding) && l.embedding.vocabulary >= self.dataset.text.vocabulary)",
+    "dataset.text goes with a network that begins with embedding, of at least its vocabulary"),
+    validation = ("!has(self.model.network) || !has(self.model.network.layers[0].embedding) || !self.dataset.standardize || has(self.dataset.text)",
+    "embedding looks its integers up as they are: set dataset.standardize to false, or dataset.text"),
     validation = ("!has(self.search) || has(self.model.network)",
     "search goes with model.network: a trainer of your own searches by itself"),
     validation = ("!has(self.search) || self.dataset.split.validation > 0.0 || has(self.dataset.validationUri)",
@@ -93,7 +95,7 @@ pub struct ModelTrainingSpec {
     /// Where the artifact is written.
     #[serde(default)]
     pub output: Output,
-    /// Holds the training: its pod saves its state and stops, and one goes on from there when this is false.
+    /// Holds the training: its pod saves its state and stops; one goes on from there when this is false.
     #[serde(default)]
     pub suspend: bool,
     /// Seconds that the training may run, over all attempts, before it fails (1 to 2147483647). Absent: no limit.
@@ -208,7 +210,7 @@ pub struct ModelTrainingStatus {
     /// See docs/troubleshoot.md.
     #[schemars(schema_with = "crate::condition::schema")]
     pub conditions: Vec<Condition>,
-    /// The run that is at work or was last: a hash over everything that what is learned depends on.
+    /// The run that is at work or was last: a hash over all that what is learned depends on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// Name of the Job of that run: `kubectl logs job/NAME` shows what its pod says.
@@ -232,7 +234,7 @@ pub struct ModelTrainingStatus {
     /// How that compares with the gates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateResult>,
-    /// How the losses of the last finished run went, in at most 64 points; `kubectl sconce plot` draws it.
+    /// How the losses of the last finished run went; `kubectl sconce plot` draws it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
     /// What the last run that passed its gates left behind; kept while a later run is at work or fails.
@@ -241,10 +243,10 @@ pub struct ModelTrainingStatus {
     /// What the last finished run left behind, whether it passed or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Artifact>,
-    /// The run that `metrics`, `gates`, `history` and `candidate` speak of: the last that ended with an artifact.
+    /// The run of `metrics`, `gates`, `history` and `candidate`: the last that ended with an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed_run: Option<String>,
-    /// The newest saved state of the run, where the next pod goes on; absent when the run has ended with an artifact.
+    /// The newest saved state of the run, where the next pod goes on; absent once there is an artifact.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_checkpoint: Option<LastCheckpoint>,
     /// What the run's pods held of the accelerator. Absent for a training on the processor.
@@ -326,7 +328,7 @@ pub struct TrainingProgress {
     /// Mean loss over the steps of the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
-    /// Step of the checkpoint that the pod went on from; absent where it began at the beginning.
+    /// Step of the checkpoint that the pod went on from; absent where there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed_from: Option<u64>,
     /// When the pod last said so.
@@ -356,7 +358,7 @@ pub struct AcceleratorSeconds {
     pub allocated: u64,
     /// While pods computed steps.
     pub busy: u64,
-    /// The same for single pods, the last ones and those before in one line, by which no pod counts twice.
+    /// The same for single pods: the last ones, and those before in one line.
     #[schemars(length(max = 64))]
     pub pods: Vec<PodSeconds>,
 }

@@ -18,9 +18,11 @@ pub fn rows(table: &[u8], dataset: &Dataset, count: usize) -> Vec<(Value, String
     let Ok(header) = reader.headers().cloned() else {
         return Vec::new();
     };
+    let is_used = |column: &str| match &dataset.text {
+        Some(text) => text.column == column,
+        None => dataset.features.is_empty() || dataset.features.iter().any(|name| name == column),
+    };
     let is_whole = |record: &csv::StringRecord| {
-        let is_used =
-            |column: &str| dataset.features.is_empty() || dataset.features.iter().any(|name| name == column);
         let mut cells = header.iter().zip(record);
         dataset.missing.fills() || cells.all(|(column, cell)| !cell.trim().is_empty() || !is_used(column))
     };
@@ -36,11 +38,10 @@ pub fn rows(table: &[u8], dataset: &Dataset, count: usize) -> Vec<(Value, String
             for (column, cell) in header.iter().zip(record) {
                 if column == dataset.target {
                     cell.clone_into(&mut label);
-                } else if dataset.features.is_empty()
-                    || dataset.features.iter().any(|feature| feature == column)
-                {
+                } else if is_used(column) {
                     let words = dataset.categorical.as_ref();
                     let words = words.is_some_and(|words| words.columns.iter().any(|name| name == column));
+                    let words = words || dataset.text.is_some();
                     let value = match (cell.trim(), cell.trim().parse::<f64>()) {
                         ("", _) => Value::Null,
                         (_, Ok(number)) if !words => number.into(),
@@ -88,6 +89,8 @@ mod tests {
         let words = of(serde_json::json!({"categorical": {"columns": ["zip"]}}));
         assert_eq!(words[0], serde_json::json!({"a": 1.0, "zip": "01234"}));
         assert_eq!(words[1], serde_json::json!({"a": "red", "zip": "2"}));
+        let texts = of(serde_json::json!({"text": {"column": "zip"}}));
+        assert_eq!(texts[1], serde_json::json!({"zip": "1"}));
         let filled = of(serde_json::json!({"missing": "Mean"}));
         assert_eq!(filled[1], serde_json::json!({"a": null, "zip": 1.0}));
         assert!(of(serde_json::json!({"format": "JSONL"})).is_empty());

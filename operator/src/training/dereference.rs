@@ -158,10 +158,9 @@ pub async fn dereference(
 /// What the network needs; nothing where it is somebody else's program that learns.
 fn need(spec: &ModelTrainingSpec) -> Option<Need> {
     let network = spec.model.network.as_ref()?;
-    let features = &spec.dataset.features;
     // Of a column of words, each word is an input, and only the table says how many there are.
-    let known = !features.is_empty() && spec.dataset.categorical.is_none();
-    let inputs = known.then_some(features.len() as u64);
+    let known = spec.dataset.categorical.is_none();
+    let inputs = spec.dataset.columns().filter(|_| known);
     Some(Need::of_training(network, &spec.hyperparameters, inputs))
 }
 
@@ -194,4 +193,36 @@ async fn look_up(
     found.missing_runtime_class = runtime_class::missing(&context.client, found.profile.as_deref()).await?;
     found.device_class = devices::look_up(context, found.profile.as_deref()).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn what_texts_need_is_known_by_their_length() {
+        let need = |length: u32, text: bool| {
+            let layers = json!([
+                {"embedding": {"vocabulary": 50, "dimensions": 8}}, {"globalAveragePool": {}}, {"dense": {"units": 1}},
+            ]);
+            let mut dataset = json!({"uri": "configmap://reviews/reviews.csv", "target": "stars"});
+            if text {
+                dataset["text"] = json!({"length": length, "vocabulary": 50});
+            }
+            let spec = json!({"model": {"network": {"layers": layers}}, "dataset": dataset});
+            super::need(&serde_json::from_value(spec).unwrap()).unwrap()
+        };
+        let (short, long) = (need(10, true), need(20, true));
+        assert!(short.exact && long.exact);
+        assert_eq!(short.weights, long.weights);
+        assert_eq!(short.weights, 4 * (50 * 8 + 8 + 1));
+        assert!(
+            long.activations > short.activations + 32 * 10 * 4,
+            "{short:?} {long:?}"
+        );
+        assert!(
+            !need(10, false).exact,
+            "of columns of integers only the table tells"
+        );
+    }
 }

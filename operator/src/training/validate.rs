@@ -138,9 +138,8 @@ fn layers_fit(spec: &ModelTrainingSpec) -> Result<(), Problem> {
     let Some(network) = &spec.model.network else {
         return Ok(());
     };
-    let columns = Some(spec.dataset.features.len() as u64).filter(|columns| *columns > 0);
-    network
-        .check(columns)
+    let fits = spec.dataset.fits(network);
+    fits.and_then(|()| network.check(spec.dataset.columns()))
         .map_err(|misfit| Problem::new(Reason::BadInput, format!("spec.{}", misfit.field), misfit.problem))
 }
 
@@ -149,9 +148,8 @@ pub fn search_fits(spec: &ModelTrainingSpec) -> Result<(), Problem> {
     let (Some(search), Some(network)) = (&spec.search, &spec.model.network) else {
         return Ok(());
     };
-    let columns = Some(spec.dataset.features.len() as u64).filter(|columns| *columns > 0);
     search
-        .check(network, &spec.hyperparameters, columns)
+        .check(network, &spec.hyperparameters, spec.dataset.columns())
         .map_err(|misfit| Problem::new(Reason::BadInput, format!("spec.{}", misfit.field), misfit.problem))
 }
 

@@ -153,6 +153,23 @@ pub struct ColumnFacts {
     /// Of numbers: smallest, mean, greatest, and standard deviation of the values that are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numbers: Option<NumberFacts>,
+    /// Of texts: how much of them the vocabulary holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<TextFacts>,
+}
+
+/// What a column of texts holds, in as many words of each as count.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TextFacts {
+    /// Texts that are there.
+    pub texts: u64,
+    /// Their different words.
+    pub words: u64,
+    /// Those in the vocabulary.
+    pub kept: u64,
+    /// Share of all their words that is unknown, 0 to 1.
+    pub unknown: f64,
 }
 
 /// What a column of numbers holds.
@@ -213,7 +230,8 @@ pub struct Preprocess {
     pub target: Target,
 }
 
-/// A column: the network sees `(x − mean) / scale` of a number, or what [`Vocabulary::encoding`] says of a word.
+/// A column: the network sees `(x − mean) / scale` of a number, what [`Vocabulary::encoding`] says of a word, or the
+/// integers of a text's words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Feature {
@@ -230,6 +248,20 @@ pub struct Feature {
     /// The words of a column of words; absent for numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vocabulary: Option<Vocabulary>,
+    /// The words of a column of texts; absent for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextWords>,
+}
+
+/// How the texts of a column become integers: the place of a word, from 2 on; 1 for a word that is not among them; 0 in
+/// front of a text that is shorter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TextWords {
+    /// Integers of a text; its words behind are cut.
+    pub length: u32,
+    /// The words by frequency, those of the same in alphabetical order.
+    pub words: Vec<String>,
 }
 
 /// The words of a column.
@@ -253,6 +285,7 @@ impl Feature {
             scale,
             missing: None,
             vocabulary: None,
+            text: None,
         }
     }
 
@@ -260,8 +293,18 @@ impl Feature {
     pub fn width(&self) -> usize {
         match &self.vocabulary {
             Some(vocabulary) if vocabulary.encoding == Encoding::OneHot => vocabulary.words.len(),
-            _ => 1,
+            _ => self.raw_width(),
         }
+    }
+
+    /// Raw values of the column in a row: of a text its integers, otherwise one.
+    pub fn raw_width(&self) -> usize {
+        self.text.as_ref().map_or(1, |text| text.length as usize)
+    }
+
+    /// Whether it is told in text: a word, or a whole one.
+    pub fn is_told_in_text(&self) -> bool {
+        self.vocabulary.is_some() || self.text.is_some()
     }
 }
 

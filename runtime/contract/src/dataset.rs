@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Network;
 use crate::credentials::CredentialsRef;
+use crate::network::{Misfit, layer_field};
 use crate::validation::rules;
 
 /// Where a table may be.
@@ -15,6 +17,8 @@ const URI: &str = r"^(file:///.+|pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.+|configm
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     ("!has(self.credentialsRef) || self.uri.matches('^(https?|hf|s3|gs|az|hdfs)://')", "dataset.credentialsRef goes with a dataset.uri of http(s), hf, s3, gs, az or hdfs: claims and ConfigMaps of the namespace need none"),
     ("has(self.images) == (has(self.format) && self.format == 'Images')", "dataset.images goes with dataset.format Images, which needs it"),
+    ("has(self.text) || !has(self.format) || self.format != 'Text'", "dataset.format Text needs dataset.text"),
+    ("!has(self.text) || (self.text.column != self.target && (!has(self.features) || self.features.size() == 0) && !has(self.categorical) && !has(self.images))", "dataset.text.column is the only feature, and not the target: leave features, categorical and images out"),
     ("!has(self.features) || !(self.target in self.features)", "dataset.features must not hold dataset.target: the model would be told the answer"),
 ])))]
 pub struct Dataset {
@@ -22,7 +26,7 @@ pub struct Dataset {
     /// `s3://BUCKET/PATH`, `gs://…`, `az://…`, `hdfs://…`, `hf://datasets/ORG/NAME[@REVISION]/PATH` or `file:///PATH` in the container.
     #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub uri: String,
-    /// A table of the rows on which the loss is watched while training, in the place of `split.validation`.
+    /// A table of the rows to watch while training, in the place of `split.validation`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub validation_uri: Option<String>,
@@ -46,10 +50,10 @@ pub struct Dataset {
     /// How the rows are divided between training, validation and test.
     #[serde(default)]
     pub split: Split,
-    /// Scale each feature to mean 0 and deviation 1 by the training rows; the server does the same. One-hot words stay.
+    /// Scale each feature to mean 0 and deviation 1 by the training rows; so does the server. One-hot words and texts stay.
     #[serde(default = "enabled")]
     pub standardize: bool,
-    /// What becomes of a feature without a value: an empty cell, null, or a column that a row does not have.
+    /// What becomes of a feature without a value: an empty cell, null, or a column that a row lacks.
     #[serde(default, skip_serializing_if = "Missing::is_refuse")]
     pub missing: Missing,
     /// How columns of words become numbers. Absent: one-hot, up to 100 words a column, others refused.
@@ -61,9 +65,48 @@ pub struct Dataset {
     /// With format Images: the size that pictures are brought to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<Images>,
+    /// Learns from a column of texts, by a network that begins with `embedding`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Text>,
 }
 
 impl Dataset {
+    /// Inputs of the network before words become several, where the spec tells.
+    pub fn columns(&self) -> Option<u64> {
+        match (&self.text, self.features.len()) {
+            (Some(text), _) => Some(text.length.into()),
+            (None, 0) => None,
+            (None, features) => Some(features as u64),
+        }
+    }
+
+    /// Refuses a network that could not look up the integers that texts become.
+    ///
+    /// # Errors
+    /// What does not fit, named by its path in the spec of a ModelTraining.
+    pub fn fits(&self, network: &Network) -> Result<(), Misfit> {
+        let Some(text) = &self.text else {
+            return Ok(());
+        };
+        match network.vocabulary() {
+            None => Err(Misfit::new(
+                layer_field(0),
+                format!(
+                    "dataset.text makes integers of words: begin with embedding, of vocabulary {}",
+                    text.vocabulary
+                ),
+            )),
+            Some(known) if known < text.vocabulary => Err(Misfit::new(
+                format!("{}.embedding.vocabulary", layer_field(0)),
+                format!(
+                    "it is {known}, but dataset.text.vocabulary is {}: raise it, or lower the latter",
+                    text.vocabulary
+                ),
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Every table that it names, each with its field.
     pub fn uris(&self) -> Vec<(&'static str, &str)> {
         let uris = [
@@ -82,7 +125,7 @@ fn enabled() -> bool {
     true
 }
 
-/// Format of the table. Inferred from the end of the URI, or of the files in a folder, when absent.
+/// Format of the table. Absent: inferred from the end of the URI, or of a folder's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DatasetFormat {
     /// Comma-separated values with a header row (RFC 4180).
@@ -95,6 +138,34 @@ pub enum DatasetFormat {
     Parquet,
     /// A folder of pictures (PNG, JPEG) in a folder per class, whose name is the target. See `images`.
     Images,
+    /// A folder of texts (UTF-8) in a folder per class, whose name is the target. See `text`.
+    Text,
+}
+
+/// How texts become integers. Words are runs of letters and digits, with apostrophes between them, in lower case. A text
+/// becomes `length` integers: 0 before a shorter one, 1 for an unknown word, from 2 on the words by frequency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Text {
+    /// The column, the only feature; with format Text what requests call it.
+    #[schemars(length(min = 1, max = 256))]
+    pub column: String,
+    /// Words of a text that count (1 to 4096); the others are cut.
+    #[schemars(range(min = 1, max = 4096))]
+    pub length: u32,
+    /// Integers (3 to 1048576): 0 no word, 1 unknown, then the most frequent words of the training rows.
+    #[schemars(range(min = 3, max = 1_048_576))]
+    pub vocabulary: u32,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Text {
+            column: "text".to_owned(),
+            length: 64,
+            vocabulary: 10_000,
+        }
+    }
 }
 
 /// What becomes of a feature without a value.
@@ -103,11 +174,10 @@ pub enum Missing {
     /// The training ends with a sentence that says where it is.
     #[default]
     Refuse,
-    /// The mean of the column takes its place, as measured on the training rows; of words the most frequent one.
-    /// The server does the same with null.
+    /// The mean of the column takes its place, as measured on the training rows; of words the most frequent one, of texts
+    /// one without words. The server does the same with null.
     Mean,
-    /// The median of the column takes its place, as measured on the training rows; of words the most frequent one.
-    /// The server does the same with null.
+    /// As Mean, with the median.
     Median,
     /// The row is left out, also where its target has no value. The server refuses null.
     Drop,
@@ -140,7 +210,7 @@ pub struct Categorical {
     pub encoding: Encoding,
     /// What the server does with a word that the table does not hold.
     pub unknown: UnknownWords,
-    /// Most different words of a column (2 to 10000): one with more is refused, since it is rather a text or a key.
+    /// Most different words of a column (2 to 10000); more are refused, as of a text or a key.
     #[schemars(range(min = 2, max = 10_000))]
     pub max_words: u32,
 }
@@ -195,7 +265,7 @@ pub struct Images {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MalformedRows {
-    /// Most rows left out because they cannot be read or hold what does not fit (1 to 1000000); one more ends the training.
+    /// Most rows left out because they cannot be read (1 to 1000000); one more ends the training.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub skip_up_to: u32,
 }
@@ -224,5 +294,37 @@ impl Default for Split {
             test: 0.1,
             seed: 7,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn texts_need_an_embedding_that_holds_their_words() {
+        let dataset: Dataset =
+            serde_json::from_value(json!({"uri": "x.csv", "target": "y", "text": {"length": 7}})).unwrap();
+        assert_eq!(dataset.columns(), Some(7));
+        let fits = |first: serde_json::Value| {
+            let network = json!({"layers": [first, {"globalAveragePool": {}}, {"dense": {"units": 1}}]});
+            dataset.fits(&serde_json::from_value(network).unwrap())
+        };
+        let embedding = |words: u32| json!({"embedding": {"vocabulary": words, "dimensions": 2}});
+        assert_eq!(fits(embedding(10_000)), Ok(()));
+        let few = fits(embedding(9_999)).unwrap_err();
+        assert_eq!(few.field, "model.network.layers[0].embedding.vocabulary");
+        assert!(
+            few.problem.contains("9999") && few.problem.contains("10000"),
+            "{few:?}"
+        );
+        let none = fits(json!({"dense": {"units": 4}})).unwrap_err();
+        assert_eq!(none.field, "model.network.layers[0]");
+        assert!(
+            none.problem.contains("begin with embedding, of vocabulary 10000"),
+            "{none:?}"
+        );
     }
 }

@@ -40,7 +40,7 @@ pub struct Series {
     pub from: u64,
     /// Steps of a stretch.
     pub every: u64,
-    /// The last step that a value speaks of: the last stretch may be shorter.
+    /// The last step that a value speaks of.
     pub last: u64,
     /// Means over the stretches, to four significant digits.
     #[schemars(length(max = 64))]

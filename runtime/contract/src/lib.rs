@@ -36,12 +36,12 @@ pub mod validation;
 
 pub use artifact::{
     Artifact, ClassFacts, ColumnFacts, Facts, Feature, FileDigest, Manifest, NumberFacts, Preprocess,
-    RowsLeftOut, Target, Vocabulary,
+    RowsLeftOut, Target, TextFacts, TextWords, Vocabulary,
 };
 pub use cache::{CacheOutcome, CachePlan, CacheReport};
 pub use checkpoint::{Checkpoint, CheckpointMark, CheckpointPlan, Every};
 pub use dataset::{
-    Categorical, Dataset, DatasetFormat, Encoding, Images, MalformedRows, Missing, Split, UnknownWords,
+    Categorical, Dataset, DatasetFormat, Encoding, Images, MalformedRows, Missing, Split, Text, UnknownWords,
 };
 pub use device::Device;
 pub use duration::Duration;

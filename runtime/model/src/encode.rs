@@ -1,7 +1,7 @@
 //! From a row of a table to the inputs of a network: one code for what is learned and what is served.
 //!
 //! A raw value is a number, the place of a word in its column's vocabulary, [`UNKNOWN`] for a word that is not in it,
-//! or NaN where the value is missing.
+//! or NaN where the value is missing; a text is as many raw values as it has integers ([`crate::text`]).
 
 use sconce_contract::{Encoding, Feature};
 
@@ -13,13 +13,27 @@ pub fn width(features: &[Feature]) -> usize {
     features.iter().map(Feature::width).sum()
 }
 
-/// Appends the inputs for a row of raw values, one for each column. A value that is missing becomes what its column
-/// says, and stays NaN where that says nothing.
+/// Raw values of a row of these columns.
+pub fn raw_width(features: &[Feature]) -> usize {
+    features.iter().map(Feature::raw_width).sum()
+}
+
+/// Appends the inputs for a row of raw values, as many for each column as it has. A value that is missing becomes what its
+/// column says, and stays NaN where that says nothing.
 pub fn row(features: &[Feature], raw: &[f32], inputs: &mut Vec<f32>) {
-    for (feature, value) in features.iter().zip(raw) {
-        let value = match feature.missing {
+    let mut raw = raw.iter();
+    for feature in features {
+        let filled = |value: &f32| match feature.missing {
             Some(filled) if value.is_nan() => filled,
             _ => f64::from(*value),
+        };
+        if let Some(text) = &feature.text {
+            let integers = raw.by_ref().take(text.length as usize);
+            inputs.extend(integers.map(|value| filled(value) as f32));
+            continue;
+        }
+        let Some(value) = raw.next().map(filled) else {
+            return;
         };
         match &feature.vocabulary {
             Some(vocabulary) if vocabulary.encoding == Encoding::OneHot => {
@@ -54,7 +68,7 @@ pub fn place(words: &[String], word: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use sconce_contract::{UnknownWords, Vocabulary};
+    use sconce_contract::{TextWords, UnknownWords, Vocabulary};
 
     use super::*;
 
@@ -98,6 +112,32 @@ mod tests {
         assert_eq!(
             place(&features[0].vocabulary.as_ref().unwrap().words, "grey"),
             None
+        );
+    }
+
+    #[test]
+    fn texts_stand_among_other_columns_as_they_are() {
+        let text = Feature {
+            missing: Some(0.0),
+            text: Some(TextWords {
+                length: 3,
+                words: vec!["fine".into()],
+            }),
+            ..Feature::number("review", 0.0, 1.0)
+        };
+        let features = [
+            Feature::number("size", 1.0, 2.0),
+            text,
+            Feature::number("age", 0.0, 1.0),
+        ];
+        assert_eq!((raw_width(&features), width(&features)), (5, 5));
+        let mut inputs = Vec::new();
+        row(&features, &[5.0, 0.0, 1.0, 2.0, 7.0], &mut inputs);
+        row(&features, &[1.0, f32::NAN, f32::NAN, f32::NAN, 8.0], &mut inputs);
+        assert_eq!(inputs, [2.0, 0.0, 1.0, 2.0, 7.0, 0.0, 0.0, 0.0, 0.0, 8.0]);
+        assert_eq!(
+            [0, 1, 3, 4].map(|input| column(&features, input)),
+            ["size", "review", "review", "age"]
         );
     }
 }

@@ -19,6 +19,7 @@ mod load;
 mod model;
 mod save;
 mod signature;
+pub mod text;
 pub mod weights;
 
 pub use cached::Cached;

@@ -45,10 +45,10 @@ impl Model {
         Ok(self)
     }
 
-    /// The outputs `[batch, outputs]`, row-major, for raw feature values `[batch, features]` (see [`encode`]),
-    /// row-major, in the order of [`Model::features`]. An output is not finite where the values are too large for F32.
+    /// The outputs `[batch, outputs]`, row-major, for raw feature values `[batch, features]` (see [`encode`]; a text is
+    /// several), row-major, in the order of [`Model::features`]. An output is not finite where the values are too large for F32.
     pub fn predict(&self, rows: &[f32], batch: usize) -> Result<Vec<f32>, ModelError> {
-        let features = self.preprocess.features.len();
+        let features = encode::raw_width(&self.preprocess.features);
         if batch.checked_mul(features) != Some(rows.len()) {
             return Err(ModelError::Rows {
                 found: rows.len(),

@@ -1,9 +1,11 @@
 //! What a network takes and gives, checked against the preprocessing.
 
+use std::collections::HashSet;
+
 use sconce_contract::network::{Dense, Misfit, Outline};
 use sconce_contract::{Activation, Feature, Network, Preprocess};
 
-use crate::{ModelError, encode};
+use crate::{ModelError, encode, text};
 
 /// Widths of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +37,7 @@ impl Signature {
         }
         for feature in &preprocess.features {
             check_words(feature)?;
+            check_texts(feature, network)?;
         }
         let plain = |feature: &Feature| feature.mean == 0.0 && feature.scale == 1.0;
         if network.vocabulary().is_some() && !preprocess.features.iter().all(plain) {
@@ -120,6 +123,32 @@ fn check_words(feature: &Feature) -> Result<(), ModelError> {
     Ok(())
 }
 
+/// Words that each have one integer, which the network looks up.
+fn check_texts(feature: &Feature, network: &Network) -> Result<(), ModelError> {
+    let (name, Some(text)) = (&feature.name, &feature.text) else {
+        return Ok(());
+    };
+    if feature.vocabulary.is_some() || text.length == 0 {
+        return unfit(format!("the feature {name:?} is not of texts that have a length"));
+    }
+    let known: HashSet<&String> = text.words.iter().collect();
+    if known.len() != text.words.len() {
+        return unfit(format!(
+            "a word of the texts of the feature {name:?} is there twice"
+        ));
+    }
+    let integers = text.words.len() + text::FIRST;
+    if network
+        .vocabulary()
+        .is_none_or(|looked_up| (looked_up as usize) < integers)
+    {
+        return unfit(format!(
+            "the texts of the feature {name:?} become {integers} integers, which the network does not look up"
+        ));
+    }
+    Ok(())
+}
+
 fn unfit<T>(reason: impl Into<String>) -> Result<T, ModelError> {
     Err(ModelError::Unfit {
         reason: reason.into(),
@@ -128,7 +157,7 @@ fn unfit<T>(reason: impl Into<String>) -> Result<T, ModelError> {
 
 #[cfg(test)]
 mod tests {
-    use sconce_contract::{Layer, Target};
+    use sconce_contract::{Layer, Target, TextWords};
 
     use super::*;
 
@@ -204,6 +233,42 @@ mod tests {
                 },
                 preprocess(&["a"], None),
                 "layers[0]: the last of layers must be dense",
+            ),
+        ] {
+            let error = Signature::of(&network, &preprocess).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn texts_are_refused_where_the_network_cannot_look_them_up() {
+        let network = |vocabulary: u32| -> Network {
+            let embedding = serde_json::json!({"embedding": {"vocabulary": vocabulary, "dimensions": 2}});
+            let layers = serde_json::json!([embedding, {"globalAveragePool": {}}, {"dense": {"units": 1}}]);
+            serde_json::from_value(serde_json::json!({"layers": layers})).unwrap()
+        };
+        let of = |length: u32, words: &[&str]| {
+            let mut texts = preprocess(&["review"], None);
+            texts.features[0].text = Some(TextWords {
+                length,
+                words: words.iter().map(ToString::to_string).collect(),
+            });
+            texts
+        };
+        let signature = Signature::of(&network(4), &of(5, &["fine", "film"])).unwrap();
+        assert_eq!((signature.inputs, signature.vocabulary), (5, Some(4)));
+        for (network, preprocess, says) in [
+            (network(3), of(5, &["fine", "film"]), "become 4 integers"),
+            (
+                network(4),
+                of(0, &["fine", "film"]),
+                "not of texts that have a length",
+            ),
+            (network(4), of(5, &["fine", "fine"]), "is there twice"),
+            (
+                self::network(&[1], Activation::Linear),
+                of(5, &["fine"]),
+                "does not look up",
             ),
         ] {
             let error = Signature::of(&network, &preprocess).unwrap_err().to_string();

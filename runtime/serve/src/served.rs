@@ -111,11 +111,12 @@ impl Served {
         let outputs = self.model.outputs();
         let mut predicted = Vec::with_capacity(table.rows * outputs);
         let step = self.model.rows_per_step();
-        for rows in table.values.chunks(step * self.columns.len()) {
+        let width = self.columns.width();
+        for rows in table.values.chunks(step * width) {
             if gone() {
                 return Ok(None);
             }
-            let batch = rows.len() / self.columns.len();
+            let batch = rows.len() / width;
             let outputs = self
                 .model
                 .predict(rows, batch)
@@ -159,10 +160,13 @@ impl Served {
                     .model
                     .features()
                     .iter()
-                    .map(|feature| match feature.vocabulary {
-                        // Any word will do: the first.
-                        Some(_) => 0.0,
-                        None => feature.mean as f32,
+                    .flat_map(|feature| {
+                        // Any word will do: the first; of a text none.
+                        let value = match feature.is_told_in_text() {
+                            true => 0.0,
+                            false => feature.mean as f32,
+                        };
+                        std::iter::repeat_n(value, feature.raw_width())
                     })
                     .collect(),
                 rows: 1,

@@ -5,7 +5,7 @@ use sconce_contract::{ClassFacts, ColumnFacts, Dataset, Facts, Feature, Preproce
 use sconce_engine::{Rows, metrics};
 use sconce_model::encode;
 
-use crate::{TrainError, features, split::Parts, table::Table, target::Target};
+use crate::{TrainError, features, reader::Reader, split::Parts, table::Table, target::Target};
 
 /// A table, divided and encoded.
 #[derive(Debug)]
@@ -64,13 +64,21 @@ impl Data {
             let problem = format!("the values of {:?} are too large to be scaled", feature.name);
             return Err(TrainError::setting("dataset.features", problem));
         }
+        // The words of texts get their integers by the training rows; all else stands in the table as it is.
+        let readers = match features.iter().any(|feature| feature.text.is_some()) {
+            true => Some(
+                Reader::of(&features, table)
+                    .map_err(|problem| TrainError::setting("dataset.text", problem))?,
+            ),
+            false => None,
+        };
         let Parts {
             training,
             validation,
             test,
         } = parts;
-        let [training, validation, test] =
-            [training, validation, test].map(|rows| Part::gather(&table.values, &features, target, rows));
+        let [training, validation, test] = [training, validation, test]
+            .map(|rows| Part::gather(table, &features, readers.as_deref(), target, rows));
         let classes = match target {
             Target::Classes { names, .. } => Some(names.clone()),
             Target::Numbers(_) => None,
@@ -116,12 +124,26 @@ impl Data {
 }
 
 impl Part {
-    fn gather(raw: &[f32], features: &[Feature], target: &Target, rows: &[usize]) -> Self {
+    fn gather(
+        table: &Table,
+        features: &[Feature],
+        readers: Option<&[Reader]>,
+        target: &Target,
+        rows: &[usize],
+    ) -> Self {
         let width = encode::width(features);
-        let columns = features.len();
-        let mut values = Vec::with_capacity(rows.len() * width);
+        let columns = table.width();
+        let (mut values, mut raw) = (Vec::with_capacity(rows.len() * width), Vec::new());
         for row in rows {
-            encode::row(features, &raw[row * columns..(row + 1) * columns], &mut values);
+            let read = &table.values[row * columns..(row + 1) * columns];
+            match readers {
+                None => encode::row(features, read, &mut values),
+                Some(readers) => {
+                    raw.clear();
+                    readers.iter().for_each(|reader| reader.read(read, &mut raw));
+                    encode::row(features, &raw, &mut values);
+                }
+            }
         }
         Part {
             values,

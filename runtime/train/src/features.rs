@@ -1,26 +1,32 @@
 //! What is measured of each feature on the rows that are learned from: its scale, what takes the place of a missing
 //! value, and what the manifest says of it.
 
-use sconce_contract::{ColumnFacts, Dataset, Encoding, Feature, Missing, NumberFacts, Vocabulary};
+use sconce_contract::{
+    ColumnFacts, Dataset, Encoding, Feature, Missing, NumberFacts, TextFacts, TextWords, Vocabulary,
+};
+use sconce_model::text;
 
-use crate::table::Table;
+use crate::table::{Table, Texts};
 
 /// The features of a table as the artifact keeps them, with what they hold, over these rows of it.
 ///
 /// The scale is the standard deviation of the rows themselves (divided by their number); 1 for a column that is
 /// constant there, and where none is wanted.
 pub fn measure(table: &Table, rows: &[usize], dataset: &Dataset) -> Vec<(Feature, ColumnFacts)> {
-    let width = table.features.len();
-    let measured = table.features.iter().enumerate().map(|(place, feature)| {
+    let width = table.width();
+    let mut next = 0;
+    let measured = table.features.iter().map(|feature| {
         let column = Column {
             values: &table.values,
             width,
-            place,
+            place: next,
             rows,
         };
-        match &feature.words {
-            Some(words) => column.of_words(&feature.name, words, dataset),
-            None => column.of_numbers(&feature.name, dataset),
+        next += feature.width();
+        match (&feature.texts, &feature.words) {
+            (Some(texts), _) => column.of_texts(&feature.name, texts, dataset),
+            (None, Some(words)) => column.of_words(&feature.name, words, dataset),
+            (None, None) => column.of_numbers(&feature.name, dataset),
         }
     });
     measured.collect()
@@ -59,6 +65,7 @@ impl Column<'_> {
             name: name.to_owned(),
             missing: self.missing(),
             words: None,
+            texts: None,
             numbers: Some(NumberFacts {
                 min: self.values().reduce(f64::min).unwrap_or_default(),
                 mean: there.mean,
@@ -86,6 +93,7 @@ impl Column<'_> {
             missing: self.missing(),
             words: Some(words.len() as u64),
             numbers: None,
+            texts: None,
         };
         let feature = Feature {
             missing: filled,
@@ -95,6 +103,49 @@ impl Column<'_> {
                 unknown: categorical.unknown,
             }),
             ..Feature::number(name, mean, scale)
+        };
+        (feature, facts)
+    }
+
+    /// The most frequent words, as many as the vocabulary has room for.
+    fn of_texts(&self, name: &str, texts: &Texts, dataset: &Dataset) -> (Feature, ColumnFacts) {
+        let mut counts = vec![0_u64; texts.words.len()];
+        for row in self.rows {
+            let start = row * self.width + self.place;
+            // NaN, the place of a missing text's words, is no place either.
+            let words = self.values[start..start + texts.length].iter();
+            words
+                .filter(|place| **place >= 0.0)
+                .for_each(|place| counts[*place as usize] += 1);
+        }
+        let mut known: Vec<(&String, u64)> = texts.words.iter().zip(counts).collect();
+        known.retain(|(_, count)| *count > 0);
+        known.sort_unstable_by(|(word, count), (other, others)| others.cmp(count).then(word.cmp(other)));
+        let all: u64 = known.iter().map(|(_, count)| count).sum();
+        let different = known.len() as u64;
+        let room = dataset.text.as_ref().map_or(0, |text| text.vocabulary as usize);
+        known.truncate(room.saturating_sub(text::FIRST));
+        let held: u64 = known.iter().map(|(_, count)| count).sum();
+        let missing = self.missing();
+        let facts = ColumnFacts {
+            name: name.to_owned(),
+            missing,
+            words: None,
+            numbers: None,
+            texts: Some(TextFacts {
+                texts: self.rows.len() as u64 - missing,
+                words: different,
+                kept: known.len() as u64,
+                unknown: (all - held) as f64 / all.max(1) as f64,
+            }),
+        };
+        let feature = Feature {
+            missing: dataset.missing.fills().then_some(f64::from(text::PADDING)),
+            text: Some(TextWords {
+                length: texts.length as u32,
+                words: known.into_iter().map(|(word, _)| word.clone()).collect(),
+            }),
+            ..Feature::number(name, 0.0, 1.0)
         };
         (feature, facts)
     }
@@ -209,5 +260,35 @@ mod tests {
         // The mean in the place of what is missing narrows the deviation.
         let (feature, facts) = &measured(csv, &rows, &json!({"missing": "Mean"}))[0];
         assert!(feature.scale < facts.numbers.unwrap().deviation);
+    }
+
+    #[test]
+    fn the_words_of_texts_are_those_of_the_rows_that_are_learned_from_by_frequency() {
+        let csv = "review,y\nb a A c,1\n\"b, d!\",0\n?!,0\ne e e e,1\n,1\n";
+        let of = |vocabulary: u32| {
+            let settings = json!({"text": {"column": "review", "length": 4, "vocabulary": vocabulary}, "missing": "Mean"});
+            measured(csv, &[0, 1, 2, 4], &settings).remove(0)
+        };
+        let (feature, facts) = of(100);
+        let words = feature.text.unwrap();
+        assert_eq!(
+            (words.length, words.words),
+            (4, ["a", "b", "c", "d"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(
+            (feature.mean, feature.scale, feature.missing),
+            (0.0, 1.0, Some(0.0))
+        );
+        let expected = TextFacts {
+            texts: 3,
+            words: 4,
+            kept: 4,
+            unknown: 0.0,
+        };
+        assert_eq!((facts.missing, facts.texts), (1, Some(expected)));
+        let (feature, facts) = of(4);
+        assert_eq!(feature.text.unwrap().words, ["a", "b"]);
+        let facts = facts.texts.unwrap();
+        assert_eq!((facts.words, facts.kept, facts.unknown), (4, 2, 2.0 / 6.0));
     }
 }

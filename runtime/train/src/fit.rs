@@ -84,9 +84,9 @@ pub fn check_settings(settings: &Hyperparameters, loss: Loss, data: &Data) -> Re
     Ok(())
 }
 
-/// Refuses values that an embedding has no vector for.
+/// Refuses values that an embedding has no vector for. Texts become integers that it has ([`Dataset::fits`]).
 pub fn check_integers(network: &Network, table: &Table, dataset: &Dataset) -> Result<(), TrainError> {
-    let Some(vocabulary) = network.vocabulary() else {
+    let (Some(vocabulary), None) = (network.vocabulary(), &dataset.text) else {
         return Ok(());
     };
     if dataset.standardize {

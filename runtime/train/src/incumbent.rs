@@ -3,14 +3,13 @@
 //! It reads the table by its own preprocessing: its columns are found by name, its words by their text, so that it
 //! answers as its server would.
 
-use std::collections::HashMap;
-
-use sconce_contract::{Evaluation, Feature, Incumbent, Metric, MetricName, MetricSplit, TrainingPlan};
+use sconce_contract::{Evaluation, Incumbent, Metric, MetricName, MetricSplit, TrainingPlan};
 use sconce_engine::metrics::{self, Predictions, Targets};
-use sconce_model::{Model, encode};
+use sconce_model::Model;
 use sconce_store::Store;
 
 use crate::TrainError;
+use crate::reader::Reader;
 use crate::split::Parts;
 use crate::table::Table;
 use crate::target::Target;
@@ -78,72 +77,19 @@ fn asked(evaluation: &Evaluation) -> Vec<MetricName> {
 }
 
 fn predict(model: &Model, table: &Table, rows: &[usize]) -> Result<Vec<f32>, TrainError> {
-    let width = table.features.len();
-    let positions: HashMap<&str, usize> = table
-        .features
-        .iter()
-        .map(|column| column.name.as_str())
-        .zip(0..)
-        .collect();
-    let readers = model
-        .features()
-        .iter()
-        .map(|feature| Reader::of(feature, table, &positions));
-    let readers = readers.collect::<Result<Vec<_>, _>>()?;
+    let width = table.width();
+    let readers = Reader::of(model.features(), table).map_err(|problem| unlike(&problem))?;
     let mut outputs = Vec::new();
     for piece in rows.chunks(model.rows_per_step()) {
         let mut raw = Vec::with_capacity(piece.len() * readers.len());
         for row in piece {
-            raw.extend(
-                readers
-                    .iter()
-                    .map(|reader| reader.read(&table.values[row * width..(row + 1) * width])),
-            );
+            for reader in &readers {
+                reader.read(&table.values[row * width..(row + 1) * width], &mut raw);
+            }
         }
         outputs.extend(model.predict(&raw, piece.len()).map_err(TrainError::Incumbent)?);
     }
     Ok(outputs)
-}
-
-/// How the incumbent reads a column of the table.
-struct Reader {
-    position: usize,
-    /// Of words: the incumbent's place of each of the table's.
-    words: Option<Vec<f32>>,
-}
-
-impl Reader {
-    fn of(feature: &Feature, table: &Table, positions: &HashMap<&str, usize>) -> Result<Self, TrainError> {
-        let Some(&position) = positions.get(feature.name.as_str()) else {
-            return Err(unlike(&format!(
-                "it reads the column {:?}, which is no feature here",
-                feature.name
-            )));
-        };
-        let words = match (&feature.vocabulary, &table.features[position].words) {
-            (None, None) => None,
-            (Some(known), Some(words)) => {
-                let place =
-                    |word: &String| encode::place(&known.words, word).map_or(encode::UNKNOWN, |at| at as f32);
-                Some(words.iter().map(place).collect())
-            }
-            _ => {
-                return Err(unlike(&format!(
-                    "the column {:?} holds numbers for one of them and words for the other",
-                    feature.name
-                )));
-            }
-        };
-        Ok(Reader { position, words })
-    }
-
-    fn read(&self, row: &[f32]) -> f32 {
-        let value = row[self.position];
-        match &self.words {
-            Some(places) if !value.is_nan() => places.get(value as usize).copied().unwrap_or(encode::UNKNOWN),
-            _ => value,
-        }
-    }
 }
 
 fn unlike(problem: &str) -> TrainError {

@@ -56,6 +56,7 @@ impl Material<'_> {
             hyperparameters,
         } = lesson;
         Sequential::check(network)?;
+        self.plan.dataset.fits(network)?;
         let (field, last) = fit::last_dense(network)?;
         let loss = fit::loss(fit::loss_before_target(hyperparameters.loss, &last), &self.target);
         fit::check(loss, &field, &last, &self.target, &self.plan.dataset.target)?;

@@ -31,6 +31,7 @@ pub mod lesson;
 pub mod locations;
 pub mod observe;
 pub mod plan;
+pub mod reader;
 pub mod report;
 pub mod run;
 pub mod search;

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use sconce_contract::{
     Categorical, CheckpointPlan, Dataset, DatasetFormat, Device, Encoding, Evaluation, Every, MetricName,
-    Network, TrainingPlan, UnknownWords, search,
+    Network, Text, TrainingPlan, UnknownWords, search,
 };
 use sconce_engine::device::is_built_for;
 use serde_json::Value;
@@ -74,6 +74,9 @@ pub fn check(plan: &TrainingPlan) -> Result<(), TrainError> {
         check_checkpoint(checkpoint)?;
     }
     check_dataset(&plan.dataset)?;
+    if let Some(network) = &plan.network {
+        plan.dataset.fits(network)?;
+    }
     plan.hyperparameters.check()?;
     check_gates(&plan.evaluation)?;
     match (&plan.search, &plan.network) {
@@ -158,6 +161,7 @@ fn check_dataset(dataset: &Dataset) -> Result<(), TrainError> {
 fn check_policies(dataset: &Dataset) -> Result<(), TrainError> {
     let categorical = dataset.categorical.as_ref();
     let words = |check: fn(&Categorical) -> bool| categorical.is_none_or(check);
+    let texts = |check: &dyn Fn(&Text) -> bool| dataset.text.as_ref().is_none_or(check);
     for (holds, field, problem) in [
         (
             words(|words| words.encoding == Encoding::OneHot || words.unknown == UnknownWords::Refuse),
@@ -181,6 +185,31 @@ fn check_policies(dataset: &Dataset) -> Result<(), TrainError> {
             }),
             "images",
             "height and width must be between 1 and 512, and channels 1, 3 or 4",
+        ),
+        (
+            dataset.text.is_some() || dataset.format != Some(DatasetFormat::Text),
+            "text",
+            "goes with dataset.format Text, which needs it",
+        ),
+        (
+            texts(&|_| dataset.features.is_empty() && categorical.is_none() && dataset.images.is_none()),
+            "text",
+            "its column is the only feature: leave features, categorical and images out",
+        ),
+        (
+            texts(&|text| !text.column.is_empty() && text.column != dataset.target),
+            "text.column",
+            "name the column of the texts, which is not the target",
+        ),
+        (
+            texts(&|text| (1..=4096).contains(&text.length)),
+            "text.length",
+            "must be between 1 and 4096",
+        ),
+        (
+            texts(&|text| (3..=1_048_576).contains(&text.vocabulary)),
+            "text.vocabulary",
+            "must be between 3 and 1048576",
         ),
         (
             dataset

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use sconce_contract::digest::sha256_hex;
-use sconce_contract::{Dataset, FileDigest};
+use sconce_contract::{Dataset, DatasetFormat, FileDigest};
 use sconce_store::{Store, StoreError, shown};
 
 use crate::table::{Builder, Format, Table};
@@ -133,8 +133,8 @@ impl Reader<'_> {
         let bytes = read.map_err(|error| failed(dataset, field, error))?;
         self.left -= bytes.len() as u64;
         self.digests.push((path.to_owned(), FileDigest::of(&bytes)));
-        // A part without any row is nothing that Spark would not write.
-        if bytes.is_empty() && !path.is_empty() {
+        // A part without any row is nothing that Spark would not write; a text may be empty.
+        if bytes.is_empty() && !path.is_empty() && format.name != DatasetFormat::Text {
             return Ok(());
         }
         (format.read)(&bytes.into(), builder)?;

@@ -248,6 +248,46 @@ fn resume_bit_identical_when_it_stops_early() {
 }
 
 #[test]
+fn resume_bit_identical_of_texts() {
+    let words = ["fine", "dull", "film", "book", "what", "a"];
+    let rows = (0..400).map(|row: usize| {
+        let text: Vec<&str> = (0..row % 7)
+            .map(|word| words[(row * 5 + word * word) % 6])
+            .collect();
+        format!("?! {},{}\n", text.join(" "), ["yes", "no"][row * 5 / 3 % 2])
+    });
+    let table = format!("text,y\n{}", rows.collect::<String>());
+    let texts = || {
+        network(adam())
+            .write("table.csv", &table)
+            .with("dataset.text", json!({"length": 5, "vocabulary": 7}))
+            .with(
+                "network.layers",
+                json!([
+                    {"embedding": {"vocabulary": 7, "dimensions": 32}},
+                    {"globalAveragePool": {}},
+                    {"dropout": {"rate": 0.3}},
+                    {"dense": {"units": 1, "activation": "Sigmoid"}},
+                ]),
+            )
+    };
+    let (digest, steps, reached, _) = finish(&texts());
+    assert_eq!(steps, STEPS);
+    for step in [1, 7] {
+        let killed = (0..20).find_map(|_| {
+            let rehearsal = every(texts(), json!({"steps": 1}));
+            let status = signalled(&rehearsal, "-KILL", step);
+            status.code().is_none().then_some(rehearsal)
+        });
+        let rehearsal = killed.unwrap_or_else(|| panic!("never killed at step {step}"));
+        let left = newest(&rehearsal);
+        let (again, _, reached_again, work) = finish(&rehearsal);
+        assert_eq!(work.resumed_from, left);
+        assert_eq!((&again, &reached_again), (&digest, &reached), "killed at {step}");
+    }
+}
+
+#[test]
 fn resume_goes_on_with_the_progress_that_was_saved() {
     let rehearsal = every(network(adam()), json!({"steps": 5}));
     let status = signalled(&rehearsal, "-KILL", 5);

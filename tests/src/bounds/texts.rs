@@ -10,6 +10,7 @@ pub const UNICODE: &str = "数据 \u{202e}💥\u{7f}";
 /// Where any text is right: people's own words and programs' own arguments.
 const FREE_TEXT: &[&str] = &[
     ".target",
+    ".text.column",
     ".features[]",
     ".categorical.columns[]",
     ".command[]",

@@ -13,10 +13,10 @@ pub struct Convolution {
     /// Number of channels that come out (1 to 4096).
     #[schemars(range(min = 1, max = 4096))]
     pub filters: u32,
-    /// Points that a filter sees, in each direction (1 to 64).
+    /// Points that a filter sees, each way (1 to 64).
     #[schemars(range(min = 1, max = 64))]
     pub kernel_size: u32,
-    /// Points from one place to the next, in each direction (1 to 64).
+    /// Points from place to place (1 to 64).
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 64))]
     pub stride: u32,

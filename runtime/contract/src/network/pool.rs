@@ -10,10 +10,10 @@ use super::shape::{LayerSpec, Misfit, Outline, Shape, bounded};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pool {
-    /// Points of a window, in each direction (1 to 64).
+    /// Points of a window, each way (1 to 64).
     #[schemars(range(min = 1, max = 64))]
     pub pool_size: u32,
-    /// Points from one window to the next (1 to 64). Default: poolSize.
+    /// Points from window to window (1 to 64). Default: poolSize.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64))]
     pub stride: Option<u32>,

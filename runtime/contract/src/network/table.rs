@@ -106,7 +106,7 @@ layers! {
     layer_norm "layerNorm" LayerNorm LayerNorm;
     /// Brings the channels of each point to mean square 1.
     rms_norm "rmsNorm" RmsNorm RmsNorm;
-    /// A vector for each column, which holds integers. Needs dataset.standardize: false.
+    /// A vector for each integer: of texts, or of columns with dataset.standardize: false.
     embedding "embedding" Embedding Embedding;
     /// Adds a vector to each step, which tells its place.
     position_embedding "positionEmbedding" PositionEmbedding PositionEmbedding;
@@ -128,7 +128,7 @@ fn exactly_one(names: &[&str]) -> String {
 
 fn one_of(names: &[&str]) -> serde_json::Value {
     let given: Vec<String> = names.iter().map(|name| format!("has(self.{name})")).collect();
-    let rule = format!("[{}].filter(given, given).size() == 1", given.join(", "));
+    let rule = format!("[{}].filter(x, x).size() == 1", given.join(", "));
     rules(&[(&rule, &exactly_one(names))])
 }
 

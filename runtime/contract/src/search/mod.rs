@@ -119,7 +119,7 @@ pub struct SearchObjective {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules(&[
     // The API server's rules do not see a list of values of any type, such as choice.
-    ("[has(self.int), has(self.uniform), has(self.logUniform)].filter(given, given).size() <= 1",
+    ("[has(self.int), has(self.uniform), has(self.logUniform)].filter(x, x).size() <= 1",
      "a parameter of search.space has exactly one of: choice, int, uniform, logUniform"),
     ("!has(self.int) || self.int.min < self.int.max", "int.min must be below its max"),
     ("!has(self.uniform) || self.uniform.min < self.uniform.max", "uniform.min must be below its max"),

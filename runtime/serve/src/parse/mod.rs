@@ -11,6 +11,7 @@ pub mod parameters;
 pub mod room;
 pub mod rows;
 pub mod table;
+pub mod text;
 pub mod value;
 pub mod words;
 

@@ -10,6 +10,7 @@ use super::number::kind;
 use super::quoted;
 use super::room::Room;
 use super::table::{Columns, INPUT, Table};
+use super::text::Text;
 use super::value::Value;
 
 /// A value that has not come.
@@ -84,14 +85,67 @@ impl fmt::Display for Cell<'_> {
     }
 }
 
+/// One value, which fills the raw values of its column.
+struct Slot<'a> {
+    place: Cell<'a>,
+    columns: &'a Columns,
+    column: usize,
+    values: &'a mut [f32],
+}
+
+impl<'de> DeserializeSeed<'de> for Slot<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let feature = self.columns.feature(self.column);
+        if let Some(lookup) = self.columns.lookup(self.column) {
+            let text = Text {
+                place: self.place,
+                lookup,
+                may_be_missing: feature.missing.is_some(),
+                values: self.values,
+            };
+            return text.deserialize(deserializer);
+        }
+        let value = Value {
+            place: self.place,
+            feature,
+        };
+        self.values.fill(value.deserialize(deserializer)?);
+        Ok(())
+    }
+}
+
 impl Row<'_> {
+    /// The one text that a row is.
+    fn text<E: Error>(self, text: &str) -> Result<(), E> {
+        let Some(lookup) = self.columns.only_text() else {
+            return Err(self.refuse(&Unexpected::Str(text)));
+        };
+        self.room.take(self.columns.width())?;
+        let start = self.values.len();
+        self.values.resize(start + self.columns.width(), ABSENT);
+        lookup.encode(text, &mut self.values[start..]);
+        Ok(())
+    }
+
     fn refuse<E: Error>(&self, found: &Unexpected<'_>) -> E {
         E::custom(format_args!(
-            "{}[{}] is {}; a row is a list of {} numbers or an object with the columns {}",
+            "{}[{}] is {}; a row is {}a list of {} {} or an object with the columns {}",
             self.name,
             self.row,
             kind(found),
+            if self.columns.only_text().is_some() {
+                "a text, "
+            } else {
+                ""
+            },
             self.columns.len(),
+            if self.columns.have_words() {
+                "value(s)"
+            } else {
+                "numbers"
+            },
             self.columns.list()
         ))
     }
@@ -113,19 +167,23 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        self.room.take(self.columns.len())?;
+        self.room.take(self.columns.width())?;
         let expected = self.columns.len();
+        let start = self.values.len();
+        self.values.resize(start + self.columns.width(), ABSENT);
         for column in 0..expected {
-            let cell = Cell {
+            let place = Cell {
                 name: self.name,
                 row: self.row,
                 column: self.columns.name(column),
             };
-            let value = Value {
-                place: cell,
-                feature: self.columns.feature(column),
+            let slot = Slot {
+                place,
+                columns: self.columns,
+                column,
+                values: &mut self.values[start..][self.columns.slot(column)],
             };
-            let Some(value) = list.next_element_seed(value)? else {
+            let Some(()) = list.next_element_seed(slot)? else {
                 return Err(A::Error::custom(format_args!(
                     "{}[{}] has {column} values, but the model takes {expected}: {}",
                     self.name,
@@ -133,7 +191,6 @@ impl<'de> Visitor<'de> for Row<'_> {
                     self.columns.list()
                 )));
             };
-            self.values.push(value);
         }
         let mut more = 0;
         while list.next_element::<IgnoredAny>()?.is_some() {
@@ -156,15 +213,15 @@ impl<'de> Visitor<'de> for Row<'_> {
             return Err(self.refuse(&Unexpected::Map));
         }
         let start = self.values.len();
-        self.room.take(self.columns.len())?;
+        self.room.take(self.columns.width())?;
         // No number of a request is infinite, so it marks what has not come.
-        self.values.resize(start + self.columns.len(), ABSENT);
+        self.values.resize(start + self.columns.width(), ABSENT);
         let (name, row, columns) = (self.name, self.row, self.columns);
         while let Some(key) = object.next_key_seed(Key { name, row, columns })? {
             let Some(place) = key else {
                 // The whole row under the name that the model's metadata gives.
                 self.values.truncate(start);
-                self.room.give_back(self.columns.len());
+                self.room.give_back(self.columns.width());
                 let list = Row {
                     name,
                     columns,
@@ -182,24 +239,30 @@ impl<'de> Visitor<'de> for Row<'_> {
                 return Ok(());
             };
             let column = columns.name(place);
-            if self.values[start + place] != ABSENT {
+            let values = &mut self.values[start..][columns.slot(place)];
+            if values[0] != ABSENT {
                 let column = quoted(column);
                 return Err(A::Error::custom(format_args!(
                     "{name}[{row}] has the column {column} twice"
                 )));
             }
-            let value = Value {
+            let slot = Slot {
                 place: Cell { name, row, column },
-                feature: columns.feature(place),
+                columns,
+                column: place,
+                values,
             };
-            self.values[start + place] = object.next_value_seed(value)?;
+            object.next_value_seed(slot)?;
         }
         let mut needed = None;
-        for (column, value) in self.values[start..].iter_mut().enumerate() {
-            if *value == ABSENT && columns.feature(column).missing.is_some() {
-                *value = f32::NAN;
-            } else if *value == ABSENT {
-                needed = needed.or(Some(column));
+        for column in 0..columns.len() {
+            let values = &mut self.values[start..][columns.slot(column)];
+            if values[0] != ABSENT {
+                continue;
+            }
+            match columns.feature(column).missing {
+                Some(_) => values.fill(f32::NAN),
+                None => needed = needed.or(Some(column)),
             }
         }
         match needed {
@@ -229,7 +292,7 @@ impl<'de> Visitor<'de> for Row<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        Err(self.refuse(&Unexpected::Str(value)))
+        self.text(value)
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {

@@ -1,9 +1,11 @@
 //! Rows of raw values in the order of the model's features.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use http::StatusCode;
 use sconce_contract::Feature;
+use sconce_model::text::Lookup;
 
 use super::words::Words;
 use super::{listed, quoted, value};
@@ -15,7 +17,7 @@ pub const MAX_VALUES: usize = 16 << 20;
 /// Name of the input that takes whole rows.
 pub const INPUT: &str = "input";
 
-/// Values `[rows, features]`, row-major.
+/// Raw values `[rows, width]`, row-major: one for each column, of a text as many as it has integers.
 #[derive(Debug, PartialEq)]
 pub struct Table {
     /// The values.
@@ -29,6 +31,10 @@ pub struct Table {
 pub struct Columns {
     features: Vec<Feature>,
     index: HashMap<String, usize>,
+    /// The words of each column of texts.
+    lookups: Vec<Option<Lookup>>,
+    /// Where the raw values of each column end in a row.
+    ends: Vec<usize>,
 }
 
 /// A tensor of a request: its name, its shape and its values, row-major.
@@ -46,13 +52,30 @@ pub struct Named {
 
 impl Columns {
     /// Columns in the order of the model's inputs.
-    pub fn new(features: Vec<Feature>) -> Self {
+    pub fn new(mut features: Vec<Feature>) -> Self {
+        let mut lookups = Vec::with_capacity(features.len());
+        let mut ends = Vec::with_capacity(features.len());
+        let mut width = 0;
+        for feature in &mut features {
+            width += feature.raw_width();
+            ends.push(width);
+            lookups.push(feature.text.as_ref().map(Lookup::new));
+            // They may be a million, and are looked up elsewhere now.
+            if let Some(text) = &mut feature.text {
+                text.words = Vec::new();
+            }
+        }
         let index = features
             .iter()
             .enumerate()
             .map(|(place, feature)| (feature.name.clone(), place))
             .collect();
-        Columns { features, index }
+        Columns {
+            features,
+            index,
+            lookups,
+            ends,
+        }
     }
 
     /// Columns of numbers.
@@ -67,9 +90,33 @@ impl Columns {
         &self.features[place]
     }
 
-    /// Whether one of them holds words.
+    /// The words of a column of texts.
+    pub fn lookup(&self, place: usize) -> Option<&Lookup> {
+        self.lookups[place].as_ref()
+    }
+
+    /// The words of the one column that there is, where it is of texts.
+    pub fn only_text(&self) -> Option<&Lookup> {
+        match self.lookups.as_slice() {
+            [only] => only.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Which of the raw values of a row are a column's.
+    pub fn slot(&self, place: usize) -> Range<usize> {
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        start..self.ends[place]
+    }
+
+    /// Raw values of a row.
+    pub fn width(&self) -> usize {
+        self.ends.last().copied().unwrap_or_default()
+    }
+
+    /// Whether one of them holds words or texts.
     pub fn have_words(&self) -> bool {
-        self.features.iter().any(|feature| feature.vocabulary.is_some())
+        self.features.iter().any(Feature::is_told_in_text)
     }
 
     /// Number of columns.
@@ -124,33 +171,54 @@ impl Columns {
         self.interleave(columns)
     }
 
-    /// The raw value of a column for the value at a place of a tensor.
-    fn raw(&self, column: usize, place: usize, number: f32, words: Option<&Words>) -> Result<f32, Refusal> {
+    /// Fills the raw values of a column with the value at a place of a tensor.
+    fn fill(
+        &self,
+        column: usize,
+        place: usize,
+        number: f32,
+        words: Option<&Words>,
+        values: &mut [f32],
+    ) -> Result<(), Refusal> {
         let feature = self.feature(column);
+        let shown = || format!("value {place} of the column {}", quoted(&feature.name));
+        if let Some(lookup) = self.lookup(column) {
+            let Some(words) = words else {
+                return Err(refuse(format!("{} is a number, not a text", shown())));
+            };
+            lookup.encode(words.get(place).unwrap_or_default(), values);
+            return Ok(());
+        }
         let text;
         let word = match words {
             Some(words) => words.get(place).unwrap_or_default(),
-            None if feature.vocabulary.is_none() => return Ok(number),
+            None if feature.vocabulary.is_none() => {
+                values.fill(number);
+                return Ok(());
+            }
             None => {
                 text = number.to_string();
                 text.as_str()
             }
         };
-        let shown = format!("value {place} of the column {}", quoted(&feature.name));
-        value::word(feature, &shown, word).map_err(refuse)
+        values.fill(value::word(feature, &shown(), word).map_err(refuse)?);
+        Ok(())
     }
 
     fn whole(&self, tensor: Named) -> Result<Table, Refusal> {
         match tensor.shape[..] {
             [rows, columns] if columns == self.len() => {
-                let mut table = Table {
-                    values: tensor.values,
-                    rows,
-                };
-                if self.have_words() || tensor.words.is_some() {
-                    for (place, value) in table.values.iter_mut().enumerate() {
-                        *value = self.raw(place % columns, place, *value, tensor.words.as_ref())?;
-                    }
+                if !self.have_words() && tensor.words.is_none() {
+                    return filled(Table {
+                        values: tensor.values,
+                        rows,
+                    });
+                }
+                let mut table = self.room_for(rows)?;
+                for (place, number) in tensor.values.iter().enumerate() {
+                    let (row, column) = (place / columns, place % columns);
+                    let values = &mut table.values[row * self.width()..][self.slot(column)];
+                    self.fill(column, place, *number, tensor.words.as_ref(), values)?;
                 }
                 filled(table)
             }
@@ -163,9 +231,19 @@ impl Columns {
         }
     }
 
+    /// Rows that are to be filled.
+    fn room_for(&self, rows: usize) -> Result<Table, Refusal> {
+        if rows.saturating_mul(self.width()) > MAX_VALUES {
+            return Err(too_many());
+        }
+        Ok(Table {
+            values: vec![0.0; rows * self.width()],
+            rows,
+        })
+    }
+
     fn interleave(&self, columns: Vec<Option<Named>>) -> Result<Table, Refusal> {
         let mut table: Option<Table> = None;
-        let count = self.len();
         for (place, column) in columns.into_iter().enumerate() {
             let Some(column) = column else {
                 return Err(refuse(format!(
@@ -182,13 +260,10 @@ impl Columns {
                     column.shape
                 )));
             };
-            if rows.saturating_mul(count) > MAX_VALUES {
-                return Err(too_many());
-            }
-            let table = table.get_or_insert_with(|| Table {
-                values: vec![0.0; rows * count],
-                rows,
-            });
+            let table = match &mut table {
+                Some(table) => table,
+                none => none.insert(self.room_for(rows)?),
+            };
             if rows != table.rows {
                 return Err(refuse(format!(
                     "the input {} has {rows} rows, but {} has {}",
@@ -198,7 +273,8 @@ impl Columns {
                 )));
             }
             for (row, value) in column.values.iter().take(rows).enumerate() {
-                table.values[row * count + place] = self.raw(place, row, *value, column.words.as_ref())?;
+                let values = &mut table.values[row * self.width()..][self.slot(place)];
+                self.fill(place, row, *value, column.words.as_ref(), values)?;
             }
         }
         filled(table.unwrap_or(Table {

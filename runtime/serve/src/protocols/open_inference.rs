@@ -3,7 +3,7 @@
 //! Specification: <https://github.com/kserve/open-inference-protocol>, `specification/protocol/inference_rest.md`.
 //! The model has one input `input` `[-1, features]` and one output `output` `[-1, outputs]`; a classifier has
 //! `label` `[-1]` too. A client that has a table rather than a matrix may send one input per column instead, and must
-//! where columns hold words (`BYTES`).
+//! where columns hold words or texts (`BYTES`).
 
 use http::{HeaderMap, StatusCode};
 use sconce_contract::Feature;
@@ -118,9 +118,9 @@ fn metadata(server: &Server) -> Result<Reply, Refusal> {
     let columns = &served.columns;
     let inputs: Vec<Value> = if columns.have_words() {
         // A tensor has one type, so that numbers and words do not go into one.
-        let of = |feature: &Feature| match feature.vocabulary {
-            Some(_) => json!({"name": feature.name, "datatype": BYTES, "shape": [-1]}),
-            None => json!({"name": feature.name, "datatype": "FP32", "shape": [-1]}),
+        let of = |feature: &Feature| match feature.is_told_in_text() {
+            true => json!({"name": feature.name, "datatype": BYTES, "shape": [-1]}),
+            false => json!({"name": feature.name, "datatype": "FP32", "shape": [-1]}),
         };
         served.model.features().iter().map(of).collect()
     } else {

@@ -103,9 +103,9 @@ fn metadata(server: &Server) -> Result<Reply, Refusal> {
         })
     };
     let inputs = if served.columns.have_words() {
-        let of = |feature: &Feature| match feature.vocabulary {
-            Some(_) => tensor(&feature.name, "DT_STRING", 1),
-            None => tensor(&feature.name, "DT_FLOAT", 1),
+        let of = |feature: &Feature| match feature.is_told_in_text() {
+            true => tensor(&feature.name, "DT_STRING", 1),
+            false => tensor(&feature.name, "DT_FLOAT", 1),
         };
         let columns = served.model.features().iter();
         columns

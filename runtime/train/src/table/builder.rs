@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sconce_contract::{Dataset, Images, Missing, RowsLeftOut};
+use sconce_contract::{Dataset, Images, Missing, RowsLeftOut, Text};
 
 use super::column::{Column, Value};
 use super::columns::{self, Columns};
@@ -73,12 +73,16 @@ impl<'a> Builder<'a> {
         let partitions = self.partitions.iter().map(|(name, _)| name);
         let names: Vec<String> = names.iter().chain(partitions).cloned().collect();
         // Every file is asked for the features of the first one.
-        let wanted: Vec<String> = match self.features.is_empty() {
-            true => self.dataset.features.clone(),
-            false => self.features.iter().map(|column| column.name.clone()).collect(),
+        let (field, wanted) = match &self.dataset.text {
+            Some(text) => ("dataset.text.column", vec![text.column.clone()]),
+            None if self.features.is_empty() => (columns::FEATURES, self.dataset.features.clone()),
+            None => (
+                columns::FEATURES,
+                self.features.iter().map(|column| column.name.clone()).collect(),
+            ),
         };
-        let found =
-            columns::find(&names, &self.dataset.target, &wanted).map_err(|error| self.of_file(error))?;
+        let found = columns::find(&names, &self.dataset.target, field, &wanted)
+            .map_err(|error| self.of_file(error))?;
         if self.features.is_empty() {
             self.features = self.declared(&found)?;
         }
@@ -99,7 +103,10 @@ impl<'a> Builder<'a> {
                 suggestion: super::suggest::suggestion(unknown, &features),
             });
         }
-        let column = |(name, _): &(String, usize)| Column::new(name.clone(), words.contains(name));
+        let column = |(name, _): &(String, usize)| match &self.dataset.text {
+            Some(text) => Column::of_texts(name.clone(), text.length as usize),
+            None => Column::new(name.clone(), words.contains(name)),
+        };
         Ok(found.features.iter().map(column).collect())
     }
 
@@ -114,6 +121,11 @@ impl<'a> Builder<'a> {
     /// What is asked for of pictures.
     pub fn images(&self) -> Option<Images> {
         self.dataset.images
+    }
+
+    /// What is asked for of texts.
+    pub fn text(&self) -> Option<&'a Text> {
+        self.dataset.text.as_ref()
     }
 
     /// Name of the target.
@@ -158,7 +170,7 @@ impl<'a> Builder<'a> {
                 let place = self.place(number);
                 let mut row = std::mem::take(&mut self.row);
                 for (column, value) in self.features.iter_mut().zip(row.drain(..)) {
-                    self.values.push(column.take(value, &place));
+                    column.take(value, &place, &mut self.values);
                 }
                 self.row = row;
                 self.target.push(&target, &place);
@@ -197,11 +209,20 @@ impl<'a> Builder<'a> {
             let value = column.check(cell(*position), &place, most_words)?;
             match (value, self.dataset.missing) {
                 (Value::Missing, Missing::Refuse) => {
-                    return Err(TableError::Feature {
-                        place,
-                        column: column.name.clone(),
-                        problem: super::NotANumber::Empty,
-                        remedy: EMPTY.into(),
+                    let (column, problem) = (column.name.clone(), super::NotANumber::Empty);
+                    return Err(match self.dataset.text {
+                        Some(_) => TableError::Text {
+                            place,
+                            column,
+                            problem,
+                            remedy: EMPTY_TEXT,
+                        },
+                        None => TableError::Feature {
+                            place,
+                            column,
+                            problem,
+                            remedy: EMPTY.into(),
+                        },
                     });
                 }
                 (Value::Missing, Missing::Drop) => return Ok(None),
@@ -232,7 +253,11 @@ impl<'a> Builder<'a> {
             .dataset
             .malformed_rows
             .map_or(0, |rows| u64::from(rows.skip_up_to));
-        if matches!(error, TableError::TooManyWords { .. }) || allowed == 0 {
+        let of_all = matches!(
+            error,
+            TableError::TooManyWords { .. } | TableError::TooManyTextWords { .. }
+        );
+        if of_all || allowed == 0 {
             return Err(error);
         }
         if self.left_out.malformed == allowed {
@@ -272,10 +297,16 @@ impl<'a> Builder<'a> {
             return Err(TableError::EmptyColumn(empty.name.clone()));
         }
         let mut values = self.values;
-        let width = self.features.len();
-        let mut features = Vec::with_capacity(width);
-        for (place, column) in self.features.into_iter().enumerate() {
+        let width: usize = self.features.iter().map(Column::width).sum();
+        let mut features = Vec::with_capacity(self.features.len());
+        let mut place = 0;
+        for mut column in self.features {
             let name = column.name.clone();
+            let own = column.width();
+            let texts = column.texts();
+            if texts.as_ref().is_some_and(|texts| texts.words.is_empty()) {
+                return Err(TableError::NoWords(name));
+            }
             let words = column.words().map(|(words, moved)| {
                 for value in values
                     .iter_mut()
@@ -287,7 +318,8 @@ impl<'a> Builder<'a> {
                 }
                 words
             });
-            features.push(super::Feature { name, words });
+            features.push(super::Feature { name, words, texts });
+            place += own;
         }
         Ok(Table {
             features,
@@ -317,6 +349,8 @@ impl<'a> Builder<'a> {
     }
 }
 
+const EMPTY_TEXT: &str = "fill it in, or set dataset.missing to Drop to leave the row out, or to Mean to take it as a text \
+                          without words";
 const EMPTY: &str = "fill it in, set dataset.missing to Mean, Median or Drop, or leave the column out of \
                      dataset.features";
 /// Most words of a column where the spec says nothing, see [`sconce_contract::Categorical`].

@@ -1,8 +1,10 @@
-//! A feature while it is read: its first value says whether it holds numbers or words.
+//! A feature while it is read: its first value says whether it holds numbers or words; that it holds texts says the spec.
 
 use std::collections::HashMap;
 
-use super::{Cell, NotANumber, Place, TableError};
+use sconce_model::text;
+
+use super::{Cell, NOWHERE, NotANumber, Place, TableError, Texts};
 
 /// A feature.
 #[derive(Debug)]
@@ -26,7 +28,16 @@ enum Kind {
         /// The first of them, and where; nothing where the spec says that they are words.
         since: Option<(String, Place)>,
     },
+    Texts {
+        length: usize,
+        /// Their words, in the order in which they came.
+        list: Vec<String>,
+        index: HashMap<String, u32>,
+    },
 }
+
+/// Most different words of texts: more cannot be told apart by F32.
+const MOST_WORDS: usize = 1 << 24;
 
 /// A value that is known to fit its column.
 #[derive(Debug, PartialEq)]
@@ -34,9 +45,21 @@ pub(super) enum Value {
     Missing,
     Number(f32),
     Word(String),
+    /// In lower case.
+    Text(String),
 }
 
 impl Column {
+    /// Of texts, of which so many words count.
+    pub(super) fn of_texts(name: String, length: usize) -> Self {
+        let kind = Kind::Texts {
+            length,
+            list: Vec::new(),
+            index: HashMap::new(),
+        };
+        Column { name, kind }
+    }
+
     pub(super) fn new(name: String, words: bool) -> Self {
         let kind = match words {
             true => Kind::words(None),
@@ -62,6 +85,7 @@ impl Column {
             return Ok(Value::Missing);
         }
         match (&self.kind, cell.number()) {
+            (Kind::Texts { list, .. }, _) => return self.text(list, cell, place),
             (Kind::Words { since: None, .. }, _) => {}
             // Neither a number nor a word.
             (_, Err(problem @ NotANumber::NotFinite(_))) => return Err(fault(problem, NOT_FINITE.into())),
@@ -100,10 +124,51 @@ impl Column {
         Ok(Value::Word(word.into_owned()))
     }
 
-    /// Takes a value that was checked: the number, the place of the word among those so far, or NaN.
-    pub(super) fn take(&mut self, value: Value, place: &Place) -> f32 {
+    fn text(&self, list: &[String], cell: Cell<'_>, place: &Place) -> Result<Value, TableError> {
+        let Cell::Text(text) = cell else {
+            return Err(TableError::Text {
+                place: place.clone(),
+                column: self.name.clone(),
+                problem: NotANumber::NotAText(cell.shown()),
+                remedy: NOT_A_TEXT,
+            });
+        };
+        if list.len() >= MOST_WORDS {
+            return Err(TableError::TooManyTextWords {
+                column: self.name.clone(),
+                limit: MOST_WORDS,
+            });
+        }
+        Ok(Value::Text(text::lowered(text)))
+    }
+
+    /// Raw values of the column in a row.
+    pub(super) fn width(&self) -> usize {
+        match self.kind {
+            Kind::Texts { length, .. } => length,
+            _ => 1,
+        }
+    }
+
+    /// Takes a value that was checked, and appends what the table has of it.
+    pub(super) fn take(&mut self, value: Value, place: &Place, values: &mut Vec<f32>) {
+        match (&mut self.kind, value) {
+            (Kind::Texts { length, list, index }, Value::Text(lowered)) => {
+                let words = text::words(&lowered).take(*length);
+                let places: Vec<f32> = words.map(|word| interned(word, list, index) as f32).collect();
+                let start = values.len();
+                values.resize(start + *length, NOWHERE);
+                text::pad(NOWHERE, &places, &mut values[start..]);
+            }
+            (Kind::Texts { length, .. }, _) => values.resize(values.len() + *length, f32::NAN),
+            (_, value) => values.push(self.one(value, place)),
+        }
+    }
+
+    /// The number, the place of the word among those so far, or NaN.
+    fn one(&mut self, value: Value, place: &Place) -> f32 {
         match value {
-            Value::Missing => f32::NAN,
+            Value::Missing | Value::Text(_) => f32::NAN,
             Value::Number(number) => {
                 if matches!(self.kind, Kind::Open) {
                     self.kind = Kind::Numbers { since: place.clone() };
@@ -117,12 +182,7 @@ impl Column {
                 let Kind::Words { list, index, .. } = &mut self.kind else {
                     return f32::NAN;
                 };
-                let next = list.len() as u32;
-                let known = *index.entry(word).or_insert_with_key(|word| {
-                    list.push(word.clone());
-                    next
-                });
-                known as f32
+                interned(&word, list, index) as f32
             }
         }
     }
@@ -132,8 +192,20 @@ impl Column {
         match &self.kind {
             Kind::Open => true,
             Kind::Words { list, .. } => list.is_empty(),
-            Kind::Numbers { .. } => false,
+            // That texts hold no word is told in words of its own.
+            Kind::Numbers { .. } | Kind::Texts { .. } => false,
         }
+    }
+
+    /// The words of texts, in the order in which they came.
+    pub(super) fn texts(&mut self) -> Option<Texts> {
+        let Kind::Texts { length, list, .. } = &mut self.kind else {
+            return None;
+        };
+        Some(Texts {
+            length: *length,
+            words: std::mem::take(list),
+        })
     }
 
     /// The words in alphabetical order, and the new place of each by its old one; nothing for numbers.
@@ -153,6 +225,7 @@ impl Column {
 }
 
 const NOT_FINITE: &str = "mend the cell, or leave the column out of dataset.features";
+const NOT_A_TEXT: &str = "write it as a text, or name another column in dataset.text.column";
 const MIXED: &str = "mend the cell, leave the column out of dataset.features, or name it in \
                      dataset.categorical.columns to take every value as a word";
 
@@ -164,4 +237,15 @@ impl Kind {
             since,
         }
     }
+}
+
+/// The place of a word among those so far, of which it is one from now on.
+fn interned(word: &str, list: &mut Vec<String>, index: &mut HashMap<String, u32>) -> u32 {
+    if let Some(known) = index.get(word) {
+        return *known;
+    }
+    let next = list.len() as u32;
+    list.push(word.to_owned());
+    index.insert(word.to_owned(), next);
+    next
 }

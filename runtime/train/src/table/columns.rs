@@ -15,8 +15,16 @@ pub(super) struct Columns {
     pub(super) count: usize,
 }
 
-/// Finds the columns; no features means all but the target.
-pub(super) fn find(header: &[String], target: &str, features: &[String]) -> Result<Columns, TableError> {
+/// The field that names the features, unless they are texts.
+pub(super) const FEATURES: &str = "dataset.features";
+
+/// Finds the columns; no features, which `field` names, means all but the target.
+pub(super) fn find(
+    header: &[String],
+    target: &str,
+    field: &'static str,
+    features: &[String],
+) -> Result<Columns, TableError> {
     let mut positions = HashMap::new();
     for (position, name) in header.iter().enumerate() {
         if positions.insert(name.as_str(), position).is_some() && !name.is_empty() {
@@ -43,9 +51,7 @@ pub(super) fn find(header: &[String], target: &str, features: &[String]) -> Resu
             .map(|(position, name)| (name.clone(), position))
             .collect::<Vec<_>>()
     } else {
-        let named = features
-            .iter()
-            .map(|name| Ok((name.clone(), find("dataset.features", name)?)));
+        let named = features.iter().map(|name| Ok((name.clone(), find(field, name)?)));
         named.collect::<Result<_, TableError>>()?
     };
     if features.is_empty() {

@@ -80,6 +80,18 @@ pub enum TableError {
         /// What to do.
         remedy: String,
     },
+    /// A cell that is no text.
+    #[error("{place}, column {column:?}: {problem}; {remedy}")]
+    Text {
+        /// Where.
+        place: Place,
+        /// The column.
+        column: String,
+        /// What the cell holds.
+        problem: NotANumber,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A line that is no JSON object.
     #[error("{place}: the line is not a JSON object ({problem}); mend it, or delete it")]
     NotJson {
@@ -118,9 +130,28 @@ pub enum TableError {
         "pictures need a size: set dataset.format to Images and dataset.images to their height, width and channels"
     )]
     NoImages,
-    /// A picture that is in no folder of a class.
+    /// Texts of which nothing is said.
+    #[error("texts need dataset.text: set it, with how many words of each count (length)")]
+    NoText,
+    /// Texts without any word.
     #[error(
-        "{place} lies in no folder within dataset.uri: put the pictures of each class into a folder named after it"
+        "no text of the column {0:?} holds a word (letters or digits): name another one in dataset.text.column"
+    )]
+    NoWords(String),
+    /// More words than can be told apart.
+    #[error(
+        "the texts of the column {column:?} hold more than {limit} different words: lower dataset.text.length, or bring \
+         fewer rows"
+    )]
+    TooManyTextWords {
+        /// The column.
+        column: String,
+        /// Most words.
+        limit: usize,
+    },
+    /// A picture or text that is in no folder of a class.
+    #[error(
+        "{place} lies in no folder within dataset.uri: put the files of each class into a folder named after it"
     )]
     NoClass {
         /// Where.
@@ -205,6 +236,9 @@ impl TableError {
             | TableError::TooManyWords { .. }
             | TableError::EmptyColumn(_) => "dataset.features",
             TableError::NoImages => "dataset.images",
+            TableError::NoText => "dataset.text",
+            TableError::NoWords(_) | TableError::Text { .. } => "dataset.text.column",
+            TableError::TooManyTextWords { .. } => "dataset.text.length",
             TableError::TooManyMalformed { .. } => "dataset.malformedRows.skipUpTo",
             TableError::NoFeatures(_) | TableError::Target { .. } => "dataset.target",
             _ => "dataset.uri",

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sconce_contract::DatasetFormat;
 
-use super::{Builder, TableError, csv, images, jsonl, parquet};
+use super::{Builder, TableError, csv, images, jsonl, parquet, texts};
 
 /// A format.
 pub struct Format {
@@ -22,6 +22,7 @@ const FORMATS: &[Format] = &[
     Format { name: DatasetFormat::Jsonl, ends: &[".jsonl", ".ndjson"], read: jsonl::read },
     Format { name: DatasetFormat::Parquet, ends: &[".parquet"], read: parquet::read },
     Format { name: DatasetFormat::Images, ends: &[".png", ".jpg", ".jpeg"], read: images::read },
+    Format { name: DatasetFormat::Text, ends: &[".txt"], read: texts::read },
 ];
 
 impl Format {

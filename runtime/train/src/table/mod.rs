@@ -22,6 +22,7 @@ mod jsonl;
 mod parquet;
 mod place;
 mod suggest;
+mod texts;
 
 pub use builder::Builder;
 pub use cell::Cell;
@@ -35,8 +36,9 @@ use sconce_contract::RowsLeftOut;
 pub struct Table {
     /// The features, in the order of the file.
     pub features: Vec<Feature>,
-    /// Their raw values, row after row: `[rows, features]`. F32, as the server reads what it is asked; a word is its
-    /// place among the words, and what is missing is NaN.
+    /// Their raw values, row after row: `[rows, width]`. F32, as the server reads what it is asked; a word is its place
+    /// among the words, and what is missing is NaN. A text is as many places of words as count, after [`NOWHERE`] where
+    /// it has fewer.
     pub values: Vec<f32>,
     /// The cells of the target.
     pub target: Cells,
@@ -51,9 +53,35 @@ pub struct Feature {
     pub name: String,
     /// The words of the whole table in alphabetical order; nothing for numbers.
     pub words: Option<Vec<String>>,
+    /// The words of texts; nothing for others.
+    pub texts: Option<Texts>,
+}
+
+/// A column of texts as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Texts {
+    /// Words of each that count, which are its raw values.
+    pub length: usize,
+    /// The words of the whole table, in the order in which they came.
+    pub words: Vec<String>,
+}
+
+/// The place of no word, in front of the words of a text.
+pub const NOWHERE: f32 = -1.0;
+
+impl Feature {
+    /// Raw values in a row.
+    pub fn width(&self) -> usize {
+        self.texts.as_ref().map_or(1, |texts| texts.length)
+    }
 }
 
 impl Table {
+    /// Raw values of a row.
+    pub fn width(&self) -> usize {
+        self.features.iter().map(Feature::width).sum()
+    }
+
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.target.len()
@@ -148,6 +176,9 @@ pub enum NotANumber {
     /// A number among words, and since where the column holds words.
     #[error("{0}")]
     Number(String),
+    /// A number or a flag where a text should be.
+    #[error("{0} is not a text")]
+    NotAText(String),
 }
 
 /// A cell that fits into a sentence.
