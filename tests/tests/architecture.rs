@@ -12,7 +12,10 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("sconce-chart", &[]),
     ("sconce-contract", &[]),
     ("sconce-crds", &["sconce-contract"]),
-    ("sconce-operator", &["sconce-crds", "sconce-chart", "sconce-contract"]),
+    (
+        "sconce-operator",
+        &["sconce-crds", "sconce-chart", "sconce-contract"],
+    ),
     ("sconce-store", &["sconce-contract"]),
     ("sconce-engine", &["sconce-contract"]),
     (
@@ -21,7 +24,13 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ),
     (
         "sconce-train",
-        &["sconce-model", "sconce-engine", "sconce-store", "sconce-chart", "sconce-contract"],
+        &[
+            "sconce-model",
+            "sconce-engine",
+            "sconce-store",
+            "sconce-chart",
+            "sconce-contract",
+        ],
     ),
     (
         "sconce-serve",

@@ -208,7 +208,12 @@ fn a_file_that_grows_is_the_same_file_and_is_made_whole_where_it_was_cut_short()
     for uri in ["pvc://claim/absolute", "pvc://claim/up/secret", "pvc://claim"] {
         assert!(store.grow_file(uri, b"x", 0).is_err(), "{uri}");
     }
-    assert_eq!(fs::read_to_string(folder.path().join("secret")).unwrap(), "secret");
-    let error = store.grow_file("configmap://table/rows.csv", b"x", 0).unwrap_err();
+    assert_eq!(
+        fs::read_to_string(folder.path().join("secret")).unwrap(),
+        "secret"
+    );
+    let error = store
+        .grow_file("configmap://table/rows.csv", b"x", 0)
+        .unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
 }
