@@ -80,7 +80,10 @@ fn draw_panel(panel: &Panel, area: &Area<'_>) -> Outcome {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(match frame.ends_high(&lines) {
+            true => SeriesLabelPosition::LowerRight,
+            false => SeriesLabelPosition::UpperRight,
+        })
         .legend_area_size(40)
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))

@@ -48,6 +48,21 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Whether most of the right quarter is in the upper half, where a legend would hide it.
+    pub fn ends_high(&self, lines: &[Line]) -> bool {
+        let right = self.steps.0 + (self.steps.1 - self.steps.0) * 0.75;
+        let middle = self.values.0 / 2.0 + self.values.1 / 2.0;
+        let all = || {
+            lines
+                .iter()
+                .flat_map(Line::drawable)
+                .filter(|point| point.0 >= right)
+        };
+        all().filter(|point| point.1 > middle).count() * 2 > all().count()
+    }
+}
+
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| {
         (low.min(value), high.max(value))
@@ -67,6 +82,19 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_ends_high_is_told_from_what_ends_low() {
+        for (values, high) in [([1.0, 0.2, 0.1, 0.1], false), ([0.1, 0.8, 0.9, 1.0], true)] {
+            let points = (1..).zip(values).map(|(step, value)| (f64::from(step), value));
+            let lines = [Line {
+                name: String::new(),
+                points: points.collect(),
+            }];
+            assert_eq!(Frame::around(&lines).ends_high(&lines), high, "{values:?}");
+        }
+        assert!(!Frame::around(&[]).ends_high(&[]));
+    }
 
     #[test]
     fn no_range_is_empty() {

@@ -114,7 +114,7 @@ fn column(column: &ColumnFacts) -> Vec<String> {
         Some(facts) => [facts.min, facts.mean, facts.max, facts.deviation].map(number),
         None => [(); 4].map(|()| String::new()),
     };
-    let mut cells = vec![plain(&column.name), holds];
+    let mut cells = vec![code(&column.name), holds];
     cells.extend(numbers);
     cells.push(column.missing.to_string());
     cells

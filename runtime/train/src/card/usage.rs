@@ -10,14 +10,30 @@ const NAMES: usize = 8;
 
 pub(super) fn section(subject: &Subject<'_>) -> String {
     let name = &subject.plan.name;
+    let uri = &subject.artifact.uri;
     format!(
-        "## Use\n\nServe it on Kubernetes, where the training is:\n\n```yaml\napiVersion: sconce.dev/v1alpha1\nkind: \
-         ModelDeployment\nmetadata: {{name: {name}}}\nspec: {{model: {{trainingRef: {{name: {name}}}}}}}\n```\n\nor from \
-         anywhere with `model: {{uri: {}}}`. Read it in Python, without Sconce:\n\n```python\nimport json\nfrom \
-         safetensors.numpy import load_file\n\nweights = load_file(\"model.safetensors\")      # layers.<index>.<name>, \
-         F32\nnetwork = json.load(open(\"network.json\"))         # the layers, in order\npreprocess = \
-         json.load(open(\"preprocess.json\"))   # (value - mean) / scale of each column; words; classes\n```\n",
-        subject.artifact.uri
+        r#"## Use
+
+Serve it on Kubernetes, beside the training:
+
+```yaml
+apiVersion: sconce.dev/v1alpha1
+kind: ModelDeployment
+metadata: {{name: {name}}}
+spec: {{model: {{trainingRef: {{name: {name}}}}}}}
+```
+
+or by itself, with `model: {{uri: {uri}}}`. Read it in Python, without Sconce:
+
+```python
+import json
+from safetensors.numpy import load_file
+
+weights = load_file("model.safetensors")         # layers.<index>.<name>, F32
+network = json.load(open("network.json"))        # the layers, in order
+preprocess = json.load(open("preprocess.json"))  # (value - mean) / scale of each column; words; classes
+```
+"#
     )
 }
 
