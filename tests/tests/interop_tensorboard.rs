@@ -74,7 +74,7 @@ async fn tensorboard_reads_each_step_once_of_a_run_that_was_stopped_and_killed()
 
     // Two columns into 32 units, as the card's own lines of Python find it.
     let weights = json!({
-        "layers.0.weight": [32, 2], "layers.0.bias": [32], "layers.1.weight": [1, 32], "layers.1.bias": [1],
+        "layers.0.weight": [2, 32], "layers.0.bias": [32], "layers.1.weight": [32, 1], "layers.1.bias": [1],
     });
     assert_eq!(answer["weights"], weights);
     assert_eq!((&answer["layers"], &answer["columns"]), (&json!(2), &json!(2)));

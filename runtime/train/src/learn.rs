@@ -244,10 +244,11 @@ impl Course<'_> {
 
     /// Adds a point to the curve. A run that was stopped after its last step measures it again when it goes on.
     fn mark(&mut self, point: Point) {
-        if self.position.curve.push(point.clone())
-            && let Some(tracker) = self.tracker
+        let is_new = self.position.curve.push(point);
+        if let (true, Some(tracker), Some(point)) =
+            (is_new, self.tracker, self.position.curve.points().last())
         {
-            tracker.tell(&point);
+            tracker.tell(point);
         }
     }
 
