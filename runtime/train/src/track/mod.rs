@@ -198,10 +198,13 @@ mod tests {
 
     use super::*;
 
+    /// The steps of each attempt, and whether it was the end.
+    type Arrived = Arc<Mutex<Vec<(Vec<u64>, bool)>>>;
+
     /// What arrives where the first attempts fail.
     struct Deaf {
         failures: usize,
-        arrived: Arc<Mutex<Vec<(Vec<u64>, bool)>>>,
+        arrived: Arrived,
     }
 
     impl Sink for Deaf {
@@ -228,7 +231,7 @@ mod tests {
     #[test]
     fn what_failed_is_sent_again_and_the_end_is_the_last_attempt() {
         for (failures, expected) in [(1, vec![(vec![1, 2, 3], true)]), (2, vec![])] {
-            let arrived = Arc::default();
+            let arrived = Arrived::default();
             let sink = Deaf {
                 failures,
                 arrived: Arc::clone(&arrived),
