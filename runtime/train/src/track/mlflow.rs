@@ -337,10 +337,12 @@ fn of_report(report: &Report) -> Vec<Logged> {
 
 /// A text as long as a value may be.
 fn cut(text: &str) -> String {
-    match text.char_indices().map(|(at, _)| at).find(|at| *at + 4 > VALUE) {
-        Some(end) if text.len() > VALUE => format!("{}…", &text[..end]),
-        _ => text.to_owned(),
+    if text.len() <= VALUE {
+        return text.to_owned();
     }
+    let ends = (0..=VALUE - '…'.len_utf8()).rev();
+    let end = ends.into_iter().find(|end| text.is_char_boundary(*end));
+    format!("{}…", &text[..end.unwrap_or(0)])
 }
 
 /// A text within an answer.
@@ -399,7 +401,7 @@ mod tests {
             let problem = read(&[("MLFLOW_TRACKING_URI", other)]).unwrap_err();
             assert!(problem.starts_with("MLFLOW_TRACKING_URI"), "{problem}");
         }
-        assert!(!format!("{both:?}").contains("me"), "{both:?}");
+        assert!(!format!("{both:?} {alone:?}").contains("\"me\""), "{both:?}");
     }
 
     #[test]
