@@ -85,7 +85,7 @@ test-e2e: install ## Pods, volumes and traffic in the cluster
 	$(CARGO) test $(dev) --test 'e2e_*' --no-run
 	$(cluster) exec -- env RUST_TEST_THREADS=4 $(CARGO) test --offline $(dev) --test 'e2e_*' --no-fail-fast
 
-interop: harness ## Beside PyTorch, Keras and clients of other servers, installed from the registry; not part of make test
+interop: harness ## Beside PyTorch, Keras, TensorBoard, MLflow and clients of other servers, installed from the registry; not part of make test
 	$(cluster) frameworks
 	$(CARGO) build $(dev) --bins
 	$(CARGO) test $(dev) --test 'interop_*' --no-fail-fast

@@ -9,7 +9,13 @@ use std::time::SystemTime;
 use crate::{Error, Result, process};
 
 /// What programs that link kube are made of.
-const OPERATOR: &[&str] = &["Cargo.lock", "operator", "crds/src", "runtime/contract/src"];
+const OPERATOR: &[&str] = &[
+    "Cargo.lock",
+    "operator",
+    "crds/src",
+    "runtime/contract/src",
+    "runtime/chart/src",
+];
 /// What programs that compute are made of.
 const RUNTIME: &[&str] = &["Cargo.lock", "runtime"];
 

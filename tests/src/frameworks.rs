@@ -34,6 +34,13 @@ pub const KERAS: Framework = Framework {
     requirements: include_str!("../frameworks/keras.txt"),
 };
 
+/// TensorBoard, MLflow with its server, and safetensors: where people look at curves and models.
+pub const CURVES: Framework = Framework {
+    name: "curves",
+    label: "installing TensorBoard 2.21.0 and MLflow 3.17.2 (once; 900 MB, about 1 minute)",
+    requirements: include_str!("../frameworks/curves.txt"),
+};
+
 impl Framework {
     /// Its interpreter.
     ///
@@ -105,7 +112,7 @@ impl Framework {
 /// # Errors
 /// When one cannot be installed.
 pub fn prepare() -> Result<()> {
-    [PYTORCH, KERAS]
+    [PYTORCH, KERAS, CURVES]
         .iter()
         .try_for_each(|framework| framework.python().map(drop))
 }

@@ -25,6 +25,7 @@
 //! works behind a proxy ([`fault`]), in a table of [`scenario`]s whose ends are compared ([`reference`]).
 //!
 //! What is kept in stores of objects is tested with real ones as processes ([`clouds`]), over a [`line`] that may be cut.
+//! What a training tells to other tools is told by real trainers ([`learners`]) to those tools themselves ([`mlflow`]).
 //!
 //! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
 //! [`workload`]s, [`borrowed`] images, [`traffic`], tables on the [`web`] and models on a [`shelf`]; an [`inspector`] looks at
@@ -58,9 +59,11 @@ pub mod kubelet;
 pub mod kubelet_logs;
 pub mod kueue;
 mod layout;
+pub mod learners;
 mod leftovers;
 pub mod line;
 pub mod metrics_api;
+pub mod mlflow;
 pub mod models;
 mod network;
 pub mod node;

@@ -8,10 +8,14 @@ use serde_json::Value;
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// What each crate of ours may use of ours; what is not named here must not exist.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
+    ("sconce-chart", &[]),
     ("sconce-contract", &[]),
     ("sconce-crds", &["sconce-contract"]),
-    ("sconce-operator", &["sconce-crds", "sconce-contract"]),
+    (
+        "sconce-operator",
+        &["sconce-crds", "sconce-chart", "sconce-contract"],
+    ),
     ("sconce-store", &["sconce-contract"]),
     ("sconce-engine", &["sconce-contract"]),
     (
@@ -20,7 +24,13 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ),
     (
         "sconce-train",
-        &["sconce-model", "sconce-engine", "sconce-store", "sconce-contract"],
+        &[
+            "sconce-model",
+            "sconce-engine",
+            "sconce-store",
+            "sconce-chart",
+            "sconce-contract",
+        ],
     ),
     (
         "sconce-serve",

@@ -5,6 +5,8 @@
 //!   manifest.json       Manifest: every other file with its SHA-256, metrics, provenance
 //!   network.json        Network
 //!   preprocess.json     Preprocess: columns in order, their scale, the classes
+//!   README.md           for people: what it is, where it came from, what it reaches; with curves.png, and neither in
+//!                       the manifest nor in the digest
 //!   model.safetensors   weights, `layers.<index>.<name>`, F32: names and shapes are those of the layer's Outline
 //! ```
 
@@ -23,6 +25,11 @@ pub const NETWORK_FILE: &str = "network.json";
 pub const PREPROCESS_FILE: &str = "preprocess.json";
 /// Name of the weights in an artifact's folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
+
+/// Name of the model card in an artifact's folder.
+pub const CARD_FILE: &str = "README.md";
+/// Name of the picture in it.
+pub const CURVES_FILE: &str = "curves.png";
 
 /// Where an artifact is, and which one it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -131,15 +131,35 @@ impl Graph {
     /// As [`crate::plan::Plan::loss`].
     pub(crate) fn loss(&self, rows: &Rows<'_>) -> Result<f64, EngineError> {
         let logits = self.model.logits(&self.table(rows.x)?)?;
-        let loss = losses::loss(&self.objective, &logits, &rows.targets)?;
-        Ok(f64::from(loss.to_scalar::<f32>()?) * (rows.x.len() / self.model.inputs()) as f64)
+        self.loss_of(&logits, rows)
+    }
+
+    /// As [`crate::plan::Plan::loss_and_outputs`].
+    pub(crate) fn loss_and_outputs(
+        &self,
+        rows: &Rows<'_>,
+        outputs: &mut Vec<f32>,
+    ) -> Result<f64, EngineError> {
+        let logits = self.model.logits(&self.table(rows.x)?)?;
+        self.answers(&logits, outputs)?;
+        self.loss_of(&logits, rows)
+    }
+
+    fn loss_of(&self, logits: &Tensor, rows: &Rows<'_>) -> Result<f64, EngineError> {
+        let loss = losses::loss(&self.objective, logits, &rows.targets)?;
+        Ok(f64::from(loss.to_scalar::<f32>()?) * self.rows(rows) as f64)
+    }
+
+    fn answers(&self, logits: &Tensor, outputs: &mut Vec<f32>) -> Result<(), EngineError> {
+        let answers = activate(self.objective.last, logits)?;
+        outputs.extend(answers.flatten_all()?.to_vec1::<f32>()?);
+        Ok(())
     }
 
     /// As [`crate::plan::Plan::predict`].
     pub(crate) fn predict(&self, x: &[f32], outputs: &mut Vec<f32>) -> Result<(), EngineError> {
-        let answers = activate(self.objective.last, &self.model.logits(&self.table(x)?)?)?;
-        outputs.extend(answers.flatten_all()?.to_vec1::<f32>()?);
-        Ok(())
+        let logits = self.model.logits(&self.table(x)?)?;
+        self.answers(&logits, outputs)
     }
 
     /// What is kept, in that order.

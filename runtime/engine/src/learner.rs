@@ -255,6 +255,17 @@ impl Learner {
         Ok(sum / count as f64)
     }
 
+    /// [`Learner::loss`], to the bit, and [`Learner::predict`] by the same way through the network.
+    pub fn loss_and_outputs(&mut self, rows: &Rows<'_>, outputs: &mut Vec<f32>) -> Result<f64, EngineError> {
+        let count = self.check(rows)?;
+        let sum = match &mut self.engine {
+            Engine::Plan(plan) => plan.loss_and_outputs(rows, outputs),
+            Engine::Graph(graph) => graph.loss_and_outputs(rows, outputs)?,
+            Engine::Remote(remote) => remote.graph().loss_and_outputs(rows, outputs)?,
+        };
+        Ok(sum / count as f64)
+    }
+
     /// What the network says of `x` `[rows, inputs]`, its last activation applied, is put behind what is in
     /// `outputs`.
     pub fn predict(&mut self, x: &[f32], outputs: &mut Vec<f32>) -> Result<(), EngineError> {

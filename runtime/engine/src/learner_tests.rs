@@ -118,3 +118,25 @@ fn batches_add_up_to_one_step() {
         );
     }
 }
+
+#[test]
+fn loss_and_outputs_are_those_of_each_alone() {
+    let settings = settings(42);
+    let planned = learner(&settings);
+    let network = Network::of(vec![
+        Layer::dense(16, Activation::Tanh),
+        Layer::dense(1, Activation::Sigmoid),
+    ]);
+    let model = Sequential::initialised(&network, 2, settings.seed, &Device::Cpu).unwrap();
+    let objective = Objective::new(Loss::BinaryCrossEntropy, Activation::Sigmoid, &settings, vec![]);
+    let graph = Learner::by_graph(model, &objective, &settings);
+    for mut learner in [planned, graph] {
+        learner.step(&ROWS, 0.05).unwrap();
+        let (mut alone, mut both) = (vec![7.0], vec![7.0]);
+        learner.predict(ROWS.x, &mut alone).unwrap();
+        let loss = learner.loss(&ROWS).unwrap();
+        let again = learner.loss_and_outputs(&ROWS, &mut both).unwrap();
+        assert_eq!(again.to_bits(), loss.to_bits());
+        assert_eq!((both.len(), &both), (5, &alone));
+    }
+}

@@ -25,4 +25,4 @@ pub mod weights;
 pub use cached::Cached;
 pub use error::ModelError;
 pub use model::Model;
-pub use save::{Draft, save};
+pub use save::{Draft, save, save_with};

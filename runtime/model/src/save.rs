@@ -51,6 +51,17 @@ pub struct Draft {
 /// The same draft gives the same bytes. Where the folder exists because another run learned the same bits, its
 /// files are checked and left as they are, and the manifest that is returned is this run's.
 pub fn save(store: &Store, output: &str, draft: Draft) -> Result<(Manifest, Artifact), ModelError> {
+    save_with(store, output, draft, |_, _| BTreeMap::new())
+}
+
+/// The same with files for people beside those of the model: the manifest does not list them, so they change no digest,
+/// and no server reads them.
+pub fn save_with(
+    store: &Store,
+    output: &str,
+    draft: Draft,
+    describe: impl FnOnce(&Manifest, &Artifact) -> BTreeMap<String, Vec<u8>>,
+) -> Result<(Manifest, Artifact), ModelError> {
     Signature::of(&draft.network, &draft.preprocess)?;
     let mut files = BTreeMap::from([
         (NETWORK_FILE.to_owned(), json(&draft.network)?),
@@ -80,23 +91,19 @@ pub fn save(store: &Store, output: &str, draft: Draft) -> Result<(Manifest, Arti
     files.insert(MANIFEST_FILE.to_owned(), json(&manifest)?);
     let digest = manifest.digest();
     let name = digest.trim_start_matches("sha256:");
-    let uri = match store.write_folder(output, name, &files, MANIFEST_FILE) {
-        Err(StoreError::Conflict { .. }) => {
-            let uri = format!("{}/{name}", output.trim_end_matches('/'));
-            load::files(store, &uri, Some(&digest))?;
-            uri
-        }
-        written => written?,
+    let artifact = Artifact {
+        uri: format!("{}/{name}", output.trim_end_matches('/')),
+        size_bytes: manifest.size_bytes(),
+        digest: digest.clone(),
     };
-    let size_bytes = manifest.size_bytes();
-    Ok((
-        manifest,
-        Artifact {
-            uri,
-            digest,
-            size_bytes,
-        },
-    ))
+    for (name, bytes) in describe(&manifest, &artifact) {
+        files.entry(name).or_insert(bytes);
+    }
+    match store.write_folder(output, name, &files, MANIFEST_FILE) {
+        Err(StoreError::Conflict { .. }) => drop(load::files(store, &artifact.uri, Some(&digest))?),
+        written => drop(written?),
+    }
+    Ok((manifest, artifact))
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, ModelError> {

@@ -101,6 +101,41 @@ impl<'a> Confined<'a> {
         }
     }
 
+    /// Makes it a file of these bytes, of which it has the first `known` already.
+    pub(crate) fn grow(&self, bytes: &[u8], known: usize) -> Result<(), StoreError> {
+        use std::io::{Seek, SeekFrom, Write};
+
+        let place = self.path.parent().zip(self.path.file_name());
+        let (parent, name) = place.ok_or_else(|| self.error("writing", io::ErrorKind::NotFound.into()))?;
+        let folder = Confined {
+            path: parent.to_owned(),
+            root: self.root.clone(),
+            target: self.target,
+        };
+        let path = folder.create()?.join(name);
+        let write = || -> io::Result<()> {
+            // A link is not followed: it may lead out of the volume.
+            if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            let mut file = fs::OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)?;
+            // What was written before and is gone, or was cut short, is written again.
+            let known = known.min(bytes.len());
+            let from = match file.metadata()?.len() {
+                length if length >= known as u64 => known,
+                _ => 0,
+            };
+            file.set_len(from as u64)?;
+            file.seek(SeekFrom::Start(from as u64))?;
+            file.write_all(&bytes[from..])
+        };
+        write().map_err(|error| self.error("writing", error))
+    }
+
     /// Whether there is something.
     pub(crate) fn exists(&self) -> Result<bool, StoreError> {
         Ok(self.existing()?.is_some())

@@ -42,6 +42,10 @@ impl Scheme for File {
         folder::write(&confined(target)?, name, files)
     }
 
+    fn grow_file(&self, target: &Target<'_>, bytes: &[u8], known: usize) -> Result<(), StoreError> {
+        confined(target)?.grow(bytes, known)
+    }
+
     fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
         folder::names(&confined(target)?)
     }

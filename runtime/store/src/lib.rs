@@ -123,6 +123,14 @@ impl Store {
         Ok(format!("{}/{name}", parent_uri.trim_end_matches('/')))
     }
 
+    /// Makes the URI a file of these bytes, of which the first `known` were written before: on a file system the others
+    /// are put behind them, so that whoever has the file open goes on reading, and in a cloud the file is replaced. Of
+    /// what a crash cuts short, the beginning is there.
+    pub fn grow_file(&self, uri: &str, bytes: &[u8], known: usize) -> Result<(), StoreError> {
+        let (scheme, target) = self.open(uri)?;
+        scheme.grow_file(&target, bytes, known)
+    }
+
     /// Names of the folders at the URI, in no order; none where there is nothing. Those that are being written or
     /// removed are left out.
     pub fn folders(&self, uri: &str) -> Result<Vec<String>, StoreError> {

@@ -29,6 +29,11 @@ pub(crate) trait Scheme: Sync {
         Err(StoreError::ReadOnly { uri: target.shown() })
     }
 
+    /// Makes the target a file of these bytes, of which it has the first `known` already.
+    fn grow_file(&self, target: &Target<'_>, _bytes: &[u8], _known: usize) -> Result<(), StoreError> {
+        Err(StoreError::ReadOnly { uri: target.shown() })
+    }
+
     /// Names of the folders in the target that are not hidden; none where the target does not exist.
     fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
         Err(StoreError::ReadOnly { uri: target.shown() })

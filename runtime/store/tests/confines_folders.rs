@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -185,4 +186,34 @@ fn many_writers_of_one_folder_agree() {
         }
     });
     assert_eq!(store.read("pvc://claim/new/place/abc/b", LIMIT).unwrap(), b"2");
+}
+
+#[test]
+fn a_file_that_grows_is_the_same_file_and_is_made_whole_where_it_was_cut_short() {
+    let (folder, store) = machine();
+    let uri = "pvc://claim/new/place/events";
+    let path = folder.path().join("claim/new/place/events");
+    store.grow_file(uri, b"one", 0).unwrap();
+    let mut open = fs::File::open(&path).unwrap();
+    store.grow_file(uri, b"one two", 3).unwrap();
+    let mut seen = String::new();
+    open.read_to_string(&mut seen).unwrap();
+    assert_eq!(seen, "one two", "whoever has it open reads on");
+    for there in ["one", "one two, and what a crash left", ""] {
+        fs::write(&path, there).unwrap();
+        store.grow_file(uri, b"one two three", 7).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "one two three", "after {there:?}");
+    }
+    for uri in ["pvc://claim/absolute", "pvc://claim/up/secret", "pvc://claim"] {
+        assert!(store.grow_file(uri, b"x", 0).is_err(), "{uri}");
+    }
+    assert_eq!(
+        fs::read_to_string(folder.path().join("secret")).unwrap(),
+        "secret"
+    );
+    let error = store
+        .grow_file("configmap://table/rows.csv", b"x", 0)
+        .unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
 }

@@ -1,5 +1,7 @@
 //! What the trained model is measured by, and on which rows.
 
+use std::collections::BTreeMap;
+
 use sconce_contract::artifact::CONFUSION_LIMIT;
 use sconce_contract::{Evaluation, Metric, MetricName, MetricSplit};
 use sconce_engine::{Learner, metrics};
@@ -73,6 +75,25 @@ pub fn plan(evaluation: &Evaluation, data: &Data) -> Result<Wanted, TrainError> 
         }
     }
     Ok(Wanted { metrics, split })
+}
+
+/// Those of the metrics that are measured on the validation rows after an epoch, beside the loss.
+pub fn watched(wanted: &Wanted, data: &Data) -> Vec<MetricName> {
+    let part = &data.validation;
+    let there = |name: &MetricName| part.rows() > 0 && *name != MetricName::Loss && defined(*name, part);
+    wanted.metrics.iter().copied().filter(there).collect()
+}
+
+/// The values of metrics for these outputs; without those that are not finite.
+pub fn values(names: &[MetricName], part: &Part, width: usize, outputs: &[f32]) -> BTreeMap<MetricName, f64> {
+    let predictions = metrics::Predictions {
+        outputs,
+        width,
+        targets: part.truth(),
+    };
+    let value = |name: &MetricName| Some((*name, metrics::measure(*name, &predictions)?));
+    let known = names.iter().filter_map(value);
+    known.filter(|(_, value)| value.is_finite()).collect()
 }
 
 /// The rows that metrics are measured on.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sconce_contract::{Hyperparameters, TrainingPhase};
+use sconce_contract::{Hyperparameters, MetricName, TrainingPhase};
 use sconce_engine::{Learner, Purpose, Random, schedules};
 
 use crate::{
@@ -10,6 +10,8 @@ use crate::{
     checkpoint::{Best, Checkpoints, Position},
     data::{Batch, Data, Part},
     display::Display,
+    evaluate,
+    track::{Curve, Pace, Point, Tracker},
     watch::{Stop, Watch, eta_seconds},
 };
 
@@ -53,6 +55,10 @@ pub struct Course<'a> {
     pub position: Position,
     /// Whether nobody is shown how far it is.
     pub quiet: bool,
+    /// What is measured on the validation rows after an epoch, beside the loss.
+    pub metrics: &'a [MetricName],
+    /// Who is told of the curve.
+    pub tracker: Option<&'a Tracker>,
 }
 
 impl Course<'_> {
@@ -78,6 +84,7 @@ impl Course<'_> {
         };
         let (start, begun) = (Instant::now(), self.position.step);
         let mut busy = Duration::ZERO;
+        let mut pace = Pace::default();
         loop {
             let epoch = self.position.epoch;
             let mut order: Vec<usize> = (0..rows).collect();
@@ -92,6 +99,7 @@ impl Course<'_> {
                 let value = self.step(batch, &mut space, rate)?;
                 let now = Instant::now();
                 busy += now - since;
+                pace.add(batch.len(), now - since);
                 since = now;
                 let step = self.position.step;
                 self.watch.update(|seen| {
@@ -114,7 +122,7 @@ impl Course<'_> {
                     since = Instant::now();
                 }
             }
-            self.validate()?;
+            self.validate(&mut pace)?;
             display.epoch(&self.watch.snapshot());
             if epoch + 1 >= until.min(*epochs) || self.is_enough() {
                 break;
@@ -179,9 +187,12 @@ impl Course<'_> {
         Ok(value)
     }
 
-    fn validate(&mut self) -> Result<(), TrainError> {
-        let validation = mean_loss(&mut self.learner, &self.data.validation, self.stop)?;
+    fn validate(&mut self, pace: &mut Pace) -> Result<(), TrainError> {
         let (epoch, step) = (self.position.epoch + 1, self.position.step);
+        let part = &self.data.validation;
+        let is_marked = Curve::marks(epoch, self.hyperparameters.epochs);
+        let mut outputs = (is_marked && !self.metrics.is_empty()).then(Vec::new);
+        let validation = mean_loss_and_outputs(&mut self.learner, part, self.stop, outputs.as_mut())?;
         if let Some(value) = validation.filter(|value| !value.is_finite()) {
             let at = format!("on the validation rows after epoch {epoch}, step {step}");
             return Err(self.diverged(value, at));
@@ -206,6 +217,20 @@ impl Course<'_> {
                 });
             }
         }
+        if is_marked {
+            let width = self.learner.outputs();
+            let metrics = outputs.map(|outputs| evaluate::values(self.metrics, part, width, &outputs));
+            self.mark(Point {
+                epoch,
+                step,
+                time: Point::now(),
+                loss: self.position.mean_loss(),
+                validation_loss: validation,
+                learning_rate: self.watch.snapshot().learning_rate,
+                rows_per_second: pace.take(),
+                metrics: metrics.unwrap_or_default(),
+            });
+        }
         self.watch.update(|seen| {
             seen.progress.epoch = epoch;
             seen.progress.validation_loss = validation;
@@ -215,6 +240,16 @@ impl Course<'_> {
             }
         });
         Ok(())
+    }
+
+    /// Adds a point to the curve. A run that was stopped after its last step measures it again when it goes on.
+    fn mark(&mut self, point: Point) {
+        let is_new = self.position.curve.push(point);
+        if let (true, Some(tracker), Some(point)) =
+            (is_new, self.tracker, self.position.curve.points().last())
+        {
+            tracker.tell(point);
+        }
     }
 
     /// Whether the loss on the validation rows has not fallen for as many epochs as early stopping waits.
@@ -325,12 +360,28 @@ impl Course<'_> {
 
 /// The mean loss over all rows; nothing where there are none.
 pub fn mean_loss(learner: &mut Learner, part: &Part, stop: &Stop) -> Result<Option<f64>, TrainError> {
+    mean_loss_and_outputs(learner, part, stop, None)
+}
+
+/// The same; what the network says of the rows is put behind what is in `outputs`, where that is wanted.
+fn mean_loss_and_outputs(
+    learner: &mut Learner,
+    part: &Part,
+    stop: &Stop,
+    mut outputs: Option<&mut Vec<f32>>,
+) -> Result<Option<f64>, TrainError> {
     let (mut sum, mut batch) = (0.0, Batch::default());
     for rows in part.pieces(learner.rows_at_once()) {
         if stop.asked() {
             return Err(TrainError::interrupted("while measuring"));
         }
-        sum += learner.loss(&part.batch(&rows, &mut batch))? * rows.len() as f64;
+        let count = rows.len() as f64;
+        let rows = part.batch(&rows, &mut batch);
+        let mean = match &mut outputs {
+            Some(outputs) => learner.loss_and_outputs(&rows, outputs)?,
+            None => learner.loss(&rows)?,
+        };
+        sum += mean * count;
     }
     Ok((part.rows() > 0).then(|| sum / part.rows() as f64))
 }

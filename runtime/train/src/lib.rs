@@ -5,9 +5,11 @@
 //!               (checked (bytes   (what is       (three parts)         │  ▲     (held-out  (store, (exit code,
 //!                before   → f32)   predicted)              checkpoint ◄┘  │      rows)      model)  4 KiB)
 //!                any data)                              (and back)  watch  stop
-//!                                                                    │      ▲
+//!                                                             track ◄┤      ▲
 //!                              observe: /v1/progress /metrics /livez ┘      └ SIGTERM, SIGINT
 //! ```
+//!
+//! What a person sees of it besides: the curve in the tools of [`track`], and beside the artifact its [`card`].
 //!
 //! With a `search`, many trials learn before the one that is measured, see [`mod@search`].
 //!
@@ -18,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod card;
 pub mod checkpoint;
 pub mod data;
 pub mod display;
@@ -40,6 +43,7 @@ pub mod split;
 pub mod supervise;
 pub mod table;
 pub mod target;
+pub mod track;
 pub mod watch;
 
 pub use error::TrainError;

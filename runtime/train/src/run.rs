@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use sconce_contract::search::Candidate;
-use sconce_contract::{Facts, Hyperparameters, Report, RowsLeftOut, TrainingPhase, TrainingPlan, Work};
+use sconce_contract::{
+    Artifact, Facts, Hyperparameters, Manifest, Report, RowsLeftOut, TrainingPhase, TrainingPlan, Work,
+};
 use sconce_engine::{Sequential, device};
 use sconce_model::Draft;
 use sconce_store::shown;
 
 use crate::{
-    TrainError,
+    TrainError, card,
     checkpoint::Checkpoints,
     data::Data,
     evaluate::{self, Measured, Wanted},
@@ -19,6 +21,7 @@ use crate::{
     locations, plan, search,
     source::{self, Source},
     split, target,
+    track::{Ended, Told, Tracker},
     watch::{Stop, Watch},
 };
 
@@ -108,6 +111,9 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     };
     let objective = read.objective(&lesson)?;
     let (learner, position) = read.begin(&lesson, &objective, checkpoints.as_mut())?;
+    let told = Told::of(plan, &lesson, &data, &digest);
+    let mut tracker = Tracker::start(plan, &output, &told, &position.curve);
+    let watched = evaluate::watched(&wanted, &data);
     let mut course = Course {
         learner,
         data: &data,
@@ -117,6 +123,8 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         checkpoints,
         position,
         quiet: searched.is_some(),
+        metrics: &watched,
+        tracker: Some(&tracker),
     };
     let ended = course.learn().and_then(|learned| {
         let measured = measure(&mut course, &wanted)?;
@@ -143,8 +151,22 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         };
         // From here on a signal changes nothing: the artifact is written whole, and then the work is done.
         watch.enter(TrainingPhase::Saving);
-        let (_, artifact) = sconce_model::save(&output, &plan.output, draft)?;
         let seen = watch.snapshot();
+        let history = seen.history();
+        let describe = |manifest: &Manifest, artifact: &Artifact| {
+            card::files(&card::Subject {
+                plan,
+                network: &lesson.network,
+                preprocess: &data.preprocess,
+                rows: counts,
+                incumbent: incumbent.as_ref(),
+                history: &history,
+                curve: &course.position.curve,
+                manifest,
+                artifact,
+            })
+        };
+        let (_, artifact) = sconce_model::save_with(&output, &plan.output, draft, describe)?;
         let work = match busy {
             // The best trial is taken up where it ended: no pod went on from anywhere.
             Some(busy) => Work {
@@ -161,14 +183,14 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
             steps: learned.steps,
             loss: Some(learned.loss),
             seconds: start.elapsed().as_secs_f64(),
-            history: seen.history(),
+            history,
             work,
             left_out: data.facts.left_out.clone(),
-            incumbent,
+            incumbent: incumbent.clone(),
             search: report,
         })
     });
-    match ended {
+    let ended = match ended {
         Err(TrainError::Interrupted { .. }) => Err(course.interrupted()),
         // What was learned is not lost because it could not be written in one place.
         Err(error @ TrainError::Model(_)) => {
@@ -176,7 +198,9 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
             Err(error)
         }
         ended => ended,
-    }
+    };
+    tracker.end(&Ended::of(&ended));
+    ended
 }
 
 /// What the model reached, all of it finite.

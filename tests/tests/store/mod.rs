@@ -60,6 +60,13 @@ pub fn keeps_folders(store: &Store, place: &str, length: usize) -> Outcome {
     let limited = store.read(&format!("{place}/two/weights"), length as u64 - 1);
     assert!(matches!(limited, Err(StoreError::TooLarge { .. })), "{limited:?}");
 
+    // One file, anew each time that it grows.
+    let grown = format!("{place}/one/grown");
+    for (bytes, known) in [(&b"one"[..], 0), (b"one two", 3)] {
+        store.grow_file(&grown, bytes, known)?;
+        assert_eq!(store.read(&grown, LIMIT)?, bytes);
+    }
+
     store.remove_folder(place, "two")?;
     store.remove_folder(place, "never")?;
     assert_eq!(store.folders(place)?, ["one"]);

@@ -24,7 +24,7 @@ use crate::observed;
 pub struct Options {
     /// Name of the ModelTraining, with or without mtrain/.
     pub object: Asked,
-    /// Write a picture of 1200 × 750 pixels to this file, too.
+    /// Write a picture of 1200 × 640 pixels to this file, too.
     #[arg(long)]
     pub png: Option<PathBuf>,
 }

@@ -160,12 +160,27 @@ impl Plan {
         self.look(rows, 1.0, None)
     }
 
+    /// Both: that sum, and what [`Plan::predict`] says of the rows.
+    pub(crate) fn loss_and_outputs(&mut self, rows: &Rows<'_>, outputs: &mut Vec<f32>) -> f64 {
+        let sum = self.loss(rows);
+        let from = outputs.len();
+        let count = self.rows(rows.x);
+        let last = self.stages.last().map_or(&[][..], |last| last.output(count));
+        outputs.extend_from_slice(last);
+        self.activate(&mut outputs[from..]);
+        sum
+    }
+
     /// What the network says of `x` `[rows, inputs]`, its last activation applied, behind what is in `outputs`.
     pub(crate) fn predict(&mut self, x: &[f32], outputs: &mut Vec<f32>) {
         let from = outputs.len();
         outputs.extend_from_slice(self.forward(x, None));
+        self.activate(&mut outputs[from..]);
+    }
+
+    fn activate(&self, outputs: &mut [f32]) {
         if self.objective.takes_logits() {
-            activation::apply(self.objective.last, self.outputs, &mut outputs[from..]);
+            activation::apply(self.objective.last, self.outputs, outputs);
         }
     }
 

@@ -149,7 +149,8 @@ async fn is_there(store: &dyn ObjectStore, file: &Path) -> Result<bool, Trouble>
     }
 }
 
-async fn put(store: &dyn ObjectStore, file: &Path, bytes: &[u8]) -> Result<(), Trouble> {
+/// Writes one object, in the place of one that is there.
+pub(super) async fn put(store: &dyn ObjectStore, file: &Path, bytes: &[u8]) -> Result<(), Trouble> {
     if bytes.len() <= PART {
         store.put(file, Bytes::copy_from_slice(bytes).into()).await?;
         return Ok(());

@@ -175,6 +175,11 @@ impl Scheme for Cloud {
         self.run(target, folder::write(&*store, &path, name, files, record))
     }
 
+    fn grow_file(&self, target: &Target<'_>, bytes: &[u8], _known: usize) -> Result<(), StoreError> {
+        let Opened { store, path } = self.open(target)?;
+        self.run(target, folder::put(&*store, &path, bytes))
+    }
+
     fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
         let Opened { store, path } = self.open(target)?;
         self.run(target, folder::names(&*store, &path))

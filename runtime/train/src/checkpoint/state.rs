@@ -11,6 +11,8 @@ use sconce_model::weights::{self, Numbers};
 use sconce_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::track::Curve;
+
 /// Name of the record in a checkpoint's folder.
 pub(super) const RECORD_FILE: &str = "checkpoint.json";
 /// Name of the numbers in a checkpoint's folder.
@@ -21,7 +23,7 @@ const SCHEMA: u32 = 1;
 const OPTIMISER: &str = "optimizer.";
 /// Name of the weights of the best epoch.
 const BEST: &str = "best";
-/// Longest record; ours have about a kilobyte.
+/// Longest record; ours have about a kilobyte, and the curve at most 100.
 const RECORD_LIMIT: u64 = 1 << 20;
 /// Digits of the record's SHA-256 in the folder's name.
 const DIGITS: usize = 16;
@@ -66,6 +68,9 @@ pub struct Position {
     pub losses: Gatherer,
     /// Likewise on the validation rows.
     pub validation_losses: Gatherer,
+    /// Likewise with what else is measured after an epoch.
+    #[serde(default)]
+    pub curve: Curve,
 }
 
 /// The epoch with the best loss on the validation rows.

@@ -72,6 +72,8 @@ impl Bench<'_> {
             checkpoints,
             position,
             quiet: true,
+            metrics: &[],
+            tracker: None,
         };
         let last = job.epochs >= candidate.hyperparameters.epochs;
         let learned = course.advance(job.epochs);

@@ -111,11 +111,12 @@ impl Rehearsal {
         failure
     }
 
-    /// What is under the output folder, unfinished things too.
+    /// What is under the output folder but the curves, unfinished things too.
     pub fn models(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("models")).unwrap();
         entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "tensorboard")
             .collect()
     }
 }
