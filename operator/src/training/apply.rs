@@ -1,6 +1,7 @@
 //! Step 4: the objects of a run, written where they are missing.
 
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim as Claim;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use crate::apply::{Applied, Refusal, Writer};
 use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
 use crate::labels;
+use crate::seen::Job;
 
 /// Makes the cluster hold the objects of the run, and no other run's.
 pub async fn apply(
@@ -30,8 +32,8 @@ pub async fn apply(
     if let Some(claim) = children.claim {
         // One that is there is as somebody wanted it, and may have grown; what the spec says of it is tried.
         match run.spec.output.size {
-            Some(_) => writer.ensure(&run.uid, claim, None).await.map(drop)?,
-            None => writer.create(&run.uid, claim).await.map(drop)?,
+            Some(_) => writer.ensure(&run.uid, claim, None::<&Claim>).await.map(drop)?,
+            None => writer.create::<_, Claim>(&run.uid, claim).await.map(drop)?,
         }
     }
     if let Some(devices) = children.devices {
@@ -76,7 +78,7 @@ pub async fn end(writer: &Writer, job: &Job) -> Result<(), Error> {
 }
 
 /// What may change of a Job that is there. In a queue, whether it is suspended is Kueue's to say.
-pub(super) fn lifecycle(run: &Run<'_>, job: &Job, live: &Job) -> Value {
+pub(super) fn lifecycle(run: &Run<'_>, job: &v1::Job, live: &Job) -> Value {
     let spec = job.spec.clone().unwrap_or_default();
     let mut patch = json!({"spec": {
         "backoffLimit": spec.backoff_limit, "activeDeadlineSeconds": spec.active_deadline_seconds,

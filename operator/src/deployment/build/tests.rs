@@ -9,7 +9,7 @@ use crate::deployment::revision::workload_name;
 use crate::deployment::rollout::Back;
 use crate::deployment::validate::validate;
 use crate::deployment::workload::Failed;
-use kube::ResourceExt;
+use crate::seen;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn images() -> Images {
     }
 }
 
-fn built(deployment: &ModelDeployment, live: Option<Deployment>, images: &Images) -> Children {
+fn built(deployment: &ModelDeployment, live: Option<seen::Deployment>, images: &Images) -> Children {
     let trained = training(&json!({"artifact": artifact("aa")}));
     let found = found(deployment, Some(&trained), live, vec![]);
     build(
@@ -109,9 +109,7 @@ fn what_becomes_of_a_rollout_is_kept_on_its_deployment() {
     let kept = annotations(&back);
     let mut marked = live(&served);
     let text = kept[labels::ROLLED_BACK].as_str().unwrap().to_owned();
-    marked
-        .annotations_mut()
-        .insert(labels::ROLLED_BACK.to_owned(), text);
+    marked.metadata.annotations.insert(labels::ROLLED_BACK, text);
     let read =
         crate::deployment::workload::Workload::read(Arc::new(marked), None, jiff::Timestamp::MAX).unwrap();
     assert_eq!(read.failed, Some(failed));
