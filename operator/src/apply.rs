@@ -460,9 +460,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::seen::{self, Compared};
 
     fn service(owner: Value) -> Service {
         serde_json::from_value(json!({"metadata": {"name": "iris", "ownerReferences": [owner]}})).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_to_be_compared_is_written_again_where_it_differs_and_only_there() {
+        let mut ours = service(json!({"apiVersion": "v1", "kind": "A", "name": "a", "uid": "1"}));
+        let ports = json!({"ports": [{"port": 80, "targetPort": "http"}], "selector": {"a": "b"}});
+        ours.spec = serde_json::from_value(ports).unwrap();
+        let stored: Compared<Service> = seen::of(&ours);
+        let differs = |desired: &Service| difference::first(&untyped(desired), &json(&stored));
+        assert_eq!(differs(&ours), None);
+        ours.spec.get_or_insert_default().selector = Some([("a".to_owned(), "c".to_owned())].into());
+        assert_eq!(differs(&ours).as_deref(), Some(".spec.selector"));
     }
 
     #[test]

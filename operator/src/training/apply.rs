@@ -114,3 +114,56 @@ pub async fn discard(writer: &Writer, namespace: &str, job: &str, uid: &str) -> 
         .await?;
     writer.delete::<Job>(namespace, job, uid).await
 }
+
+#[cfg(test)]
+mod tests {
+    use sconce_crds::ModelTraining;
+
+    use super::*;
+    use crate::context::Images;
+    use crate::seen;
+    use crate::training::build::build;
+    use crate::training::identity::Identity;
+    use crate::training::validate::validate;
+
+    #[test]
+    fn a_job_is_seen_with_all_that_may_change_of_it() {
+        let training: ModelTraining = serde_json::from_value(json!({
+            "metadata": {"name": "iris", "namespace": "ml", "uid": "t1"},
+            "spec": {
+                "model": {"network": {"layers": [{"dense": {"units": 1}}]}},
+                "dataset": {"uri": "https://data.example/iris.csv", "target": "y"},
+                "activeDeadlineSeconds": 60, "failurePolicy": {"backoffLimit": 2},
+            },
+        }))
+        .unwrap();
+        let found = Found::default();
+        let run = validate(&training, &Identity::of(&training), &found).unwrap();
+        let images = Images {
+            trainer: "t".to_owned(),
+            server: "s".to_owned(),
+            pull_policy: "Always".to_owned(),
+        };
+        let made = build(&run, &images).job;
+        let live: Job = seen::of(&made);
+        let changes = |live: &Job| Writer::changes(live, &lifecycle(&run, &made, live));
+        assert!(!changes(&live), "it is as it was made");
+        for change in [
+            json!({"suspend": true}),
+            json!({"backoffLimit": 3}),
+            json!({"activeDeadlineSeconds": 1}),
+        ] {
+            let mut other = serde_json::to_value(&live).unwrap();
+            for (field, value) in change.as_object().unwrap() {
+                other["spec"][field] = value.clone();
+            }
+            assert!(changes(&serde_json::from_value(other).unwrap()), "{change}");
+        }
+        let mut yielding = live;
+        yielding
+            .metadata
+            .annotations
+            .insert(labels::YIELDING, "{}".to_owned());
+        assert!(changes(&yielding));
+    }
+}

@@ -1,6 +1,7 @@
 //! The objects as they are written.
 
 use super::*;
+use crate::apply::Writer;
 use crate::deployment::fixtures::{
     artifact, found, live, model, of_training, rollout, training, with_replicas,
 };
@@ -54,6 +55,29 @@ fn the_same_revision_changes_nothing_about_pods() {
     };
     assert_eq!(patch["spec"], json!({"replicas": 5}));
     assert_eq!(patch["metadata"]["annotations"]["sconce.dev/training-uid"], "t1");
+}
+
+#[test]
+fn a_deployment_is_seen_with_all_that_may_change_of_it() {
+    let Workload::Whole(made) = built(&with_replicas(2), None, &images()).workload else {
+        panic!()
+    };
+    let live: seen::Deployment = seen::of(&made);
+    let changes = |replicas: i32, live: &seen::Deployment| {
+        let Workload::Patch(patch) = built(&with_replicas(replicas), Some(live.clone()), &images()).workload
+        else {
+            panic!()
+        };
+        Writer::changes(live, &patch)
+    };
+    assert!(!changes(2, &live), "it is as it was made");
+    assert!(changes(3, &live));
+    let mut other = live;
+    other
+        .metadata
+        .annotations
+        .insert(labels::TRAINING_UID, "another".to_owned());
+    assert!(changes(2, &other));
 }
 
 #[test]
