@@ -33,6 +33,9 @@ const STUCK: &[(&str, Reason, &str)] = &[
 const IMAGE: &str = "the image";
 const CONTAINER: &str = "the container";
 
+/// Exit code of a container whose process was ended by SIGKILL.
+const KILLED: i32 = 137;
+
 /// Most characters of a line of a log that a condition repeats.
 const LONGEST_LINE: usize = 400;
 
@@ -325,14 +328,24 @@ pub fn last_word(pod: &Pod) -> Option<&str> {
 
 /// What must have happened to a container that could not say so itself.
 fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod) -> Failure {
+    let out_of_memory = |message: String| Failure {
+        class: FailureClass::OutOfMemory,
+        message,
+        field: Some("resources.memory".to_owned()),
+        work: None,
+    };
+    let limit = memory_limit(pod);
     if reason == Some("OOMKilled") {
-        let limit = memory_limit(pod).unwrap_or_else(|| "its limit".to_owned());
-        return Failure {
-            class: FailureClass::OutOfMemory,
-            message: format!("the pod was killed when it used more memory than {limit}; raise it"),
-            field: Some("resources.memory".to_owned()),
-            work: None,
-        };
+        let limit = limit.as_deref().unwrap_or("its limit");
+        return out_of_memory(format!(
+            "the pod was killed when it used more memory than {limit}; raise it"
+        ));
+    }
+    if let Some(limit) = limit.filter(|_| exit_code == KILLED && only_the_kernel_kills(pod)) {
+        return out_of_memory(format!(
+            "the pod was killed with exit code {KILLED}, and neither was it asked to end nor did the node say why; this \
+             is what comes of using more memory than {limit}: raise it"
+        ));
     }
     if let Some(why) = unstartable(reason, message) {
         let field = if pod.labels().contains_key(crate::labels::TRAINING) {
@@ -365,6 +378,22 @@ fn untold(reason: Option<&str>, exit_code: i32, message: Option<&str>, pod: &Pod
             reason.unwrap_or("no reason given")
         ),
     )
+}
+
+/// Whether nobody but the kernel, for want of memory, would kill the pod's container.
+///
+/// A container that passes its limit is not always said to be `OOMKilled`: containerd hears of that and of its end on
+/// two ways, and the end may come first (containerd, issues 8180 and 12260). A trainer has no probe for which the
+/// kubelet would kill it, so what else could have is an eviction, a preemption or a deletion, all of which are told.
+fn only_the_kernel_kills(pod: &Pod) -> bool {
+    let told = pod.status.as_ref().and_then(|status| status.reason.as_deref());
+    let has_probe =
+        ours(pod).is_some_and(|ours| ours.liveness_probe.is_some() || ours.startup_probe.is_some());
+    pod.labels().contains_key(crate::labels::TRAINING)
+        && pod.metadata.deletion_timestamp.is_none()
+        && condition(pod, "DisruptionTarget").is_none()
+        && told.is_none()
+        && !has_probe
 }
 
 /// What the runtime says of a program that it cannot start, such as one that the image does not have.
