@@ -64,7 +64,15 @@ pub struct Container {
     pub resources: Option<Resources>,
     /// Tells whose image it is ([`crate::observed`]).
     pub security_context: Option<SecurityContext>,
+    /// Whether the kubelet kills it where it does not answer.
+    pub liveness_probe: Option<Probe>,
+    /// Whether the kubelet kills it where it does not come up.
+    pub startup_probe: Option<Probe>,
 }
+
+/// A probe: that there is one.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub struct Probe {}
 
 /// Where a container has variables from.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -146,6 +154,8 @@ pub struct ImageVolume {
 pub struct PodStatus {
     /// As one word: `Pending`, `Running`, `Succeeded`, `Failed`.
     pub phase: Option<Word>,
+    /// CamelCase: why it is so, where it was evicted.
+    pub reason: Option<Word>,
     /// What holds of it, and since when, but for what repeats others.
     #[serde(deserialize_with = "conditions")]
     pub conditions: Option<Vec<PodCondition>>,
@@ -297,11 +307,12 @@ mod tests {
                     "name": "c", "args": ["x"], "env": [{"name": "A"}],
                     "envFrom": [{"prefix": "P_", "secretRef": {"name": "s"}}],
                     "securityContext": {"readOnlyRootFilesystem": false, "runAsNonRoot": true},
+                    "livenessProbe": {"httpGet": {"port": 80}}, "startupProbe": {},
                     "resources": {"limits": {"nvidia.com/gpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1"}},
                 }],
             },
             "status": {
-                "phase": "Running", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}], "qosClass": "Burstable",
+                "phase": "Running", "reason": "Evicted", "podIP": "10.0.0.1", "podIPs": [{"ip": "10.0.0.1"}], "qosClass": "Burstable",
                 "conditions": [ready, {"type": "Initialized", "status": "True"}], "containerStatuses": [seen],
                 "nominatedNodeName": "m", "startTime": "2026-01-01T00:00:01Z",
             },
@@ -317,13 +328,14 @@ mod tests {
                 "containers": [{
                     "name": "c", "envFrom": [{"prefix": "P_", "secretRef": {"name": "s"}}],
                     "resources": {"limits": {"memory": "1Gi"}}, "securityContext": {"readOnlyRootFilesystem": false},
+                    "livenessProbe": {}, "startupProbe": {},
                 }],
             })
         );
         assert_eq!(
             told(&pod.status),
             json!({
-                "phase": "Running", "podIP": "10.0.0.1", "conditions": [ready], "containerStatuses": [container],
+                "phase": "Running", "reason": "Evicted", "podIP": "10.0.0.1", "conditions": [ready], "containerStatuses": [container],
                 "nominatedNodeName": "m", "startTime": "2026-01-01T00:00:01Z",
             })
         );
