@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
-use kube::core::{ClusterResourceScope, NamespaceResourceScope};
+use kube::core::{ClusterResourceScope, NamespaceResourceScope, Request};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,6 +20,7 @@ use crate::labels::MANAGER;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::seen::Seen;
 
 /// A kind that lives in a namespace and is known at compile time.
 pub trait Child:
@@ -77,19 +78,20 @@ impl Writer {
         Writer { client, metrics }
     }
 
-    /// Makes the child what it should be. `observed` is what a watch has shown; nothing where it has shown none.
+    /// Makes the child what it should be. `observed` is what a watch has shown; nothing where it has shown none. What is
+    /// seen of it afterwards may be less than it was made of ([`crate::seen`]).
     ///
     /// # Errors
     /// [`Refusal::Problem`] where the name is taken by an object that `owner_uid` does not own, or the API
     /// server refuses the child as it is (quota, admission, an invalid value).
-    pub async fn ensure<K: Child>(
+    pub async fn ensure<K: Child, S: Child + Seen<K>>(
         &self,
         owner_uid: &str,
         desired: K,
-        observed: Option<&K>,
-    ) -> Result<Applied<K>, Refusal> {
+        observed: Option<&S>,
+    ) -> Result<Applied<S>, Refusal> {
         let namespace = desired.namespace().unwrap_or_default();
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let api: Api<S> = Api::namespaced(self.client.clone(), &namespace);
         let name = desired.name_any();
         let what = |verb: &str| format!("{verb} {} {namespace}/{name}", K::kind(&()));
 
@@ -105,7 +107,7 @@ impl Writer {
             if !is_owned_by(live, owner_uid) {
                 return Err(Refusal::Problem(taken(&desired, live)));
             }
-            if difference::first(&json(&desired), &json(live)).is_none() {
+            if difference::first(&untyped(&desired), &json(live)).is_none() {
                 return Ok(Applied(live.clone()));
             }
         }
@@ -150,7 +152,7 @@ impl Writer {
         {
             Some(live) if !is_owned_by(&live, owner_uid) => Err(Refusal::Problem(taken(&desired, &live))),
             Some(_) => Ok(()),
-            None => self.create(owner_uid, desired).await.map(drop),
+            None => self.create::<K, K>(owner_uid, desired).await.map(drop),
         }
     }
 
@@ -159,9 +161,13 @@ impl Writer {
     ///
     /// # Errors
     /// As [`Writer::ensure`].
-    pub async fn create<K: Child>(&self, owner_uid: &str, desired: K) -> Result<Applied<K>, Refusal> {
+    pub async fn create<K: Child, S: Child + Seen<K>>(
+        &self,
+        owner_uid: &str,
+        desired: K,
+    ) -> Result<Applied<S>, Refusal> {
         let namespace = desired.namespace().unwrap_or_default();
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
+        let api: Api<S> = Api::namespaced(self.client.clone(), &namespace);
         let name = desired.name_any();
         let what = |verb: &str| format!("{verb} {} {namespace}/{name}", K::kind(&()));
         let parameters = PostParams {
@@ -169,7 +175,13 @@ impl Writer {
             ..PostParams::default()
         };
         self.metrics.write(&K::kind(&()), "create");
-        match api.create(&parameters, &desired).await {
+        let path = K::url_path(&(), Some(&namespace));
+        let request = Request::new(path).create(&parameters, json(&desired).to_string().into_bytes());
+        let answer = match request {
+            Ok(request) => self.client.request::<S>(request).await,
+            Err(error) => Err(kube::Error::BuildRequest(error)),
+        };
+        match answer {
             Ok(stored) => Ok(Applied(stored)),
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let live = api.get(&name).await.doing(|| what("get"))?;
@@ -197,13 +209,13 @@ impl Writer {
             .doing(|| format!("get {} {namespace}/{name}", K::kind(&())))?;
         if live
             .as_ref()
-            .is_some_and(|live| difference::first(&json(&desired), &json(live)).is_some())
+            .is_some_and(|live| difference::first(&untyped(&desired), &json(live)).is_some())
         {
             self.delete::<K>(&namespace, &name, owner_uid).await?;
         } else if let Some(live) = &live {
             return self.ensure(owner_uid, desired, Some(live)).await.map(drop);
         }
-        self.create(owner_uid, desired).await.map(drop)
+        self.create::<K, K>(owner_uid, desired).await.map(drop)
     }
 
     /// Changes only the fields in `patch` (a JSON merge patch) of a child that is known to be ours.
@@ -423,6 +435,16 @@ fn json(value: &impl Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
+/// Without its version and kind, which what is seen of an object need not repeat.
+fn untyped(desired: &impl Serialize) -> Value {
+    let mut body = json(desired);
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("apiVersion");
+        fields.remove("kind");
+    }
+    body
+}
+
 /// A body for server-side apply, which must name its version and kind.
 fn typed<K: Child>(desired: &K) -> Value {
     let mut body = json(desired);
@@ -438,9 +460,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::seen::{self, Compared};
 
     fn service(owner: Value) -> Service {
         serde_json::from_value(json!({"metadata": {"name": "iris", "ownerReferences": [owner]}})).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_to_be_compared_is_written_again_where_it_differs_and_only_there() {
+        let mut ours = service(json!({"apiVersion": "v1", "kind": "A", "name": "a", "uid": "1"}));
+        let ports = json!({"ports": [{"port": 80, "targetPort": "http"}], "selector": {"a": "b"}});
+        ours.spec = serde_json::from_value(ports).unwrap();
+        let stored: Compared<Service> = seen::of(&ours);
+        let differs = |desired: &Service| difference::first(&untyped(desired), &json(&stored));
+        assert_eq!(differs(&ours), None);
+        ours.spec.get_or_insert_default().selector = Some([("a".to_owned(), "c".to_owned())].into());
+        assert_eq!(differs(&ours).as_deref(), Some(".spec.selector"));
     }
 
     #[test]

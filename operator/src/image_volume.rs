@@ -1,6 +1,6 @@
 //! The model of a pod that lies in an image, and what keeps the node from mounting it.
 
-use k8s_openapi::api::core::v1::Pod;
+use crate::seen::Pod;
 
 /// What is said where nobody mounts images: by a kubelet without the feature gate (`pkg/volume`, `FindPluginBySpec`), and
 /// by containerd before 2.1, which takes the volume for a folder without a name.

@@ -38,6 +38,15 @@ pub const PLAN: &str = "sconce.dev/plan";
 /// Annotation on a server's pod: UID of the ModelDeployment. Pods of a deleted one of the same name linger.
 pub const DEPLOYMENT_UID: &str = "sconce.dev/deployment-uid";
 
+/// Annotation by which a ReplicaSet chooses: pods of a lower cost go first. Absent: 0.
+pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+
+/// Annotation by which `kubectl apply` on the client's side remembers the whole object.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Label that Kubernetes puts on a Job's pods: its name.
+pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+
 /// Value of [`MANAGED_BY`], and the field manager of every write.
 pub const MANAGER: &str = "sconce";
 /// Value of [`COMPONENT`].
@@ -47,6 +56,12 @@ pub const SERVER: &str = "server";
 
 /// Label selector of everything that the operator watches below its own kinds.
 pub const SELECTOR: &str = "app.kubernetes.io/managed-by=sconce";
+
+/// Whether the operator reads this label or annotation of the Jobs, Deployments and pods that it watches: of no other, a
+/// value is kept ([`crate::seen::Kept`]). A plan is read by the pod's program alone.
+pub fn is_read(key: &str) -> bool {
+    key.starts_with("sconce.dev/") && key != PLAN || [JOB_NAME, DELETION_COST].contains(&key)
+}
 
 /// Labels of a child: `owner` is [`TRAINING`] or [`DEPLOYMENT`].
 pub fn child(owner: &str, name: &str, component: &str) -> BTreeMap<String, String> {

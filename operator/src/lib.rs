@@ -54,6 +54,7 @@ pub mod rehearsal;
 pub mod runtime_class;
 pub mod scaling;
 pub mod schema;
+pub mod seen;
 #[cfg(test)]
 mod sequences;
 pub mod strip;

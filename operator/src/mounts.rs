@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Event, Pod, PodCondition};
+use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use crate::error::{Doing, Error};
 use crate::observed::{self, Hindrance};
 use crate::reason::Reason;
+use crate::seen::{Pod, PodCondition};
 use crate::{image_volume, labels, overrides};
 
 /// A pod without a container after this long may be one whose volumes cannot be mounted.
@@ -172,11 +173,11 @@ fn add(pod: &mut Pod, hindrance: Hindrance) {
         .conditions
         .get_or_insert_default();
     conditions.push(PodCondition {
-        type_: MOUNTED.to_owned(),
-        status: "False".to_owned(),
-        reason: Some(hindrance.reason.into()),
+        type_: MOUNTED.into(),
+        status: "False".into(),
+        reason: Some(String::from(hindrance.reason).into()),
         message: Some(hindrance.message),
-        ..PodCondition::default()
+        last_transition_time: None,
     });
 }
 

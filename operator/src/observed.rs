@@ -1,7 +1,6 @@
 //! What a pod tells by its status: where it is stuck, how it ended, and in which words of its own.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodCondition};
 use kube::ResourceExt;
 use sconce_contract::credentials::{
     CHECKPOINT_CREDENTIALS, DATASET_CREDENTIALS, MODEL_CREDENTIALS, OUTPUT_CREDENTIALS,
@@ -12,6 +11,7 @@ use crate::image_volume;
 use crate::mounts;
 use crate::pod::CONTAINER as OURS;
 use crate::reason::Reason;
+use crate::seen::{Container, ContainerState, ContainerStatus, Pod, PodCondition};
 
 /// Reasons for which a waiting container will not start by itself (kubelet, `pkg/kubelet/images` and
 /// `pkg/kubelet/container`), and which field of the object to look at.
@@ -412,22 +412,13 @@ fn is_custom(pod: &Pod) -> bool {
 }
 
 fn memory_limit(pod: &Pod) -> Option<String> {
-    let container = ours(pod)?;
-    Some(
-        container
-            .resources
-            .as_ref()?
-            .limits
-            .as_ref()?
-            .get("memory")?
-            .0
-            .clone(),
-    )
+    let resources = ours(pod)?.resources.as_ref()?;
+    resources.limits.as_ref()?.memory.clone()
 }
 
 /// The container that is ours; a service mesh adds others, and the kubelet sorts what it tells of them by name.
 fn ours(pod: &Pod) -> Option<&Container> {
-    let mut all = pod.spec.as_ref()?.containers.iter();
+    let mut all = pod.spec.as_ref()?.containers.iter().flatten();
     all.find(|container| container.name == OURS)
 }
 

@@ -7,15 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::{Stream, StreamExt, future, stream::BoxStream};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
 use serde::de::DeserializeOwned;
 use tokio::sync;
@@ -24,6 +22,7 @@ use tracing::warn;
 use crate::index::{Index, Keys};
 use crate::labels::{self, SELECTOR};
 use crate::profile::census::Census;
+use crate::seen::{Compared, Deployment, Job, Pod};
 use crate::strip;
 
 /// Objects in one answer to a list: a page is in memory twice, as text and parsed, before most of it is let go.
@@ -97,11 +96,11 @@ pub struct Watches {
     /// Deployments of ours.
     pub workloads: Watched<Deployment>,
     /// Services of ours.
-    pub services: Watched<Service>,
+    pub services: Watched<Compared<Service>>,
     /// PodDisruptionBudgets of ours.
-    pub budgets: Watched<PodDisruptionBudget>,
+    pub budgets: Watched<Compared<PodDisruptionBudget>>,
     /// NetworkPolicies of ours.
-    pub policies: Watched<NetworkPolicy>,
+    pub policies: Watched<Compared<NetworkPolicy>>,
     /// Pods of ours.
     pub pods: Watched<Pod>,
     /// What all pods hold of all nodes.
@@ -133,18 +132,15 @@ impl Watches {
             profiles: Watch::new(Api::all(client.clone()), all()).start(&mut drivers),
             jobs: Watch::new(within(client, namespace), ours())
                 .by(by_owner)
-                .without(strip::job)
                 .start(&mut drivers),
             workloads: Watch::new(within(client, namespace), ours())
                 .by(by_owner)
-                .without(strip::workload)
                 .start(&mut drivers),
             services: Watch::new(within(client, namespace), ours()).start(&mut drivers),
             budgets: Watch::new(within(client, namespace), ours()).start(&mut drivers),
             policies: Watch::new(within(client, namespace), ours()).start(&mut drivers),
             pods: Watch::new(within(client, namespace), ours())
                 .by(by_label)
-                .without(strip::pod)
                 .start(&mut drivers),
             census,
             driver: Box::pin(futures::stream::empty()),
@@ -194,7 +190,7 @@ impl Watches {
     }
 }
 
-/// What the watches have shown.
+/// What the watches have shown: of objects that are not our own, what is kept ([`crate::seen`]).
 #[derive(Clone)]
 pub struct Stores {
     /// ModelTrainings.
@@ -203,19 +199,19 @@ pub struct Stores {
     pub deployments: Store<ModelDeployment>,
     /// AcceleratorProfiles.
     pub profiles: Store<AcceleratorProfile>,
-    /// Jobs of ours, without their pod templates.
+    /// Jobs of ours.
     pub jobs: Store<Job>,
-    /// Deployments of ours, without most of their pod templates ([`strip::workload`]).
+    /// Deployments of ours.
     pub workloads: Store<Deployment>,
     /// Services of ours.
-    pub services: Store<Service>,
+    pub services: Store<Compared<Service>>,
     /// PodDisruptionBudgets of ours.
-    pub budgets: Store<PodDisruptionBudget>,
+    pub budgets: Store<Compared<PodDisruptionBudget>>,
     /// NetworkPolicies of ours.
-    pub policies: Store<NetworkPolicy>,
+    pub policies: Store<Compared<NetworkPolicy>>,
     /// What all pods hold of all nodes. It may come later than the stores, or not at all: see [`Census::count`].
     pub census: Census,
-    /// Pods of ours, without what tells a kubelet how to run them ([`strip::pod`]).
+    /// Pods of ours.
     pub pods: Store<Pod>,
     deployments_by_training: Index<ModelDeployment>,
     jobs_by_owner: Index<Job>,
@@ -297,7 +293,6 @@ struct Watch<K> {
     api: Api<K>,
     config: watcher::Config,
     keys: Keys<K>,
-    strip: fn(&mut K),
 }
 
 impl<K> Watch<K>
@@ -309,7 +304,6 @@ where
             api,
             config: config.page_size(PAGE),
             keys: |_| Vec::new(),
-            strip: strip::metadata,
         }
     }
 
@@ -318,15 +312,10 @@ where
         self
     }
 
-    fn without(mut self, strip: fn(&mut K)) -> Self {
-        self.strip = strip;
-        self
-    }
-
     fn start(self, drivers: &mut Vec<BoxStream<'static, ()>>) -> Watched<K> {
         let events = watcher(self.api, self.config)
             .default_backoff()
-            .modify(self.strip);
+            .modify(strip::metadata);
         let (watched, driver) = follow(events, self.keys);
         drivers.push(driver);
         watched

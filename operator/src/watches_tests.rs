@@ -1,6 +1,7 @@
 //! Tests of `watches`.
 
 use futures::FutureExt;
+use kube::ResourceExt;
 
 use super::*;
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1;
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -20,6 +20,7 @@ use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::seen::Deployment;
 
 /// Makes the cluster hold the objects of the deployment. Where the revision was given up, the one to go back to comes
 /// first.
@@ -92,7 +93,7 @@ fn fewer(live: &Deployment, count: i32) -> bool {
 
 /// An API server that serves no image volumes drops them and their mounts without a word (`pkg/api/pod`,
 /// `dropImageVolumes`), so it is asked what it would store before pods are made without their model.
-async fn image_volumes(writer: &Writer, deployment: &Deployment) -> Result<(), Refusal> {
+async fn image_volumes(writer: &Writer, deployment: &v1::Deployment) -> Result<(), Refusal> {
     if !has_image(deployment) || has_image(&writer.rehearse(deployment).await?) {
         return Ok(());
     }
@@ -105,7 +106,7 @@ async fn image_volumes(writer: &Writer, deployment: &Deployment) -> Result<(), R
     )))
 }
 
-fn has_image(deployment: &Deployment) -> bool {
+fn has_image(deployment: &v1::Deployment) -> bool {
     let template = deployment
         .spec
         .as_ref()

@@ -9,13 +9,13 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::Duration;
 use sconce_crds::deployment::{ColdStart, ColdStartPhase, ColdStartPhaseName};
 
 use super::situation;
 use crate::observed;
+use crate::seen::Pod;
 
 /// Of the newest pod of the revision that answers. `before` is what was told of the revision the last time: it stays
 /// until a newer pod answers, since a pod that did not answer for a moment tells a later time from then on.

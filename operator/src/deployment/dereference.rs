@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
@@ -24,6 +23,7 @@ use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
 use crate::labels::{self, SELECTOR};
 use crate::reason::Reason;
+use crate::seen::{Compared, Deployment, Pod};
 use crate::volumes::{self, Source};
 use crate::{mounts, overrides, priority, runtime_class};
 
@@ -59,7 +59,7 @@ pub struct Found {
     /// Deployments of all revisions, the one that was asked for last first.
     pub workloads: Vec<Workload>,
     /// The Service, if it was created.
-    pub service: Option<Arc<Service>>,
+    pub service: Option<Arc<Compared<Service>>>,
     /// Pods of every revision that are not on their way out, oldest first.
     pub pods: Vec<Arc<Pod>>,
     /// Pods on their way out that still hold what they were given.

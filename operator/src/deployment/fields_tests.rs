@@ -42,8 +42,8 @@ fn source(deployment: &ModelDeployment) -> Option<ModelTraining> {
 
 fn found(
     deployment: &ModelDeployment,
-    live: Vec<k8s_openapi::api::apps::v1::Deployment>,
-    pods: Vec<Arc<k8s_openapi::api::core::v1::Pod>>,
+    live: Vec<crate::seen::Deployment>,
+    pods: Vec<Arc<crate::seen::Pod>>,
 ) -> Found {
     let asked = deployment.spec.accelerator.as_ref();
     let profile = asked
@@ -56,7 +56,7 @@ fn found(
 }
 
 /// Revisions of earlier models, which nothing serves, and which were complete one after the other.
-fn earlier(count: usize) -> (Vec<k8s_openapi::api::apps::v1::Deployment>, Value) {
+fn earlier(count: usize) -> (Vec<crate::seen::Deployment>, Value) {
     let served = |at: usize| {
         let mut served = Served::of(model(&format!("b{at}")), &fixtures::of_training().spec);
         served.revision = format!("earlier-{at}");
@@ -132,8 +132,7 @@ fn beside_an_earlier(deployment: &ModelDeployment, serving: &Serving<'_>) -> Opt
 fn waiting(deployment: &ModelDeployment, serving: &Serving<'_>) -> Option<std::time::Duration> {
     let mut own = live(&serving.wanted);
     let since = "2026-01-01T00:59:00Z".to_owned();
-    own.annotations_mut()
-        .insert(labels::WANTED_SINCE.to_owned(), since);
+    own.metadata.annotations.insert(labels::WANTED_SINCE, since);
     let found = found(deployment, vec![own], vec![]);
     let serving = validate(deployment, &found).ok()?;
     rollout::plan(deployment, &serving, &found, now()).again

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use sconce_crds::deployment::TrainingSource;
 use sconce_crds::{ModelDeployment, ModelTraining};
 use serde_json::{Value, json};
@@ -15,6 +13,7 @@ use super::rollout::Rollout;
 use super::rollout::decide::Manner;
 use super::workload::{self, Workload};
 use crate::labels;
+use crate::seen::{Deployment, Pod};
 
 /// `sha256:` and one byte repeated.
 pub fn digest(byte: &str) -> String {

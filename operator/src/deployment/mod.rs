@@ -34,8 +34,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::runtime::Controller;
@@ -60,6 +59,7 @@ use crate::mounts;
 use crate::observed;
 use crate::reconcile::{Turns, after_failure, drive, reconcile, references};
 use crate::scaling;
+use crate::seen::{Compared, Deployment, Pod};
 use crate::watches::{Stores, Watches};
 
 /// When a server is asked again that did not say where its model came from.
@@ -72,11 +72,11 @@ pub struct Readers {
     /// Their Deployments.
     pub workloads: BoxStream<'static, Arc<Deployment>>,
     /// Their Services.
-    pub services: BoxStream<'static, Arc<Service>>,
+    pub services: BoxStream<'static, Arc<Compared<Service>>>,
     /// Who reaches their pods.
-    pub policies: BoxStream<'static, Arc<NetworkPolicy>>,
+    pub policies: BoxStream<'static, Arc<Compared<NetworkPolicy>>>,
     /// How many of their pods a drain may take.
-    pub budgets: BoxStream<'static, Arc<PodDisruptionBudget>>,
+    pub budgets: BoxStream<'static, Arc<Compared<PodDisruptionBudget>>>,
     /// The Deployments' pods.
     pub pods: BoxStream<'static, Arc<Pod>>,
     /// The trainings that they name.

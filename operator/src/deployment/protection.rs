@@ -15,6 +15,7 @@ use sconce_crds::deployment::NetworkPeer;
 use super::replicas;
 use crate::apply::{Child, Refusal, is_owned_by};
 use crate::context::Context;
+use crate::seen::Compared;
 use crate::{fresh, labels, owner};
 
 /// Makes the cluster hold what protects the pods, and nothing that is no longer asked for.
@@ -30,7 +31,7 @@ async fn keep<K: Child>(
     deployment: &ModelDeployment,
     context: &Context,
     desired: Option<K>,
-    store: &Store<K>,
+    store: &Store<Compared<K>>,
 ) -> Result<(), Refusal> {
     let (name, namespace) = (deployment.name_any(), deployment.namespace().unwrap_or_default());
     let uid = deployment.uid().unwrap_or_default();

@@ -13,9 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
 use sconce_contract::Warmup;
 use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::digest::short_hash;
@@ -30,6 +28,7 @@ use sconce_crds::resources::{Accelerator, ServingResources};
 use serde::Serialize;
 
 use crate::labels;
+use crate::seen::Deployment;
 
 /// Hexadecimal digits of a digest that people are shown: enough to tell any two artifacts apart.
 const SHOWN: usize = 12;
@@ -275,12 +274,11 @@ mod tests {
         ] {
             let served = Served::of(model, &spec(&json!({})));
             let mut live = Deployment::default();
-            live.annotations_mut().extend(
-                served
-                    .annotations()
-                    .into_iter()
-                    .filter_map(|(key, value)| Some((key.to_owned(), value?))),
-            );
+            for (key, value) in served.annotations() {
+                if let Some(value) = value {
+                    live.metadata.annotations.insert(key, value);
+                }
+            }
             assert_eq!(Served::read(&live), Some(served.clone()));
             assert_eq!(Served::from(&served.told(3, None)), served);
         }

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::TestCaseError;
@@ -25,6 +23,7 @@ use super::rollout::{self, Rollout};
 use super::status::{Outlook, held, of_live};
 use super::validate::{Hold, Serving, validate};
 use crate::context::Images;
+use crate::seen::{self, Deployment, Pod};
 use crate::{labels, sequences};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -180,7 +179,7 @@ impl World {
     /// Kubernetes' own controllers.
     fn controllers(&mut self) {
         for live in self.workloads.values_mut() {
-            let revision = live.annotations()[labels::REVISION].clone();
+            let revision = live.annotations().get(labels::REVISION).unwrap().clone();
             let wanted = usize::try_from(live.spec.as_ref().unwrap().replicas.unwrap()).unwrap();
             let mut there: Vec<SimPod> = self
                 .pods
@@ -211,7 +210,7 @@ impl World {
         let known: Vec<String> = self
             .workloads
             .values()
-            .map(|live| live.annotations()[labels::REVISION].clone())
+            .map(|live| live.annotations().get(labels::REVISION).unwrap().clone())
             .collect();
         self.pods.retain(|pod| known.contains(&pod.revision));
     }
@@ -273,7 +272,8 @@ impl World {
             self.scale(live, *count);
         }
         match build(serving, rollout, &images).workload {
-            Workload::Whole(mut made) | Workload::Anew(mut made) => {
+            Workload::Whole(made) | Workload::Anew(made) => {
+                let mut made: Deployment = seen::of(&made);
                 made.metadata.generation = Some(1);
                 made.metadata.creation_timestamp =
                     Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
@@ -287,10 +287,11 @@ impl World {
                 };
                 let live = self.workloads.get_mut(&name)?;
                 for (key, value) in patch["metadata"]["annotations"].as_object()? {
+                    let annotations = &mut live.metadata.annotations;
                     match value.as_str() {
-                        Some(value) => live.annotations_mut().insert(key.clone(), value.to_owned()),
-                        None => live.annotations_mut().remove(key),
-                    };
+                        Some(value) => annotations.insert(key.clone(), value.to_owned()),
+                        None => annotations.remove(key),
+                    }
                 }
                 give(live, rollout.wanted);
                 Some(live.clone())

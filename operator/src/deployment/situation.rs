@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
-use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt;
 use sconce_contract::Report;
 use sconce_crds::custom::CustomServer;
 use sconce_crds::rollout::RETRY_ANNOTATION;
@@ -18,6 +15,7 @@ use crate::labels;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::seen::{Deployment, DeploymentCondition, Pod};
 
 /// What is going on with a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -317,17 +315,12 @@ fn is_seen(live: &Deployment) -> bool {
 
 /// Why the API server makes no pod of the Deployment, as where a quota is used up.
 pub fn refusal(live: &Deployment) -> Option<&str> {
-    let found = condition(live, "ReplicaFailure").filter(|found| is_seen(live) && found.status == "True")?;
+    let found = failure(live).filter(|found| is_seen(live) && found.status == "True")?;
     Some(found.message.as_deref().unwrap_or("no reason was given"))
 }
 
-fn condition<'a>(live: &'a Deployment, kind: &str) -> Option<&'a DeploymentCondition> {
-    live.status
-        .as_ref()?
-        .conditions
-        .as_ref()?
-        .iter()
-        .find(|condition| condition.type_ == kind)
+fn failure(live: &Deployment) -> Option<&DeploymentCondition> {
+    live.status.as_ref()?.replica_failure()
 }
 
 /// What stands in the way of the wanted revision: its pods know best, then the Deployment.
@@ -389,7 +382,7 @@ fn has_answered_since(pod: &Pod) -> bool {
 /// Pods that the API server refused.
 fn refused(live: &Deployment) -> Option<Hindrance> {
     let told = refusal(live)?;
-    let reason = condition(live, "ReplicaFailure").and_then(|found| found.reason.as_deref());
+    let reason = failure(live).and_then(|found| found.reason.as_deref());
     // The words of Pod Security's check of volumes (k8s.io/pod-security-admission, policy/check_hostPathVolumes.go and
     // check_restrictedVolumes.go).
     let remedy = if told.contains("violates PodSecurity")
@@ -409,8 +402,7 @@ fn refused(live: &Deployment) -> Option<Hindrance> {
 }
 
 fn has_node_folder(live: &Deployment) -> bool {
-    let template = live.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    let volumes = template.and_then(|pod| pod.volumes.as_ref());
+    let volumes = live.template().and_then(|pod| pod.volumes.as_ref());
     volumes
         .into_iter()
         .flatten()

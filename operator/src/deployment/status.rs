@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 use sconce_crds::deployment::{ColdStart, Revision};
@@ -22,6 +21,7 @@ use super::workload::Workload;
 use crate::apply::Applied;
 use crate::problem;
 use crate::scaling::policy;
+use crate::seen::Deployment;
 use crate::{conditions, labels};
 
 /// A status, what it makes superfluous, and when to look again even if nothing is seen to change.

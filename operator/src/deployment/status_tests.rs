@@ -7,7 +7,7 @@ use crate::deployment::fixtures::{
 };
 use crate::deployment::validate::validate;
 use crate::problem::Problem;
-use k8s_openapi::api::core::v1::Pod;
+use crate::seen::Pod;
 use proptest::prelude::*;
 use sconce_crds::condition::{
     AVAILABLE, DEGRADED, MODEL_RESOLVED, PROGRESSING, READY, ROLLOUT_COMPLETE, find, is_true,

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use sconce_contract::credentials::is_guarded;
 use sconce_contract::{Device, ServingPlan};
@@ -24,6 +23,7 @@ use crate::priority;
 use crate::problem::Problem;
 use crate::reason::Reason;
 use crate::runtime_class;
+use crate::seen::Deployment;
 use crate::training::validate::absent;
 use crate::volumes::Volumes;
 

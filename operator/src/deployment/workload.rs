@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use sconce_crds::ModelDeploymentStatus;
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::revision::Served;
 use crate::labels;
 use crate::reason::Reason;
+use crate::seen::Deployment;
 
 /// A revision that did not come up in time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::config::KubeConfigOptions;
 use kube::core::NamespaceResourceScope;
@@ -12,6 +11,7 @@ use sconce_crds::{ModelDeployment, ModelTraining};
 use serde::de::DeserializeOwned;
 
 use super::PluginError;
+use crate::seen::Pod;
 use crate::{connection, labels};
 
 /// An API server that does not answer by then is said not to.
@@ -222,10 +222,9 @@ impl Subject {
     /// The label by which pods of the current run or revision are told from others.
     fn current(&self) -> Option<(&str, &str)> {
         match self {
-            Subject::Training(training) => Some((
-                "batch.kubernetes.io/job-name",
-                training.status.as_ref()?.job.as_deref()?,
-            )),
+            Subject::Training(training) => {
+                Some((labels::JOB_NAME, training.status.as_ref()?.job.as_deref()?))
+            }
             Subject::Deployment(deployment) => Some((
                 labels::REVISION,
                 &deployment.status.as_ref()?.revisions.first()?.name,

@@ -3,7 +3,6 @@
 use std::io::Write;
 
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt, future, stream};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, LogParams};
 
@@ -37,7 +36,7 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), PluginError
     if pods.is_empty() {
         return Err(PluginError::Nothing(no_pods(&subject, &cluster.namespace)));
     }
-    let api: Api<Pod> = cluster.api();
+    let api: Api<k8s_openapi::api::core::v1::Pod> = cluster.api();
     let parameters = LogParams {
         follow: options.follow,
         tail_lines: options.tail,

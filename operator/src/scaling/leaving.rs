@@ -7,8 +7,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// Annotation by which a ReplicaSet chooses: pods of a lower cost go first. Absent: 0.
-pub const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+use crate::labels::DELETION_COST;
+
 /// Cost of a pod that is to go.
 const CHEAP: &str = "-1";
 

@@ -23,7 +23,6 @@ pub mod tracker;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use sconce_crds::ModelDeployment;
@@ -37,6 +36,7 @@ use self::source::LoadSource;
 use self::tracker::PAUSE;
 use crate::context::Context;
 use crate::labels;
+use crate::seen::Pod;
 
 /// Pods by the namespace and UID of the ModelDeployment that they are of: put in order once for all tasks.
 type Pods = Arc<HashMap<String, Vec<Arc<Pod>>>>;

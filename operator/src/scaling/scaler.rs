@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -14,7 +13,7 @@ use tracing::warn;
 
 use super::Pods;
 use super::decide::{Fleet, Verdict, decide};
-use super::leaving::{self, DELETION_COST, Replica};
+use super::leaving::{self, Replica};
 use super::policy::{self, Policy};
 use super::source::{LoadSource, Server};
 use super::tell::{MANAGER, Told};
@@ -22,8 +21,10 @@ use super::tracker::{PAUSE, Tracker};
 use crate::apply::Refusal;
 use crate::context::Context;
 use crate::error::Error;
+use crate::labels::DELETION_COST;
 use crate::observed;
 use crate::reason::Reason;
+use crate::seen::Pod;
 
 /// Longest that a write may take; kube's client repeats it by itself for longer.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::{Progress, Report};
 use sconce_crds::training::{AcceleratorSeconds, PodSeconds};
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
 
 use crate::observed;
+use crate::seen::Pod;
 
 /// Pods that are gone and still have a line of their own: more than a cache that lags behind could bring back.
 const REMEMBERED: usize = 8;

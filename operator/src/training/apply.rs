@@ -1,6 +1,7 @@
 //! Step 4: the objects of a run, written where they are missing.
 
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim as Claim;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use crate::apply::{Applied, Refusal, Writer};
 use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
 use crate::labels;
+use crate::seen::Job;
 
 /// Makes the cluster hold the objects of the run, and no other run's.
 pub async fn apply(
@@ -30,8 +32,8 @@ pub async fn apply(
     if let Some(claim) = children.claim {
         // One that is there is as somebody wanted it, and may have grown; what the spec says of it is tried.
         match run.spec.output.size {
-            Some(_) => writer.ensure(&run.uid, claim, None).await.map(drop)?,
-            None => writer.create(&run.uid, claim).await.map(drop)?,
+            Some(_) => writer.ensure(&run.uid, claim, None::<&Claim>).await.map(drop)?,
+            None => writer.create::<_, Claim>(&run.uid, claim).await.map(drop)?,
         }
     }
     if let Some(devices) = children.devices {
@@ -76,7 +78,7 @@ pub async fn end(writer: &Writer, job: &Job) -> Result<(), Error> {
 }
 
 /// What may change of a Job that is there. In a queue, whether it is suspended is Kueue's to say.
-pub(super) fn lifecycle(run: &Run<'_>, job: &Job, live: &Job) -> Value {
+pub(super) fn lifecycle(run: &Run<'_>, job: &v1::Job, live: &Job) -> Value {
     let spec = job.spec.clone().unwrap_or_default();
     let mut patch = json!({"spec": {
         "backoffLimit": spec.backoff_limit, "activeDeadlineSeconds": spec.active_deadline_seconds,
@@ -111,4 +113,57 @@ pub async fn discard(writer: &Writer, namespace: &str, job: &str, uid: &str) -> 
         .delete::<ResourceClaimTemplate>(namespace, job, uid)
         .await?;
     writer.delete::<Job>(namespace, job, uid).await
+}
+
+#[cfg(test)]
+mod tests {
+    use sconce_crds::ModelTraining;
+
+    use super::*;
+    use crate::context::Images;
+    use crate::seen;
+    use crate::training::build::build;
+    use crate::training::identity::Identity;
+    use crate::training::validate::validate;
+
+    #[test]
+    fn a_job_is_seen_with_all_that_may_change_of_it() {
+        let training: ModelTraining = serde_json::from_value(json!({
+            "metadata": {"name": "iris", "namespace": "ml", "uid": "t1"},
+            "spec": {
+                "model": {"network": {"layers": [{"dense": {"units": 1}}]}},
+                "dataset": {"uri": "https://data.example/iris.csv", "target": "y"},
+                "activeDeadlineSeconds": 60, "failurePolicy": {"backoffLimit": 2},
+            },
+        }))
+        .unwrap();
+        let found = Found::default();
+        let run = validate(&training, &Identity::of(&training), &found).unwrap();
+        let images = Images {
+            trainer: "t".to_owned(),
+            server: "s".to_owned(),
+            pull_policy: "Always".to_owned(),
+        };
+        let made = build(&run, &images).job;
+        let live: Job = seen::of(&made);
+        let changes = |live: &Job| Writer::changes(live, &lifecycle(&run, &made, live));
+        assert!(!changes(&live), "it is as it was made");
+        for change in [
+            json!({"suspend": true}),
+            json!({"backoffLimit": 3}),
+            json!({"activeDeadlineSeconds": 1}),
+        ] {
+            let mut other = serde_json::to_value(&live).unwrap();
+            for (field, value) in change.as_object().unwrap() {
+                other["spec"][field] = value.clone();
+            }
+            assert!(changes(&serde_json::from_value(other).unwrap()), "{change}");
+        }
+        let mut yielding = live;
+        yielding
+            .metadata
+            .annotations
+            .insert(labels::YIELDING, "{}".to_owned());
+        assert!(changes(&yielding));
+    }
 }

@@ -2,7 +2,6 @@
 //! and which trainings could make way for them.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 use sconce_crds::{AcceleratorProfile, ModelTraining};
@@ -10,6 +9,7 @@ use sconce_crds::{AcceleratorProfile, ModelTraining};
 use super::identity::{Identity, Stage, stage};
 use super::yielding::{Contention, Decision, Need, Peer, Yielding, decide};
 use crate::context::Context;
+use crate::seen::Pod;
 use crate::watches::Stores;
 use crate::{labels, observed};
 

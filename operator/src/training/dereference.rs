@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use sconce_contract::Progress;
@@ -19,6 +17,7 @@ use crate::devices::{self, DeviceClass};
 use crate::error::Error;
 use crate::fit::{Need, Question};
 use crate::kueue::Sight;
+use crate::seen::{Job, Pod};
 use crate::volumes::{self, Source};
 use crate::{labels, mounts, observed, overrides, priority, runtime_class};
 
@@ -101,8 +100,7 @@ pub async fn dereference(
     // One that is older than the training is of an earlier one of the same name and spec.
     let born = training.creation_timestamp();
     pods.retain(|pod| {
-        pod.labels().get("batch.kubernetes.io/job-name") == Some(&identity.job)
-            && pod.creation_timestamp() >= born
+        pod.labels().get(labels::JOB_NAME) == Some(&identity.job) && pod.creation_timestamp() >= born
     });
     pods.sort_by_key(|pod| pod.creation_timestamp());
     let last_words = context

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use crate::seen::Pod;
 use crate::{labels, observed};
 
 /// Most pods that are remembered. Those of trainings that are deleted are never asked for; where they are too many,
@@ -53,17 +53,14 @@ impl LastWords {
         if pod.creation_timestamp().as_ref() < born {
             return false;
         }
-        let of_job = pod
-            .labels()
-            .get("batch.kubernetes.io/job-name")
-            .is_some_and(|name| name == job);
+        let of_job = pod.labels().get(labels::JOB_NAME).is_some_and(|name| name == job);
         if !of_job || pods.iter().any(|seen| seen.uid() == pod.uid()) {
             return false;
         }
         let mut ended = (*pod).clone();
         if !observed::is_finished(&ended) {
             // Its container has ended, and the pod itself with its deletion.
-            ended.status.get_or_insert_default().phase = Some("Failed".to_owned());
+            ended.status.get_or_insert_default().phase = Some("Failed".into());
         }
         pods.push(Arc::new(ended));
         pods.sort_by_key(|pod| pod.creation_timestamp());

@@ -33,8 +33,6 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::Controller;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -54,6 +52,7 @@ use crate::fresh;
 use crate::labels;
 use crate::mounts;
 use crate::reconcile::{Turns, after_failure, drive, reconcile, references};
+use crate::seen::{Job, Pod};
 use crate::watches::Watches;
 
 /// How often a training is looked at though nothing was seen to change.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sconce_contract::{CheckpointMark, Progress, Report, TrainingPhase};
 use sconce_crds::ModelTrainingStatus;
@@ -12,6 +11,7 @@ use sconce_crds::training::{LastCheckpoint, TrainingProgress};
 use super::gates::short;
 use super::situation::{Finding, Situation};
 use crate::observed;
+use crate::seen::Pod;
 
 /// An unchanged percentage is written again only after this long, to show that the trainer still answers.
 const STALE: SignedDuration = SignedDuration::from_secs(10);

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use kube::ResourceExt;
 use sconce_crds::condition::{READY, find};
 use sconce_crds::training::Phase;
@@ -18,6 +16,7 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use super::yielding::Yielding;
 use crate::kueue::{PUT_BACK, Sight};
 use crate::reason::Reason;
+use crate::seen::{Job, Pod, PodCondition};
 use crate::{labels, observed};
 
 /// Why a run waits for its turn.

@@ -2,14 +2,14 @@
 //! else.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use std::sync::Arc;
 
 use super::situation::condition;
 use crate::error::{Doing, Error};
+use crate::seen::{Job, Pod};
 
 /// A Job without a pod after this long is one whose pod is refused.
 pub const AFTER: SignedDuration = SignedDuration::from_secs(10);

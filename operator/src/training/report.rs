@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::report::{REPORT_LIMIT, REPORT_PATH};
 use sconce_contract::{Artifact, Report};
@@ -10,6 +9,7 @@ use sconce_crds::ModelTraining;
 
 use super::situation::Situation;
 use crate::reason::Reason;
+use crate::seen::Pod;
 use crate::{names, observed};
 
 /// The run of a pod that ended well and left no report that could be read; nothing where no pod ended well.

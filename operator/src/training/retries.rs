@@ -11,11 +11,11 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
 use sconce_contract::{FailureClass, Report};
 
 use super::situation::Situation;
 use crate::observed;
+use crate::seen::Pod;
 
 /// Pods that may pass their memory limit before the run has failed.
 const OUT_OF_MEMORY: usize = 2;

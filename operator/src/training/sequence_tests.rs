@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use proptest::test_runner::TestCaseError;
@@ -22,6 +21,7 @@ use super::queue::Turn;
 use super::status::{Outlook, of_job, refused, settled};
 use super::validate::validate;
 use crate::context::Images;
+use crate::seen::{self, Job};
 use crate::{labels, sequences};
 
 /// How a pod ends.
@@ -295,7 +295,7 @@ impl World {
         };
         let made = build(&run, &images).job;
         let live = self.jobs.entry(identity.job.clone()).or_insert_with(|| {
-            let mut fresh = made.clone();
+            let mut fresh: Job = seen::of(&made);
             fresh.metadata.creation_timestamp =
                 Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
             fresh

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::batch::v1::{Job, JobCondition};
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::report::EXIT_BAD_INPUT;
 use sconce_contract::{
@@ -23,6 +21,7 @@ use super::retries;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::seen::{Job, JobCondition, Pod};
 
 /// What is going on with a run.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use sconce_contract::Progress;
@@ -23,6 +21,7 @@ use crate::conditions;
 use crate::observed;
 use crate::problem::{self, Problem};
 use crate::reason::Reason;
+use crate::seen::{Job, Pod};
 
 /// A status, and when to look again even if nothing is seen to change.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,6 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use sconce_contract::Progress;
@@ -22,6 +21,7 @@ use super::identity::Identity;
 use super::situation::{Finding, Situation};
 use crate::observed;
 use crate::reason::Reason;
+use crate::seen::Pod;
 
 /// What was seen is written this many times within the timeout, and no more often.
 const LOOKS: i32 = 8;

@@ -1,6 +1,7 @@
 //! The objects as they are written.
 
 use super::*;
+use crate::apply::Writer;
 use crate::deployment::fixtures::{
     artifact, found, live, model, of_training, rollout, training, with_replicas,
 };
@@ -9,7 +10,7 @@ use crate::deployment::revision::workload_name;
 use crate::deployment::rollout::Back;
 use crate::deployment::validate::validate;
 use crate::deployment::workload::Failed;
-use kube::ResourceExt;
+use crate::seen;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ fn images() -> Images {
     }
 }
 
-fn built(deployment: &ModelDeployment, live: Option<Deployment>, images: &Images) -> Children {
+fn built(deployment: &ModelDeployment, live: Option<seen::Deployment>, images: &Images) -> Children {
     let trained = training(&json!({"artifact": artifact("aa")}));
     let found = found(deployment, Some(&trained), live, vec![]);
     build(
@@ -54,6 +55,29 @@ fn the_same_revision_changes_nothing_about_pods() {
     };
     assert_eq!(patch["spec"], json!({"replicas": 5}));
     assert_eq!(patch["metadata"]["annotations"]["sconce.dev/training-uid"], "t1");
+}
+
+#[test]
+fn a_deployment_is_seen_with_all_that_may_change_of_it() {
+    let Workload::Whole(made) = built(&with_replicas(2), None, &images()).workload else {
+        panic!()
+    };
+    let live: seen::Deployment = seen::of(&made);
+    let changes = |replicas: i32, live: &seen::Deployment| {
+        let Workload::Patch(patch) = built(&with_replicas(replicas), Some(live.clone()), &images()).workload
+        else {
+            panic!()
+        };
+        Writer::changes(live, &patch)
+    };
+    assert!(!changes(2, &live), "it is as it was made");
+    assert!(changes(3, &live));
+    let mut other = live;
+    other
+        .metadata
+        .annotations
+        .insert(labels::TRAINING_UID, "another".to_owned());
+    assert!(changes(2, &other));
 }
 
 #[test]
@@ -109,9 +133,7 @@ fn what_becomes_of_a_rollout_is_kept_on_its_deployment() {
     let kept = annotations(&back);
     let mut marked = live(&served);
     let text = kept[labels::ROLLED_BACK].as_str().unwrap().to_owned();
-    marked
-        .annotations_mut()
-        .insert(labels::ROLLED_BACK.to_owned(), text);
+    marked.metadata.annotations.insert(labels::ROLLED_BACK, text);
     let read =
         crate::deployment::workload::Workload::read(Arc::new(marked), None, jiff::Timestamp::MAX).unwrap();
     assert_eq!(read.failed, Some(failed));

@@ -21,8 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_crds::ModelDeployment;
 use sconce_crds::condition::{ROLLOUT_COMPLETE, find};
@@ -37,6 +35,7 @@ use super::workload::{Failed, Workload};
 use super::{replicas, revision};
 use crate::observed;
 use crate::reason::Reason;
+use crate::seen::{Deployment, Pod};
 
 /// How long a pod may find no node, or not answer, before it counts as one that will not: the scheduler and the
 /// kubelet take seconds to notice that something has become free.
@@ -399,8 +398,7 @@ fn patience(found: &Found, now: Timestamp) -> Option<Duration> {
 }
 
 fn of_live(live: &Deployment) -> Needs {
-    let template = live.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    template.map(Needs::of).unwrap_or_default()
+    live.template().map(Needs::of).unwrap_or_default()
 }
 
 /// The value of the annotation by which a person has a revision tried again.

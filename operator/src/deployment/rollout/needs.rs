@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::seen::TemplateSpec;
 
 /// What a node must have for a pod.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,14 +18,18 @@ pub struct Needs {
 
 impl Needs {
     /// Of a pod with one container that asks for resources, as ours have.
-    pub fn of(pod: &PodSpec) -> Self {
-        let container = pod.containers.first();
-        let resources = container.and_then(|container| container.resources.as_ref());
+    pub fn of(pod: &TemplateSpec) -> Self {
+        let first = pod.containers.iter().flatten().next();
+        let requests = first.map(|container| container.resources.requests.iter());
+        let amounts = requests.into_iter().flatten();
+        let labels = pod.node_selector.iter();
         Needs {
-            requests: resources
-                .and_then(|resources| resources.requests.clone())
-                .unwrap_or_default(),
-            node_selector: pod.node_selector.clone().unwrap_or_default(),
+            requests: amounts
+                .map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))
+                .collect(),
+            node_selector: labels
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
         }
     }
 

@@ -7,7 +7,6 @@ mod terminal;
 
 use std::path::PathBuf;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use sconce_contract::History;
 use sconce_contract::history::HISTORY_PATH;
@@ -18,6 +17,7 @@ use sconce_crds::training::Phase;
 use super::cluster::{Asked, Cluster, Kind, Subject};
 use super::{PluginError, table};
 use crate::observed;
+use crate::seen::Pod;
 
 /// What is drawn, and where.
 #[derive(Clone, Debug, clap::Args)]

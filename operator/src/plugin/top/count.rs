@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt};
 use sconce_crds::resources::Accelerator;
 use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
@@ -10,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::plugin::table::columns;
+use crate::seen::Pod;
 use crate::{labels, observed};
 
 /// What is said where nothing is known.

@@ -2,13 +2,13 @@
 
 mod count;
 
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
 
 use super::PluginError;
 use super::cluster::Cluster;
 use crate::labels;
+use crate::seen::Pod;
 
 pub use count::{Seen, table};
 

@@ -6,9 +6,7 @@ mod tree;
 mod view;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use sconce_crds::{ModelDeployment, ModelTraining};
@@ -16,6 +14,7 @@ use sconce_crds::{ModelDeployment, ModelTraining};
 use super::cluster::{Asked, Cluster, Subject};
 use super::{PluginError, table};
 use crate::labels;
+use crate::seen::{Deployment, Job, Pod};
 
 pub use view::screen;
 

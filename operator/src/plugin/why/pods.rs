@@ -1,9 +1,6 @@
 //! A Job or a Deployment with its pods: where each is, what it waits for, and how it ended. Pure.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use sconce_contract::Report;
@@ -12,6 +9,7 @@ use super::Gathered;
 use super::tree::Branch;
 use crate::observed;
 use crate::plugin::table::age;
+use crate::seen::{ContainerStatus, Deployment, Job, Pod};
 
 /// Pods of one Job or Deployment that are shown: the newest say what the others would.
 const MOST_PODS: usize = 3;

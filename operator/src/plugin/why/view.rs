@@ -1,7 +1,7 @@
 //! From what was gathered to a screen. Pure: time and width are passed in.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::Event;
 use kube::{Resource, ResourceExt};
 use sconce_crds::condition::{self, Condition};
 use sconce_crds::training::Phase;
@@ -14,6 +14,7 @@ use super::tree::Branch;
 use crate::labels;
 use crate::plugin::table::{age, wrapped};
 use crate::reason::Reason;
+use crate::seen::Pod;
 
 /// The chain, the events and the next step.
 pub fn screen(found: &Gathered, now: Timestamp, width: usize) -> String {
@@ -139,11 +140,7 @@ fn of_training(training: &ModelTraining, found: &Gathered, now: Timestamp) -> Br
     match (current.or(found.jobs.first()), job) {
         (Some(child), _) => {
             let own = child.name_any();
-            let is_own = |pod: &Pod| {
-                pod.labels()
-                    .get("batch.kubernetes.io/job-name")
-                    .is_none_or(|name| *name == own)
-            };
+            let is_own = |pod: &Pod| pod.labels().get(labels::JOB_NAME).is_none_or(|name| *name == own);
             let title = format!("Job {own} · {}", attempts(child));
             branch
                 .children

@@ -1,0 +1,106 @@
+//! A Job: what may change of it, and what became of it. Not: its pod template, which cannot change, and which its name
+//! tells.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Resource;
+use serde::{Deserialize, Serialize};
+
+use super::{Kept, Metadata, Seen, Word, list};
+
+/// A Job of ours.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, Resource)]
+#[resource(inherit = k8s_openapi::api::batch::v1::Job)]
+pub struct Job {
+    /// Who and whose it is.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// What may change of it.
+    pub spec: Option<JobSpec>,
+    /// What became of it.
+    pub status: Option<JobStatus>,
+}
+
+impl Seen<k8s_openapi::api::batch::v1::Job> for Job {}
+
+impl Job {
+    /// Its annotations that are read.
+    pub fn annotations(&self) -> &Kept {
+        &self.metadata.annotations
+    }
+}
+
+/// What may change of a Job: what a patch says is held against it, so that each field of
+/// `training::apply::lifecycle` is here.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct JobSpec {
+    /// Whether it has no pods for now.
+    pub suspend: Option<bool>,
+    /// Pods that may fail.
+    pub backoff_limit: Option<i32>,
+    /// Longest that it may take.
+    pub active_deadline_seconds: Option<i64>,
+}
+
+/// What became of a Job.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct JobStatus {
+    /// Whether it has ended, and how.
+    #[serde(deserialize_with = "list")]
+    pub conditions: Option<Vec<JobCondition>>,
+    /// Pods that have not ended.
+    pub active: Option<i32>,
+    /// Pods that failed.
+    pub failed: Option<i32>,
+    /// Pods that ended well.
+    pub succeeded: Option<i32>,
+    /// When it was last started.
+    pub start_time: Option<Time>,
+}
+
+/// Something that holds of a Job, or does not.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct JobCondition {
+    /// What: `Complete`, `Failed`, `Suspended`.
+    #[serde(rename = "type")]
+    pub type_: Word,
+    /// Whether: `True`, `False`, `Unknown`.
+    pub status: Word,
+    /// CamelCase.
+    pub reason: Option<Word>,
+    /// For people.
+    pub message: Option<String>,
+    /// Since when.
+    pub last_transition_time: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::labels;
+
+    #[test]
+    fn what_may_change_of_a_job_and_what_became_of_it_is_kept() {
+        let spec = json!({"suspend": false, "backoffLimit": 3, "activeDeadlineSeconds": 60});
+        let status = json!({
+            "conditions": [{
+                "type": "Complete", "status": "True", "reason": "CompletionsReached", "message": "m",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }],
+            "active": 0, "failed": 1, "succeeded": 1, "startTime": "2026-01-01T00:00:00Z",
+        });
+        let mut whole = json!({
+            "metadata": {"name": "j", "annotations": {labels::YIELDING: "{}"}}, "spec": spec, "status": status,
+        });
+        whole["spec"]["template"] = json!({"spec": {"containers": [{"name": "c"}]}});
+        whole["status"]["uncountedTerminatedPods"] = json!({});
+        let job: Job = serde_json::from_value(whole).unwrap();
+        let kept = serde_json::to_value(&job).unwrap();
+        assert_eq!((&kept["spec"], &kept["status"]), (&spec, &status));
+        assert_eq!(kept["metadata"]["annotations"], json!({labels::YIELDING: "{}"}));
+    }
+}
