@@ -171,6 +171,13 @@ async fn store_hdfs_a_folder_of_a_table_is_learned_from_and_the_artifact_lies_be
         assert_eq!(artifact.uri, format!("{cluster}/out/{digest}"));
         let manifest = ours.read(&format!("{}/manifest.json", artifact.uri), LIMIT)?;
         assert!(String::from_utf8(manifest)?.contains("safetensors"));
+        let curves = ours
+            .files(&format!("{cluster}/out/tensorboard"))?
+            .unwrap_or_default();
+        assert!(
+            curves.iter().any(|file| file.contains("events.out.tfevents")),
+            "{curves:?}: {said}"
+        );
         Ok(())
     })
     .await?

@@ -50,6 +50,15 @@ pub(super) async fn write(
     }
 }
 
+/// Writes a file anew, whole or not at all: who reads it sees the old one until then.
+pub(super) async fn replace(file: &Opened, bytes: &[u8]) -> Result<(), Trouble> {
+    let (parent, name) = file.path.rsplit_once('/').ok_or(Trouble::Folder)?;
+    let hidden = format!("{parent}/{}", hidden(name));
+    put(file, &hidden, bytes).await?;
+    file.client.rename(&hidden, &file.path, true).await?;
+    Ok(())
+}
+
 /// Names of the folders in the parent, hidden ones left out.
 pub(super) async fn names(parent: &Opened) -> Result<Vec<String>, Trouble> {
     let folders = listed(parent, &parent.path).await?.into_iter();
@@ -91,16 +100,19 @@ pub(super) async fn tidy(parent: &Opened, age: Duration) -> Result<(), Trouble> 
 async fn fill(parent: &Opened, folder: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<(), HdfsError> {
     parent.client.mkdirs(folder, FOLDER, true).await?;
     for (name, bytes) in files {
-        let path = format!("{folder}/{name}");
-        let mut file = parent.client.create(&path, WriteOptions::default()).await?;
-        file.write_bytes(Bytes::copy_from_slice(bytes)).await?;
-        // On the disks of the DataNodes before the folder has its name.
-        if !bytes.is_empty() {
-            file.hsync().await?;
-        }
-        file.close().await?;
+        put(parent, &format!("{folder}/{name}"), bytes).await?;
     }
     Ok(())
+}
+
+/// A new file, on the disks of the DataNodes before it has its name.
+async fn put(opened: &Opened, path: &str, bytes: &[u8]) -> Result<(), HdfsError> {
+    let mut file = opened.client.create(path, WriteOptions::default()).await?;
+    file.write_bytes(Bytes::copy_from_slice(bytes)).await?;
+    if !bytes.is_empty() {
+        file.hsync().await?;
+    }
+    file.close().await
 }
 
 /// Fine where the folder has exactly these files.

@@ -184,6 +184,10 @@ impl Scheme for Hdfs {
         Opened::run(target, async |parent| folder::write(&parent, name, files).await)
     }
 
+    fn grow_file(&self, target: &Target<'_>, bytes: &[u8], _known: usize) -> Result<(), StoreError> {
+        Opened::run(target, async |file| folder::replace(&file, bytes).await)
+    }
+
     fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
         Opened::run(target, async |parent| folder::names(&parent).await)
     }
