@@ -253,8 +253,10 @@ impl Cluster {
                 }
             }
             _ => {
-                // A pod is gone within its grace period, which is shorter than the patience where a unit is spare.
+                // A pod that is to go is told so, and is gone within its grace period: both together take less than the
+                // patience where a unit is spare (60 s).
                 if self.waits >= 8 {
+                    self.happen(0);
                     self.leaving = 0;
                 }
                 let mut missing = 0;
