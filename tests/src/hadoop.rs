@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cache::{self, Key};
-use crate::{Error, Result, process};
+use crate::{Error, Result, packages, process};
 
 const PARTS: &str = include_str!("../hadoop/pom.xml");
 const PROGRAM: &str = include_str!("../hadoop/Hdfs.java");
@@ -23,22 +23,18 @@ pub(crate) fn command(libraries: &Path, port: &str, folder: &Path) -> Command {
 
 /// Hadoop's libraries, from Maven's registry, with the program beside them.
 pub(crate) fn libraries() -> Result<PathBuf> {
-    let missing = |program: &str| {
-        Error::Missing {
-        program: program.to_owned(),
-        purpose: "to run a Hadoop cluster".to_owned(),
-        remedy: "install a JDK of Java 17 or newer and Maven (on Debian: apt-get install default-jdk-headless maven)"
-            .to_owned(),
+    if process::find("java").is_none() || process::find("mvn").is_none() {
+        packages::install(
+            "a Hadoop cluster",
+            &["ca-certificates-java", "default-jdk-headless", "maven"],
+        )?;
     }
-    };
-    process::find("java").ok_or_else(|| missing("java"))?;
-    let maven = process::find("mvn").ok_or_else(|| missing("mvn"))?;
     cache::entry(&Key::new("hadoop").text(PARTS).text(PROGRAM), |folder| {
         for (name, text) in [("pom.xml", PARTS), ("Hdfs.java", PROGRAM)] {
             let file = folder.join(name);
             std::fs::write(&file, text).map_err(Error::file("write", &file))?;
         }
-        let mut copy = Command::new(maven);
+        let mut copy = Command::new("mvn");
         copy.args(["--batch-mode", "--quiet", "dependency:copy-dependencies"])
             .arg(format!("-DoutputDirectory={}", folder.display()))
             .current_dir(folder);
