@@ -2,6 +2,7 @@
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
+use sconce_contract::artifact::ModelFormat;
 use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::validation::{OBJECT_NAME, rules};
 use sconce_contract::{
@@ -149,6 +150,10 @@ pub struct Output {
     /// With a `uri` of s3, gs and az: what the service is shown. Absent: the pod's own environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
+    /// Formats of the model beside safetensors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1))]
+    pub formats: Vec<ModelFormat>,
     /// Bytes of the owned claim, such as `20Gi`; a larger value grows it with the next run. Absent: 1Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Quantity>,

@@ -49,9 +49,11 @@ impl Identity {
             },
             &spec.hyperparameters,
             metrics,
-            // How large the claim is and on which storage decides nothing about what is learned.
+            // How large the claim is and on which storage decides nothing about what is learned. A format more is another
+            // artifact.
             Output {
                 uri: spec.output.uri.clone(),
+                formats: spec.output.formats.clone(),
                 ..Output::default()
             },
             rerun,

@@ -4,6 +4,7 @@
 //! children cannot fail.
 
 use kube::ResourceExt;
+use sconce_contract::artifact::ModelFormat;
 use sconce_contract::{CheckpointPlan, Device, TrainingPlan};
 use sconce_crds::{ModelTraining, ModelTrainingSpec};
 
@@ -136,9 +137,20 @@ fn startable(spec: &ModelTrainingSpec, found: &Found) -> Result<Resolved, Proble
 /// No pod is needed to tell that layers do not fit together. How many columns there are may be the table's to tell.
 fn layers_fit(spec: &ModelTrainingSpec) -> Result<(), Problem> {
     let Some(network) = &spec.model.network else {
-        return Ok(());
+        return match spec.output.formats.is_empty() {
+            true => Ok(()),
+            false => Err(Problem::new(
+                Reason::BadInput,
+                "spec.output.formats",
+                "a trainer of your own writes what it likes: leave it out",
+            )),
+        };
     };
-    let fits = spec.dataset.fits(network);
+    let held = match spec.output.formats.contains(&ModelFormat::KerasH5) {
+        true => network.held_by_keras(),
+        false => Ok(()),
+    };
+    let fits = spec.dataset.fits(network).and(held);
     fits.and_then(|()| network.check(spec.dataset.columns()))
         .map_err(|misfit| Problem::new(Reason::BadInput, format!("spec.{}", misfit.field), misfit.problem))
 }
@@ -178,6 +190,7 @@ pub fn plan(
         evaluation: spec.evaluation.clone(),
         incumbent: None,
         output,
+        formats: spec.output.formats.clone(),
         output_credentials_ref: spec.output.credentials_ref.clone(),
         checkpoint: Some(checkpoint),
         device,

@@ -8,6 +8,7 @@
 //!   README.md           for people: what it is, where it came from, what it reaches; with curves.png, and neither in
 //!                       the manifest nor in the digest
 //!   model.safetensors   weights, `layers.<index>.<name>`, F32: names and shapes are those of the layer's Outline
+//!   model.h5            the same for Keras, where it is asked for
 //! ```
 
 use std::collections::BTreeMap;
@@ -25,6 +26,15 @@ pub const NETWORK_FILE: &str = "network.json";
 pub const PREPROCESS_FILE: &str = "preprocess.json";
 /// Name of the weights in an artifact's folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
+/// Name of the model for Keras in an artifact's folder.
+pub const KERAS_FILE: &str = "model.h5";
+
+/// A format of a model beside our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ModelFormat {
+    /// `model.h5`, a Sequential that Keras 3 loads and that takes the table's rows.
+    KerasH5,
+}
 
 /// Name of the model card in an artifact's folder.
 pub const CARD_FILE: &str = "README.md";

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::credentials::CredentialsRef;
+use crate::artifact::ModelFormat;
 use crate::{CachePlan, CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network, Search};
 
 /// Where a pod finds its plan.
@@ -42,6 +43,9 @@ pub struct TrainingPlan {
     pub incumbent: Option<Served>,
     /// URI of the folder under which the artifact's own folder, named by its digest, is written.
     pub output: String,
+    /// In which formats the model is written there beside our own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub formats: Vec<ModelFormat>,
     /// What the service that holds that folder is shown; the pod finds it in its environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_credentials_ref: Option<CredentialsRef>,

@@ -6,6 +6,7 @@
 //!                                 network.json      ──► Network              │  ├─ Sequential (engine)
 //!                                 preprocess.json   ──► Preprocess  ◄────────┤  ├─ encode
 //!                                 model.safetensors ──► weights     ◄────────┘  └─ label
+//!                                 model.h5          ──► keras (where asked for; no server reads it)
 //! ```
 //!
 //! The layout is [`sconce_contract::artifact`]'s. Nothing in an artifact is believed: every file is checked
@@ -15,6 +16,7 @@
 mod cached;
 pub mod encode;
 mod error;
+mod keras;
 mod load;
 mod model;
 mod save;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use sconce_contract::artifact::{
-    MANIFEST_FILE, MANIFEST_SCHEMA, NETWORK_FILE, PREPROCESS_FILE, WEIGHTS_FILE,
+    KERAS_FILE, MANIFEST_FILE, MANIFEST_SCHEMA, ModelFormat, NETWORK_FILE, PREPROCESS_FILE, WEIGHTS_FILE,
 };
 use sconce_contract::{
     Artifact, Facts, FileDigest, Hyperparameters, Manifest, Metric, Network, Preprocess, SearchRecord,
@@ -13,7 +13,7 @@ use sconce_store::{Store, StoreError};
 use serde::Serialize;
 
 use crate::signature::Signature;
-use crate::{ModelError, load, weights};
+use crate::{ModelError, keras, load, weights};
 
 /// A trained model, before it is written.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Draft {
     pub weights: BTreeMap<String, Tensor>,
     /// How a row becomes the input of the network.
     pub preprocess: Preprocess,
+    /// In which formats it is written beside our own.
+    pub formats: Vec<ModelFormat>,
     /// What the model reached on the held-out rows.
     pub metrics: Vec<Metric>,
     /// The bytes that it learned from.
@@ -71,6 +73,10 @@ pub fn save_with(
             weights::write(&draft.weights).map_err(|reason| ModelError::Unfit { reason })?,
         ),
     ]);
+    if draft.formats.contains(&ModelFormat::KerasH5) {
+        let file = keras::write(&draft.network, &draft.preprocess, &draft.weights)?;
+        files.insert(KERAS_FILE.to_owned(), file);
+    }
     let manifest = Manifest {
         schema: MANIFEST_SCHEMA,
         name: draft.name,

@@ -42,6 +42,7 @@ fn draft(run: &str) -> Draft {
             ("layers.2.weight".into(), tensor(&[2.0, -2.0, 7.0], &[3, 1])),
             ("layers.2.bias".into(), tensor(&[0.0], &[1])),
         ]),
+        formats: Vec::new(),
         preprocess: Preprocess {
             features: vec![
                 Feature::number("radius", 10.0, 2.0),

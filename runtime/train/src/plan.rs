@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
+use sconce_contract::artifact::ModelFormat;
 use sconce_contract::{
     Categorical, CheckpointPlan, Dataset, DatasetFormat, Device, Encoding, Evaluation, Every, MetricName,
     Network, Text, TrainingPlan, UnknownWords, search,
@@ -72,6 +73,11 @@ pub fn check(plan: &TrainingPlan) -> Result<(), TrainError> {
     }
     if let Some(checkpoint) = &plan.checkpoint {
         check_checkpoint(checkpoint)?;
+    }
+    if let (true, Some(network)) = (plan.formats.contains(&ModelFormat::KerasH5), &plan.network) {
+        network
+            .held_by_keras()
+            .map_err(|misfit| TrainError::setting(&misfit.field, misfit.problem))?;
     }
     check_dataset(&plan.dataset)?;
     if let Some(network) = &plan.network {

@@ -137,6 +137,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
             network: lesson.network.clone(),
             weights: course.learner.weights()?,
             preprocess: data.preprocess.clone(),
+            formats: plan.formats.clone(),
             metrics: [measured.held_out.clone(), measured.others].concat(),
             data: digest.clone(),
             rows,

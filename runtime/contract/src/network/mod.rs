@@ -5,6 +5,7 @@
 
 mod convolution;
 mod dense;
+mod keras;
 mod norm;
 mod pool;
 mod residual;

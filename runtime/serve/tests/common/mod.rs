@@ -49,6 +49,7 @@ pub fn draft(binary: bool) -> Draft {
                 tensor(&vec![0.0; units as usize], &[units as usize]),
             ),
         ]),
+        formats: Vec::new(),
         preprocess: Preprocess {
             features: vec![
                 Feature::number("radius", 10.0, 2.0),
