@@ -17,7 +17,7 @@ pub struct TrainingScheduling {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub priority_class_name: Option<String>,
-    /// LocalQueue of Kueue, in the same namespace, that says when the training may start. Absent: it starts at once.
+    /// LocalQueue of Kueue, of the namespace, that says when the training may start. Absent: at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 63),

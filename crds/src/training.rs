@@ -96,14 +96,14 @@ pub struct ModelTrainingSpec {
     /// Where the artifact is written.
     #[serde(default)]
     pub output: Output,
-    /// Holds the training: its pod saves its state and stops; one goes on from there when this is false.
+    /// Holds the training: its pod saves its state and stops; false lets one go on from there.
     #[serde(default)]
     pub suspend: bool,
-    /// Seconds that the training may run, over all attempts, before it fails (1 to 2147483647). Absent: no limit.
+    /// Seconds that the training may run, over all attempts, before it fails. Absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = i32::MAX))]
     pub active_deadline_seconds: Option<i64>,
-    /// Seconds after the end when the Job, its pods, logs and plan are deleted (0 to 2147483647); all else stays. Absent: never.
+    /// Seconds after the end until Job, pods, logs and plan are deleted. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = i32::MAX))]
     pub ttl_seconds_after_finished: Option<i64>,
@@ -138,7 +138,7 @@ pub struct TrainedModel {
     ("!has(self.uri) || !(has(self.size) || has(self.storageClassName) || has(self.accessMode))", "output.size, storageClassName and accessMode are of the claim that the training owns: they do not go with output.uri"),
 ])))]
 pub struct Output {
-    /// Folder of the artifacts: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH`, `gs://…`, `az://…`, `hdfs://…`. Absent: a claim of its own.
+    /// Folder of the artifacts: `pvc://CLAIM/PATH`, `s3://BUCKET/PATH` or of gs, az, hdfs. Absent: a claim of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2048),
@@ -147,7 +147,7 @@ pub struct Output {
         )
     )]
     pub uri: Option<String>,
-    /// With a `uri` of s3, gs and az: what the service is shown. Absent: the pod's own environment.
+    /// What the service is shown. Absent: the pod's own environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
     /// Formats of the model beside safetensors.

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::objects::with;
 use crate::wait::until;
 use crate::{Error, Result, binaries};
 
@@ -78,6 +79,20 @@ fn train(folder: &Path) -> Result<Artifact> {
 /// # Errors
 /// When the trainer cannot be built or fails.
 pub fn trained(folder: &Path, table: &str, network: &Value, hyperparameters: &Value) -> Result<Artifact> {
+    trained_with(folder, table, network, hyperparameters, &json!({}))
+}
+
+/// The same by a plan that is changed so.
+///
+/// # Errors
+/// When the trainer cannot be built or fails.
+pub fn trained_with(
+    folder: &Path,
+    table: &str,
+    network: &Value,
+    hyperparameters: &Value,
+    change: &Value,
+) -> Result<Artifact> {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(Error::file("write", &path))?;
@@ -91,6 +106,7 @@ pub fn trained(folder: &Path, table: &str, network: &Value, hyperparameters: &Va
         "dataset": {"uri": "pvc://data/table.csv", "target": "y"},
         "hyperparameters": hyperparameters,
     });
+    let plan = with(plan, change);
     let plan = write("plan.json", &plan.to_string())?;
     let report = write("report.json", "")?;
     let mut command = Command::new(binaries::path("sconce-trainer")?);

@@ -172,6 +172,7 @@ const MAKES: &[(&str, Makes)] = &[
     ("/spec/evaluation/metrics", Makes::Run),
     ("/spec/evaluation/gates", Makes::Neither),
     ("/spec/output/uri", Makes::Run),
+    ("/spec/output/formats", Makes::Run),
     ("/spec/output/credentialsRef", Makes::Job),
     ("/spec/output/size", Makes::Neither),
     ("/spec/output/storageClassName", Makes::Neither),

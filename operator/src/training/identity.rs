@@ -49,8 +49,8 @@ impl Identity {
             },
             &spec.hyperparameters,
             metrics,
-            // How large the claim is and on which storage decides nothing about what is learned. A format more is another
-            // artifact.
+            // How large the claim is and on which storage decides nothing about what is learned. Another format makes
+            // another artifact.
             Output {
                 uri: spec.output.uri.clone(),
                 formats: spec.output.formats.clone(),

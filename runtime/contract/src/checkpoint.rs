@@ -35,7 +35,7 @@ pub struct Checkpoint {
         )
     )]
     pub uri: Option<String>,
-    /// With a `uri` of s3, gs and az: what the service is shown. Absent: the pod's own environment.
+    /// What the service is shown. Absent: the pod's own environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
 }

@@ -34,7 +34,7 @@ pub struct Dataset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048), regex(pattern = URI))]
     pub test_uri: Option<String>,
-    /// With http(s), hf, s3, gs, az and hdfs: what the server is shown. Absent: the pod's own identity at a cloud.
+    /// What the server is shown. Absent: the pod's own identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
     /// Format of the table.

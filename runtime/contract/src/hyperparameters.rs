@@ -51,11 +51,11 @@ pub struct Hyperparameters {
     /// Greatest length (Euclidean) of the gradient of all weights, above 0: a longer one is shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// Batches whose mean gradient makes one step (1 to 1024), in the memory of one batch. Default 1.
+    /// Batches whose mean gradient makes one step (1 to 1024). Default 1.
     #[schemars(range(min = 1, max = 1024))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accumulate_batches: Option<u32>,
-    /// Ends before the last epoch when the loss on the validation rows no longer falls. Needs validation rows.
+    /// Ends early when the loss on validation rows, which it needs, no longer falls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
 }
@@ -178,7 +178,7 @@ pub struct Schedule {
     /// Cosine and Linear only: the learning rate ω that is reached at the end, at least 0. Default 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub final_learning_rate: Option<f64>,
-    /// Epochs in which the learning rate rises evenly, step by step, to α before the rule begins (1 to 100000).
+    /// Epochs in which the learning rate rises evenly to α before the rule begins (1 to 100000).
     #[schemars(range(min = 1, max = 100_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warmup_epochs: Option<u32>,
@@ -241,7 +241,7 @@ pub struct EarlyStopping {
     pub patience: u32,
     /// How far a loss must fall below the best one so far to be better, at least 0. Default 0.
     pub min_delta: f64,
-    /// Whether the model gets the weights of the epoch with the best loss, not of the last. Default true.
+    /// Whether the weights are those of the epoch with the best loss, not the last. Default true.
     pub restore_best: bool,
 }
 

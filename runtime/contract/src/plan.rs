@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::credentials::CredentialsRef;
 use crate::artifact::ModelFormat;
+use crate::credentials::CredentialsRef;
 use crate::{CachePlan, CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network, Search};
 
 /// Where a pod finds its plan.

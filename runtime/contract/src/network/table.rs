@@ -82,7 +82,7 @@ layers! {
     dense "dense" Dense Dense;
     /// A function applied to each value.
     activation "activation" Activation Activation;
-    /// Sets a random share of the values to zero while training; does nothing when serving.
+    /// Sets a random share of the values to zero, in training only.
     dropout "dropout" Dropout Dropout;
     /// Makes plain numbers of an image or a sequence.
     flatten "flatten" Flatten Flatten;
@@ -100,7 +100,7 @@ layers! {
     average_pool1d "averagePool1d" AveragePool1d AveragePool1d;
     /// The mean over all points or steps, channel by channel.
     global_average_pool "globalAveragePool" GlobalAveragePool GlobalAveragePool;
-    /// Brings each channel to one scale: that of the batch while training, the measured one when serving.
+    /// Brings each channel to one scale: of the batch in training, as measured when serving.
     batch_norm "batchNorm" BatchNorm BatchNorm;
     /// Brings the channels of each point to mean 0 and variance 1.
     layer_norm "layerNorm" LayerNorm LayerNorm;

@@ -62,7 +62,11 @@ impl Held {
         };
         let mut held = Held::new("standardize", "Normalization", json!({"axis": [-1]}));
         held.settings["build"] = json!([null, means.len()]);
-        held.weights = vec![("mean", row(means)), ("variance", row(variances)), ("count", counted)];
+        held.weights = vec![
+            ("mean", row(means)),
+            ("variance", row(variances)),
+            ("count", counted),
+        ];
         Some(held)
     }
 
@@ -88,7 +92,9 @@ impl Held {
                 json!({"units": dense.units, "activation": called(dense.activation)}),
                 &[("kernel", "weight"), ("bias", "bias")],
             ),
-            LayerKind::Activation(activation) => ("Activation", json!({"activation": called(*activation)}), &[]),
+            LayerKind::Activation(activation) => {
+                ("Activation", json!({"activation": called(*activation)}), &[])
+            }
             LayerKind::Dropout(dropout) => ("Dropout", json!({"rate": dropout.rate}), &[]),
             LayerKind::Flatten(_) => ("Flatten", json!({}), &[]),
             LayerKind::Conv2d(conv) => ("Conv2D", convolution(&conv.0), KERNEL),
@@ -147,7 +153,9 @@ impl Held {
     pub(super) fn config(&self) -> Value {
         let mut settings = self.settings.clone();
         settings["name"] = json!(self.name);
-        let build = settings.as_object_mut().and_then(|settings| settings.remove("build"));
+        let build = settings
+            .as_object_mut()
+            .and_then(|settings| settings.remove("build"));
         let mut config = json!({
             "module": "keras.layers", "class_name": self.class, "config": settings, "registered_name": null,
         });
@@ -159,7 +167,11 @@ impl Held {
 }
 
 const KERNEL: &[(&str, &str)] = &[("kernel", "weight"), ("bias", "bias")];
-const RECURRENT: &[(&str, &str)] = &[("kernel", "weight"), ("recurrent_kernel", "recurrent"), ("bias", "bias")];
+const RECURRENT: &[(&str, &str)] = &[
+    ("kernel", "weight"),
+    ("recurrent_kernel", "recurrent"),
+    ("bias", "bias"),
+];
 
 fn called(activation: Activation) -> &'static str {
     match activation {

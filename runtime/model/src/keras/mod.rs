@@ -34,7 +34,8 @@ pub(crate) fn write(
     weights: &BTreeMap<String, Tensor>,
 ) -> Result<Vec<u8>, ModelError> {
     let unfit = |reason: String| ModelError::Unfit { reason };
-    let misfit = |misfit: sconce_contract::network::Misfit| unfit(format!("{}: {}", misfit.field, misfit.problem));
+    let misfit =
+        |misfit: sconce_contract::network::Misfit| unfit(format!("{}: {}", misfit.field, misfit.problem));
     network.held_by_keras().map_err(misfit)?;
     let columns = encode::width(&preprocess.features);
     let outlines = network.outline(Some(columns as u64)).map_err(misfit)?;
@@ -75,13 +76,22 @@ fn file(chain: &[Held], config: &Value) -> Result<Vec<u8>, hdf5_pure::Error> {
     all.set_attr("backend", text("tensorflow"));
     let weighty = || chain.iter().filter(|held| !held.weights.is_empty());
     let names = |names: Vec<&str>| AttrValue::StringArray(names.into_iter().map(str::to_owned).collect());
-    all.set_attr("layer_names", names(weighty().map(|held| held.name.as_str()).collect()));
+    all.set_attr(
+        "layer_names",
+        names(weighty().map(|held| held.name.as_str()).collect()),
+    );
     for held in weighty() {
         let mut group = all.create_group(&held.name);
-        group.set_attr("weight_names", names(held.weights.iter().map(|(name, _)| *name).collect()));
+        group.set_attr(
+            "weight_names",
+            names(held.weights.iter().map(|(name, _)| *name).collect()),
+        );
         for (name, numbers) in &held.weights {
             let shape: Vec<u64> = numbers.shape.iter().map(|length| *length as u64).collect();
-            group.create_dataset(name).with_f32_data(&numbers.values).with_shape(&shape);
+            group
+                .create_dataset(name)
+                .with_f32_data(&numbers.values)
+                .with_shape(&shape);
         }
         all.add_group(group.finish());
     }
