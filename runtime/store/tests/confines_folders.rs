@@ -94,7 +94,7 @@ fn refuses_with_a_sentence_and_calls_it_bad_input() {
         ("file://data.csv", "three slashes"),
         ("file:///dev/null", "a device or pipe"),
         (
-            "hdfs://host/key",
+            "ftp://host/key",
             "file://, pvc://, configmap://, oci://, http://, https://",
         ),
         ("data.csv", "is not a URI that can be read here"),
