@@ -20,12 +20,11 @@ pub fn changed(object: &Value) -> Vec<(String, Value)> {
             Some(other) => *object.pointer_mut(&pointer).unwrap() = other,
             None => {
                 let (parent, name) = pointer.rsplit_once('/').unwrap();
-                object
-                    .pointer_mut(parent)
-                    .unwrap()
-                    .as_object_mut()
-                    .unwrap()
-                    .remove(name);
+                match object.pointer_mut(parent).unwrap() {
+                    Value::Object(fields) => drop(fields.remove(name)),
+                    Value::Array(items) => drop(items.remove(name.parse().unwrap())),
+                    value => panic!("nothing can be taken from {value}"),
+                }
             }
         }
         (pointer, object)
@@ -72,6 +71,7 @@ const WORDS: &[(&str, Option<&str>)] = &[
     ("Cosine", Some("Linear")),
     ("SharedVolume", Some("None")),
     ("Balanced", None),
+    ("KerasH5", None),
     ("ASHA", Some("TPE")),
     ("Grid", Some("Random")),
     ("Index", Some("OneHot")),
