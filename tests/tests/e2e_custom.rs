@@ -63,14 +63,15 @@ fn by_nginx(name: &str, training: &str) -> sconce_tests::Result<Value> {
     Ok(with(by_python(name, training)?, &spec))
 }
 
-/// nginx as any user may run it; `root` is the folder of the claim that holds the artifact.
+/// nginx as any user may run it, but that it keeps no connection for another request: told to stop, it would cut one on
+/// which a client asks just then, whoever runs it. `root` is the folder of the claim that holds the artifact.
 fn nginx_serves(root: &str) -> Value {
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path /tmp/{kind};"))
         .join(" ");
     let config = format!(
         "daemon off; pid /tmp/nginx.pid; error_log stderr; worker_processes 1;\nevents {{}}\nhttp {{ access_log off; \
-         {paths} server {{ listen 8000; root {root}; location = /healthz {{ return 200; }} }} }}\n"
+         keepalive_timeout 0; {paths} server {{ listen 8000; root {root}; location = /healthz {{ return 200; }} }} }}\n"
     );
     file("nginx", "nginx.conf", &config)
 }
