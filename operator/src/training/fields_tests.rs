@@ -209,3 +209,23 @@ fn each_field_makes_another_run_another_job_or_neither_as_is_decided() {
         }
     }
 }
+
+#[test]
+fn a_format_that_a_trainer_of_ones_own_or_a_layer_does_not_give_is_refused_by_its_field() {
+    let with = |layers: Value, custom: Value| {
+        let mut object = maximal("ModelTraining").remove(0);
+        object["spec"]["model"] = match custom {
+            Value::Null => json!({"network": {"layers": layers}}),
+            custom => json!({"custom": custom}),
+        };
+        object["spec"]["output"] = json!({"formats": ["KerasH5"]});
+        let training: ModelTraining = serde_json::from_value(object).unwrap();
+        validate::layers_fit(&training.spec).map_err(|problem| format!("{problem:?}"))
+    };
+    let dense = json!({"dense": {"units": 2}});
+    assert_eq!(with(json!([dense]), Value::Null), Ok(()));
+    let own = with(json!([]), json!({"image": "i:1"})).unwrap_err();
+    assert!(own.contains("spec.output.formats"), "{own}");
+    let residual = with(json!([dense, {"residual": {"over": 1}}, dense]), Value::Null).unwrap_err();
+    assert!(residual.contains("spec.model.network.layers[1]"), "{residual}");
+}

@@ -135,7 +135,7 @@ fn startable(spec: &ModelTrainingSpec, found: &Found) -> Result<Resolved, Proble
 }
 
 /// No pod is needed to tell that layers do not fit together. How many columns there are may be the table's to tell.
-fn layers_fit(spec: &ModelTrainingSpec) -> Result<(), Problem> {
+pub fn layers_fit(spec: &ModelTrainingSpec) -> Result<(), Problem> {
     let Some(network) = &spec.model.network else {
         return match spec.output.formats.is_empty() {
             true => Ok(()),
