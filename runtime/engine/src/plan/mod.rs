@@ -1,4 +1,4 @@
-//! A feed-forward network whose whole step is known beforehand.
+//! A feed-forward or convolutional network whose whole step is known beforehand.
 //!
 //! Nothing is recorded and nothing allocated, but for a list of flags that gemm makes for each product: the buffers
 //! are made once, for the largest number of rows that came, and each step runs over them.
@@ -13,19 +13,37 @@
 //!
 //! Products of matrices are gemm's ([`product`]); what stands between them is one pass each: bias and activation
 //! forwards, derivative and the bias's gradient backwards ([`activation`]), the loss with its derivative
-//! ([`loss`]). candle's graph of the same network says the same to about 1e−6. A stage that does not say how it is
-//! planned ([`crate::layers::Stage::planned`]) leaves its network to the graph.
+//! ([`loss`]). A [`lane`] leads rows through the [`stage`]s. candle's graph of the same network says the same to about
+//! 1e−6. A stage that does not say how it is planned ([`crate::layers::Stage::planned`]) leaves its network to the
+//! graph.
 
 mod activation;
+mod after;
+mod convolution;
+mod dense;
+mod dropout;
+mod function;
+mod lane;
 mod loss;
+mod pool;
 mod product;
 mod stage;
 
 use candle_core::Tensor;
 use sconce_contract::Activation;
 
-use crate::{EngineError, Random, Sequential, learner::Rows, losses::Objective, parameters::Parameters};
-use stage::{Pass, Stage};
+use crate::{
+    EngineError, Random, Sequential, layers::windows::Grid, learner::Rows, losses::Objective,
+    parameters::Parameters,
+};
+use after::After;
+use convolution::Convolution;
+use dense::Dense;
+use dropout::Dropout;
+use function::Function;
+use lane::{Lane, Work};
+use pool::{Greatest, Mean};
+use stage::{Chance, Gradient, Kind, Stage};
 
 /// What a stage of a network is to a plan.
 #[derive(Debug)]
@@ -37,7 +55,22 @@ pub(crate) enum Planned<'a> {
         /// The bias.
         bias: &'a Tensor,
     },
-    /// A function of each row.
+    /// The same of each window.
+    Convolution {
+        /// The windows.
+        grid: Grid,
+        /// `[height, width, channels, filters]`, without the height for sequences.
+        weight: &'a Tensor,
+        /// `[filters]`.
+        bias: &'a Tensor,
+    },
+    /// The greatest of each window.
+    Greatest(Grid),
+    /// The mean of each window.
+    Mean(Grid),
+    /// The same numbers, as those of one point.
+    Flat,
+    /// A function of each point.
     Activation(Activation),
     /// Dropout at a rate.
     Dropout(f64),
@@ -49,12 +82,88 @@ pub(crate) struct Plan {
     inputs: usize,
     outputs: usize,
     objective: Objective,
+    lane: Lane,
+    parameters: Parameters,
+    weights: Vec<f32>,
+    threads: usize,
+}
+
+/// Stages that are put one behind another.
+#[derive(Default)]
+struct Built {
     stages: Vec<Stage>,
     parameters: Parameters,
     weights: Vec<f32>,
-    /// The derivative by the outputs of the stage at work, and by its inputs: `[rows, widest]`.
-    slopes: [Vec<f32>; 2],
-    threads: usize,
+    /// Numbers of a row behind the last of them.
+    width: usize,
+    /// Those of a point.
+    channels: usize,
+}
+
+impl Built {
+    fn take(&mut self, name: String, tensor: &Tensor) -> Result<std::ops::Range<usize>, EngineError> {
+        self.weights.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
+        Ok(self.parameters.push(name, tensor.dims().to_vec()))
+    }
+
+    fn push(&mut self, kind: Kind, outputs: usize, channels: usize) {
+        self.stages.push(Stage::new(kind, self.width, outputs));
+        self.width = outputs;
+        self.channels = channels;
+    }
+
+    /// Whether there is a plan for it.
+    fn add(&mut self, layer: &str, planned: &Planned<'_>) -> Result<bool, EngineError> {
+        let (width, channels) = (self.width, self.channels);
+        match *planned {
+            Planned::Affine { weight, bias } | Planned::Convolution { weight, bias, .. }
+                if !weight.device().is_cpu() || !bias.device().is_cpu() =>
+            {
+                return Ok(false);
+            }
+            Planned::Affine { weight, bias } => {
+                let weight = self.take(format!("{layer}weight"), weight)?;
+                let bias = self.take(format!("{layer}bias"), bias)?;
+                let units = bias.len();
+                let stage = Dense {
+                    inputs: width,
+                    weight,
+                    after: After::new(bias, 1),
+                };
+                self.push(Kind::Dense(stage), units, units);
+            }
+            Planned::Convolution { grid, weight, bias } => {
+                let weight = self.take(format!("{layer}weight"), weight)?;
+                let bias = self.take(format!("{layer}bias"), bias)?;
+                let filters = bias.len();
+                let stage = Convolution::new(grid, weight, bias);
+                self.push(Kind::Convolution(stage), grid.places() * filters, filters);
+            }
+            Planned::Greatest(grid) => {
+                let outputs = grid.places() * channels;
+                self.push(Kind::Greatest(Greatest::new(grid)), outputs, channels);
+            }
+            Planned::Mean(grid) => {
+                self.push(Kind::Mean(Mean { grid }), grid.places() * channels, channels);
+            }
+            Planned::Flat => self.channels = width,
+            Planned::Activation(function) => {
+                let fused = function == Activation::Linear
+                    || self
+                        .stages
+                        .last_mut()
+                        .is_some_and(|stage| stage.activate(function, channels));
+                if !fused {
+                    self.push(Kind::Function(Function::new(function, channels)), width, channels);
+                }
+            }
+            Planned::Dropout(rate) => {
+                let drawn = self.stages.iter().map(Stage::draws).sum();
+                self.push(Kind::Dropout(Dropout::new(rate, width, drawn)), width, channels);
+            }
+        }
+        Ok(true)
+    }
 }
 
 impl Plan {
@@ -64,45 +173,28 @@ impl Plan {
         objective: &Objective,
         threads: usize,
     ) -> Result<Option<Self>, EngineError> {
-        let mut parameters = Parameters::default();
-        let mut weights = Vec::new();
-        let mut stages: Vec<Stage> = Vec::new();
-        let mut width = model.inputs();
-        let mut described = model.planned().collect::<Vec<_>>();
-        if !objective.takes_logits() {
-            described.push((String::new(), Some(Planned::Activation(model.last_activation()))));
-        }
-        for (layer, planned) in described {
+        let mut built = Built {
+            width: model.inputs(),
+            channels: model.channels(),
+            ..Built::default()
+        };
+        for (layer, planned) in model.planned() {
             match planned {
-                Some(Planned::Affine { weight, bias }) if weight.device().is_cpu() => {
-                    let mut take = |part: &str, tensor: &Tensor| {
-                        weights.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
-                        Ok::<_, EngineError>(
-                            parameters.push(format!("{layer}{part}"), tensor.dims().to_vec()),
-                        )
-                    };
-                    let (weight, bias) = (take("weight", weight)?, take("bias", bias)?);
-                    let units = bias.len();
-                    stages.push(Stage::dense(width, units, weight, bias));
-                    width = units;
-                }
-                Some(Planned::Activation(activation)) => {
-                    if !stages.last_mut().is_some_and(|stage| stage.activate(activation)) {
-                        return Ok(None);
-                    }
-                }
-                Some(Planned::Dropout(rate)) => stages.push(Stage::dropout(width, rate)),
+                Some(planned) if built.add(&layer, &planned)? => {}
                 _ => return Ok(None),
             }
         }
+        if !objective.takes_logits() {
+            built.add("", &Planned::Activation(model.last_activation()))?;
+        }
+        let sides = [model.inputs(), built.width];
         Ok(Some(Plan {
             inputs: model.inputs(),
-            outputs: width,
+            outputs: built.width,
             objective: objective.clone(),
-            stages,
-            parameters,
-            weights,
-            slopes: [Vec::new(), Vec::new()],
+            lane: Lane::new(sides, built.stages),
+            parameters: built.parameters,
+            weights: built.weights,
             threads,
         }))
     }
@@ -131,50 +223,73 @@ impl Plan {
         gradient: &mut [f32],
         fresh: bool,
     ) -> f64 {
-        let sum = self.look(rows, divisor, Some(random));
-        if !sum.is_finite() {
-            return sum;
-        }
-        let count = self.rows(rows.x);
-        let first = self.stages.iter().position(Stage::learns).unwrap_or_default();
-        let pass = Pass {
-            rows: count,
+        let of = rows.x.len() / self.inputs;
+        let mut gradient = Gradient {
+            values: gradient,
+            fresh,
+        };
+        let work = Work {
+            objective: &self.objective,
             weights: &self.weights,
             threads: self.threads,
+            divisor,
+            chance: Some(Chance { random, row: 0, of }),
         };
-        let [slope, back] = &mut self.slopes;
-        for index in (first..self.stages.len()).rev() {
-            let (before, stage) = (&self.stages[..index], &self.stages[index]);
-            let x = before.last().map_or(rows.x, |before| before.output(count));
-            let slope_here = &mut slope[..stage.output(count).len()];
-            // What the table itself should be is not asked.
-            let back_here = (index > first).then(|| &mut back[..x.len()]);
-            stage.backward(&pass, x, slope_here, back_here, gradient, fresh);
-            std::mem::swap(slope, back);
+        let sum = self.lane.learn(&work, rows, &mut gradient);
+        let drawn = self.lane.draws() * of;
+        if drawn > 0 {
+            *random = random.ahead(drawn);
         }
         sum
     }
 
     /// The sum of the rows' losses, nothing dropped.
     pub(crate) fn loss(&mut self, rows: &Rows<'_>) -> f64 {
-        self.look(rows, 1.0, None)
+        self.look(rows, None)
     }
 
     /// Both: that sum, and what [`Plan::predict`] says of the rows.
     pub(crate) fn loss_and_outputs(&mut self, rows: &Rows<'_>, outputs: &mut Vec<f32>) -> f64 {
-        let sum = self.loss(rows);
         let from = outputs.len();
-        let count = self.rows(rows.x);
-        let last = self.stages.last().map_or(&[][..], |last| last.output(count));
-        outputs.extend_from_slice(last);
+        let sum = self.look(rows, Some(outputs));
         self.activate(&mut outputs[from..]);
         sum
+    }
+
+    fn look(&mut self, rows: &Rows<'_>, outputs: Option<&mut Vec<f32>>) -> f64 {
+        let Plan {
+            lane,
+            objective,
+            weights,
+            ..
+        } = self;
+        let work = Work {
+            objective,
+            weights,
+            threads: self.threads,
+            divisor: 1.0,
+            chance: None,
+        };
+        lane.loss(&work, rows, outputs)
     }
 
     /// What the network says of `x` `[rows, inputs]`, its last activation applied, behind what is in `outputs`.
     pub(crate) fn predict(&mut self, x: &[f32], outputs: &mut Vec<f32>) {
         let from = outputs.len();
-        outputs.extend_from_slice(self.forward(x, None));
+        let Plan {
+            lane,
+            objective,
+            weights,
+            ..
+        } = self;
+        let work = Work {
+            objective,
+            weights,
+            threads: self.threads,
+            divisor: 1.0,
+            chance: None,
+        };
+        lane.predict(&work, x, outputs);
         self.activate(&mut outputs[from..]);
     }
 
@@ -182,55 +297,5 @@ impl Plan {
         if self.objective.takes_logits() {
             activation::apply(self.objective.last, self.outputs, outputs);
         }
-    }
-
-    fn rows(&self, x: &[f32]) -> usize {
-        x.len() / self.inputs
-    }
-
-    /// The loss, and in the first of the slopes its derivative.
-    fn look(&mut self, rows: &Rows<'_>, divisor: f32, random: Option<&mut Random>) -> f64 {
-        self.forward(rows.x, random);
-        let count = self.rows(rows.x);
-        let Plan { stages, slopes, .. } = self;
-        let outputs = stages.last().map_or(rows.x, |last| last.output(count));
-        let slope = &mut slopes[0][..outputs.len()];
-        loss::loss(
-            &self.objective,
-            outputs,
-            self.outputs,
-            &rows.targets,
-            slope,
-            divisor,
-        )
-    }
-
-    fn forward(&mut self, x: &[f32], mut random: Option<&mut Random>) -> &[f32] {
-        let rows = self.rows(x);
-        self.fit(rows);
-        let pass = Pass {
-            rows,
-            weights: &self.weights,
-            threads: self.threads,
-        };
-        for index in 0..self.stages.len() {
-            let (before, rest) = self.stages.split_at_mut(index);
-            let x = before.last().map_or(x, |before| before.output(rows));
-            if let [stage, ..] = rest {
-                stage.forward(&pass, x, random.as_deref_mut());
-            }
-        }
-        self.stages.last().map_or(&[], |last| last.output(rows))
-    }
-
-    /// Makes room for so many rows, where there is not enough yet.
-    fn fit(&mut self, rows: usize) {
-        let widest = self.stages.iter().map(Stage::width).max().unwrap_or_default();
-        for slope in &mut self.slopes {
-            if slope.len() < rows * widest {
-                slope.resize(rows * widest, 0.0);
-            }
-        }
-        self.stages.iter_mut().for_each(|stage| stage.fit(rows));
     }
 }
