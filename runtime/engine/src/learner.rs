@@ -84,7 +84,17 @@ impl Learner {
         objective: &Objective,
         settings: &Hyperparameters,
     ) -> Result<Self, EngineError> {
-        let threads = threads::granted();
+        Self::threaded(model, objective, settings, threads::granted())
+    }
+
+    /// The same with so many threads, whatever has been granted. How many they are decides the last bits of what is
+    /// learned.
+    pub fn threaded(
+        model: Sequential,
+        objective: &Objective,
+        settings: &Hyperparameters,
+        threads: usize,
+    ) -> Result<Self, EngineError> {
         if !model.device().is_cpu() {
             return Self::on_device(model, objective, settings);
         }

@@ -36,6 +36,19 @@ pub(super) struct Work<'a> {
     pub(super) chance: Option<Chance<'a>>,
 }
 
+impl<'a> Work<'a> {
+    /// Where nothing is learned.
+    pub(super) fn new(objective: &'a Objective, weights: &'a [f32], threads: usize) -> Self {
+        Work {
+            objective,
+            weights,
+            threads,
+            divisor: 1.0,
+            chance: None,
+        }
+    }
+}
+
 impl Lane {
     pub(super) fn new(sides: [usize; 2], stages: Vec<Stage>) -> Self {
         let kept = stages.iter().map(Stage::kept).sum::<usize>() * size_of::<f32>();

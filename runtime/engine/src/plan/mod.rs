@@ -19,31 +19,39 @@
 
 mod activation;
 mod after;
+mod build;
 mod convolution;
+mod cost;
+mod crew;
 mod dense;
 mod dropout;
 mod function;
 mod lane;
 mod loss;
+mod part;
 mod pool;
 mod product;
+mod signal;
 mod stage;
+
+#[cfg(test)]
+mod tests;
+
+use std::{ops::Range, sync::Arc};
 
 use candle_core::Tensor;
 use sconce_contract::Activation;
 
 use crate::{
     EngineError, Random, Sequential, layers::windows::Grid, learner::Rows, losses::Objective,
-    parameters::Parameters,
+    metrics::Targets, parameters::Parameters, simd::vectorised,
 };
-use after::After;
-use convolution::Convolution;
-use dense::Dense;
-use dropout::Dropout;
-use function::Function;
+use build::Built;
+use cost::Cost;
+use crew::Crew;
 use lane::{Lane, Work};
-use pool::{Greatest, Mean};
-use stage::{Chance, Gradient, Kind, Stage};
+use part::{Order, Part};
+use stage::{Chance, Gradient, Stage};
 
 /// What a stage of a network is to a plan.
 #[derive(Debug)]
@@ -79,91 +87,17 @@ pub(crate) enum Planned<'a> {
 /// A network with its weights and the memory of its steps.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    inputs: usize,
-    outputs: usize,
-    objective: Objective,
+    sides: [usize; 2],
+    objective: Arc<Objective>,
+    /// For the first part of the rows.
     lane: Lane,
+    /// For the others.
+    crew: Crew,
+    cost: Cost,
     parameters: Parameters,
-    weights: Vec<f32>,
+    /// Shared while others lead parts.
+    weights: Arc<Vec<f32>>,
     threads: usize,
-}
-
-/// Stages that are put one behind another.
-#[derive(Default)]
-struct Built {
-    stages: Vec<Stage>,
-    parameters: Parameters,
-    weights: Vec<f32>,
-    /// Numbers of a row behind the last of them.
-    width: usize,
-    /// Those of a point.
-    channels: usize,
-}
-
-impl Built {
-    fn take(&mut self, name: String, tensor: &Tensor) -> Result<std::ops::Range<usize>, EngineError> {
-        self.weights.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
-        Ok(self.parameters.push(name, tensor.dims().to_vec()))
-    }
-
-    fn push(&mut self, kind: Kind, outputs: usize, channels: usize) {
-        self.stages.push(Stage::new(kind, self.width, outputs));
-        self.width = outputs;
-        self.channels = channels;
-    }
-
-    /// Whether there is a plan for it.
-    fn add(&mut self, layer: &str, planned: &Planned<'_>) -> Result<bool, EngineError> {
-        let (width, channels) = (self.width, self.channels);
-        match *planned {
-            Planned::Affine { weight, bias } | Planned::Convolution { weight, bias, .. }
-                if !weight.device().is_cpu() || !bias.device().is_cpu() =>
-            {
-                return Ok(false);
-            }
-            Planned::Affine { weight, bias } => {
-                let weight = self.take(format!("{layer}weight"), weight)?;
-                let bias = self.take(format!("{layer}bias"), bias)?;
-                let units = bias.len();
-                let stage = Dense {
-                    inputs: width,
-                    weight,
-                    after: After::new(bias, 1),
-                };
-                self.push(Kind::Dense(stage), units, units);
-            }
-            Planned::Convolution { grid, weight, bias } => {
-                let weight = self.take(format!("{layer}weight"), weight)?;
-                let bias = self.take(format!("{layer}bias"), bias)?;
-                let filters = bias.len();
-                let stage = Convolution::new(grid, weight, bias);
-                self.push(Kind::Convolution(stage), grid.places() * filters, filters);
-            }
-            Planned::Greatest(grid) => {
-                let outputs = grid.places() * channels;
-                self.push(Kind::Greatest(Greatest::new(grid)), outputs, channels);
-            }
-            Planned::Mean(grid) => {
-                self.push(Kind::Mean(Mean { grid }), grid.places() * channels, channels);
-            }
-            Planned::Flat => self.channels = width,
-            Planned::Activation(function) => {
-                let fused = function == Activation::Linear
-                    || self
-                        .stages
-                        .last_mut()
-                        .is_some_and(|stage| stage.activate(function, channels));
-                if !fused {
-                    self.push(Kind::Function(Function::new(function, channels)), width, channels);
-                }
-            }
-            Planned::Dropout(rate) => {
-                let drawn = self.stages.iter().map(Stage::draws).sum();
-                self.push(Kind::Dropout(Dropout::new(rate, width, drawn)), width, channels);
-            }
-        }
-        Ok(true)
-    }
 }
 
 impl Plan {
@@ -173,28 +107,21 @@ impl Plan {
         objective: &Objective,
         threads: usize,
     ) -> Result<Option<Self>, EngineError> {
-        let mut built = Built {
-            width: model.inputs(),
-            channels: model.channels(),
-            ..Built::default()
+        let Some(built) = Built::of(model, objective)? else {
+            return Ok(None);
         };
-        for (layer, planned) in model.planned() {
-            match planned {
-                Some(planned) if built.add(&layer, &planned)? => {}
-                _ => return Ok(None),
-            }
-        }
-        if !objective.takes_logits() {
-            built.add("", &Planned::Activation(model.last_activation()))?;
-        }
         let sides = [model.inputs(), built.width];
         Ok(Some(Plan {
-            inputs: model.inputs(),
-            outputs: built.width,
-            objective: objective.clone(),
+            sides,
+            objective: Arc::new(objective.clone()),
+            cost: Cost {
+                row: built.stages.iter().map(Stage::products).sum(),
+                weights: built.weights.len(),
+            },
             lane: Lane::new(sides, built.stages),
+            crew: Crew::default(),
             parameters: built.parameters,
-            weights: built.weights,
+            weights: Arc::new(built.weights),
             threads,
         }))
     }
@@ -210,7 +137,8 @@ impl Plan {
 
     /// The same, to be moved.
     pub(crate) fn weights_mut(&mut self) -> &mut [f32] {
-        &mut self.weights
+        let weights: &mut Vec<f32> = Arc::make_mut(&mut self.weights);
+        weights
     }
 
     /// Answers the sum of the rows' losses, and adds the derivative of that sum divided by `divisor` to the
@@ -223,19 +151,30 @@ impl Plan {
         gradient: &mut [f32],
         fresh: bool,
     ) -> f64 {
-        let of = rows.x.len() / self.inputs;
-        let mut gradient = Gradient {
+        let of = self.count(rows.x);
+        let parts = self.cost.of_learning(of).parts(of, self.threads);
+        self.give(rows, self.sides, parts, |row| Order::Learn {
+            divisor,
+            random: random.clone(),
+            row,
+            of,
+        });
+        let work = Work {
+            divisor,
+            chance: Some(Chance { random, row: 0, of }),
+            ..Work::new(&self.objective, &self.weights, within(parts, self.threads))
+        };
+        let mut whole = Gradient {
             values: gradient,
             fresh,
         };
-        let work = Work {
-            objective: &self.objective,
-            weights: &self.weights,
-            threads: self.threads,
-            divisor,
-            chance: Some(Chance { random, row: 0, of }),
-        };
-        let sum = self.lane.learn(&work, rows, &mut gradient);
+        let first = rows.part(share(of, 0, parts), self.sides);
+        let mut sum = self.lane.learn(&work, &first, &mut whole);
+        for other in 1..parts {
+            let part = self.crew.done(other);
+            sum += part.sum;
+            add(gradient, &part.gradient);
+        }
         let drawn = self.lane.draws() * of;
         if drawn > 0 {
             *random = random.ahead(drawn);
@@ -256,46 +195,77 @@ impl Plan {
         sum
     }
 
-    fn look(&mut self, rows: &Rows<'_>, outputs: Option<&mut Vec<f32>>) -> f64 {
-        let Plan {
-            lane,
-            objective,
-            weights,
-            ..
-        } = self;
-        let work = Work {
-            objective,
-            weights,
-            threads: self.threads,
-            divisor: 1.0,
-            chance: None,
-        };
-        lane.loss(&work, rows, outputs)
+    fn look(&mut self, rows: &Rows<'_>, mut outputs: Option<&mut Vec<f32>>) -> f64 {
+        let of = self.count(rows.x);
+        let parts = self.cost.of_looking(of).parts(of, self.threads);
+        let asked = outputs.is_some();
+        self.give(rows, self.sides, parts, |_| Order::Loss { outputs: asked });
+        let work = Work::new(&self.objective, &self.weights, within(parts, self.threads));
+        let first = rows.part(share(of, 0, parts), self.sides);
+        let mut sum = self.lane.loss(&work, &first, outputs.as_deref_mut());
+        for other in 1..parts {
+            let part = self.crew.done(other);
+            sum += part.sum;
+            if let Some(outputs) = &mut outputs {
+                outputs.extend_from_slice(&part.outputs);
+            }
+        }
+        sum
     }
 
     /// What the network says of `x` `[rows, inputs]`, its last activation applied, behind what is in `outputs`.
     pub(crate) fn predict(&mut self, x: &[f32], outputs: &mut Vec<f32>) {
         let from = outputs.len();
-        let Plan {
-            lane,
-            objective,
-            weights,
-            ..
-        } = self;
-        let work = Work {
-            objective,
-            weights,
-            threads: self.threads,
-            divisor: 1.0,
-            chance: None,
-        };
-        lane.predict(&work, x, outputs);
+        let of = self.count(x);
+        let parts = self.cost.of_looking(of).parts(of, self.threads);
+        let targets = Targets::Numbers(&[]);
+        self.give(&Rows { x, targets }, [self.sides[0], 0], parts, |_| {
+            Order::Predict
+        });
+        let work = Work::new(&self.objective, &self.weights, within(parts, self.threads));
+        let first = share(of, 0, parts).end * self.sides[0];
+        self.lane.predict(&work, &x[..first], outputs);
+        for other in 1..parts {
+            outputs.extend_from_slice(&self.crew.done(other).outputs);
+        }
         self.activate(&mut outputs[from..]);
     }
 
     fn activate(&self, outputs: &mut [f32]) {
         if self.objective.takes_logits() {
-            activation::apply(self.objective.last, self.outputs, outputs);
+            activation::apply(self.objective.last, self.sides[1], outputs);
         }
     }
+
+    fn count(&self, x: &[f32]) -> usize {
+        x.len() / self.sides[0]
+    }
+
+    /// Gives all parts but the first to the crew, each with the order that it has by its first row.
+    fn give(&mut self, all: &Rows<'_>, sides: [usize; 2], parts: usize, order: impl Fn(usize) -> Order) {
+        let of = self.count(all.x);
+        let (lane, objective) = (&self.lane, &self.objective);
+        self.crew
+            .fit(parts - 1, || Part::new(lane.clone(), objective.clone()));
+        for other in 1..parts {
+            let rows = share(of, other, parts);
+            let taken = all.part(rows.clone(), sides);
+            self.crew
+                .give(other, |part| part.take(order(rows.start), &self.weights, &taken));
+        }
+    }
+}
+
+/// The rows of a part.
+fn share(of: usize, part: usize, parts: usize) -> Range<usize> {
+    of * part / parts..of * (part + 1) / parts
+}
+
+/// Threads for the products of a part.
+fn within(parts: usize, threads: usize) -> usize {
+    if parts > 1 { 1 } else { threads }
+}
+
+fn add(sums: &mut [f32], shares: &[f32]) {
+    vectorised(|| sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share));
 }

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::Random;
 
+/// Multiplications in the time that a number of an output takes, beside its product.
+const PASS: usize = 8;
+
 /// What a stage computes, with the memory that it needs for it.
 pub(super) trait Compute: Debug {
     /// Makes room for so many rows.
@@ -80,7 +83,7 @@ pub(super) struct Stage {
     output: Vec<f32>,
 }
 
-/// The stages: one line each, here, below and in [`super::Plan::of`].
+/// The stages: one line each, here, below and in [`super::build`].
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Dense(Dense),
@@ -140,6 +143,16 @@ impl Stage {
     /// Numbers of a row, before it or after it, whichever are more.
     pub(super) fn width(&self) -> usize {
         self.inputs.max(self.outputs)
+    }
+
+    /// Multiplications for a row, and as much as what else is done takes.
+    pub(super) fn products(&self) -> usize {
+        let products = match &self.kind {
+            Kind::Dense(_) => self.inputs * self.outputs,
+            Kind::Convolution(stage) => stage.patches_of_row() * stage.after.units(),
+            _ => 0,
+        };
+        products + PASS * self.outputs
     }
 
     /// Numbers that it keeps of a row.
