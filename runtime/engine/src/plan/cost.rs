@@ -3,8 +3,8 @@
 
 /// What giving a part to a thread and waiting for it takes, in multiplications of a step.
 const HANDING: usize = 200_000;
-/// What adding up a number of a gradient takes, likewise.
-const ADDING: usize = 10;
+/// What a weight costs each part, likewise: to be read anew after each step, and its slope to be written and added up.
+const ADDING: usize = 65;
 
 /// What a network computes.
 #[derive(Clone, Copy, Debug)]
@@ -57,14 +57,20 @@ mod tests {
 
     #[test]
     fn few_rows_of_a_small_network_are_one_part_and_many_are_as_many_as_threads() {
-        let network = Cost {
-            row: 20_000,
-            weights: 20_000,
+        let images = Cost {
+            row: 650_000,
+            weights: 12_800,
         };
-        let parts = |rows, threads| network.of_learning(rows).parts(rows, threads);
-        assert_eq!([parts(1, 8), parts(4, 8), parts(32, 1), parts(0, 4)], [1; 4]);
-        assert_eq!((parts(32, 2), parts(10_000, 8)), (2, 8));
-        assert!((2..8).contains(&parts(64, 8)));
+        let parts = |rows, threads| images.of_learning(rows).parts(rows, threads);
+        assert_eq!([parts(1, 8), parts(64, 1), parts(0, 4)], [1; 3]);
+        assert_eq!((parts(64, 2), parts(10_000, 8)), (2, 8));
+        assert!((2..8).contains(&parts(10, 8)));
+        let small = Cost {
+            row: 21_000,
+            weights: 21_000,
+        };
+        assert_eq!(small.of_learning(32).parts(32, 2), 1);
+        assert_eq!(small.of_learning(512).parts(512, 2), 2);
     }
 
     /// Adding up the gradients of a wide network costs more than its few rows.
@@ -74,7 +80,7 @@ mod tests {
             row: 1 << 21,
             weights: 1 << 21,
         };
-        assert_eq!(wide.of_learning(4).parts(4, 2), 1);
+        assert_eq!(wide.of_learning(32).parts(32, 2), 1);
         assert_eq!(wide.of_learning(256).parts(256, 2), 2);
     }
 }

@@ -267,5 +267,8 @@ fn within(parts: usize, threads: usize) -> usize {
 }
 
 fn add(sums: &mut [f32], shares: &[f32]) {
-    vectorised(|| sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share));
+    vectorised(
+        #[inline(always)]
+        || sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share),
+    );
 }

@@ -32,11 +32,18 @@ impl Compute for Greatest {
     fn forward(&mut self, _: &Pass<'_>, x: &[f32], output: &mut [f32]) {
         let (width, grid) = (self.width(), self.grid);
         let rows = x.chunks_exact(grid.image()).zip(output.chunks_exact_mut(width));
-        vectorised(|| {
-            for ((x, output), found) in rows.zip(self.found.chunks_exact_mut(width)) {
-                row(&grid, x, output, found);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((x, output), found) in rows.zip(self.found.chunks_exact_mut(width)) {
+                    let mut slots = Slots { output, found };
+                    within(&grid, |from, slot, wide| match wide {
+                        true => slots.look::<WIDE>(&grid, x, from, slot),
+                        false => slots.look::<1>(&grid, x, from, slot),
+                    });
+                }
+            },
+        );
     }
 
     fn backward(
@@ -48,48 +55,97 @@ impl Compute for Greatest {
         _: &mut Gradient<'_>,
     ) {
         let Some(back) = back else { return };
-        let (width, grid, channels) = (self.width(), self.grid, self.grid.channels);
+        let (width, grid) = (self.width(), self.grid);
         back.fill(0.0);
         let rows = back.chunks_exact_mut(grid.image()).zip(slope.chunks_exact(width));
-        vectorised(|| {
-            for ((back, slope), found) in rows.zip(self.found.chunks_exact(width)) {
-                grid.each(|place, index, to, count| {
-                    let slots = place * channels..(place + 1) * channels;
-                    let (slope, found) = (&slope[slots.clone()], &found[slots]);
-                    for (point, sums) in back[to..to + count].chunks_exact_mut(channels).enumerate() {
-                        let point = (index + point) as u32;
-                        for ((sum, slope), found) in sums.iter_mut().zip(slope).zip(found) {
-                            *sum += if *found == point { *slope } else { 0.0 };
-                        }
-                    }
-                });
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((back, slope), found) in rows.zip(self.found.chunks_exact(width)) {
+                    within(&grid, |to, slot, wide| match wide {
+                        true => spread::<WIDE>(&grid, back, to, &slope[slot..], &found[slot..]),
+                        false => spread::<1>(&grid, back, to, &slope[slot..], &found[slot..]),
+                    });
+                }
+            },
+        );
     }
 }
 
+/// Channels that are looked at together.
+const WIDE: usize = 8;
+
+/// Calls for each window, all of which lie within the image, and some of its channels: where they begin in the row, and
+/// among what comes out, and whether they are [`WIDE`] or one.
 #[inline(always)]
-fn row(grid: &Grid, x: &[f32], output: &mut [f32], found: &mut [u32]) {
-    let channels = grid.channels;
-    let mut seen = usize::MAX;
-    grid.each(|place, index, from, count| {
-        let slots = place * channels..(place + 1) * channels;
-        let (output, found) = (&mut output[slots.clone()], &mut found[slots]);
-        let mut points = x[from..from + count].chunks_exact(channels).zip(index as u32..);
-        if seen != place {
-            seen = place;
-            if let Some((values, point)) = points.next() {
-                output.copy_from_slice(values);
-                found.fill(point);
+fn within(grid: &Grid, mut visit: impl FnMut(usize, usize, bool)) {
+    let ([tall, wide], channels) = (grid.over, grid.channels);
+    let mut slot = 0;
+    for line in 0..tall.count {
+        for column in 0..wide.count {
+            let from = (line * tall.stride * wide.points + column * wide.stride) * channels;
+            let blocks = channels / WIDE;
+            for block in 0..blocks {
+                visit(from + block * WIDE, slot + block * WIDE, true);
             }
+            for channel in blocks * WIDE..channels {
+                visit(from + channel, slot + channel, false);
+            }
+            slot += channels;
         }
-        for (values, point) in points {
-            for ((best, found), &value) in output.iter_mut().zip(found.iter_mut()).zip(values) {
+    }
+}
+
+/// Calls with each point of a window and where its channels are, from those of the first.
+#[inline(always)]
+fn points(grid: &Grid, from: usize, mut visit: impl FnMut(u32, usize)) {
+    let ([tall, wide], channels) = (grid.over, grid.channels);
+    let mut point = 0;
+    for down in 0..tall.size {
+        for right in 0..wide.size {
+            visit(point, from + (down * wide.points + right) * channels);
+            point += 1;
+        }
+    }
+}
+
+/// What comes of a row.
+struct Slots<'a> {
+    output: &'a mut [f32],
+    found: &'a mut [u32],
+}
+
+impl Slots<'_> {
+    #[inline(always)]
+    fn look<const N: usize>(&mut self, grid: &Grid, x: &[f32], from: usize, slot: usize) {
+        let (mut best, mut found) = ([0.0; N], [0; N]);
+        points(grid, from, |point, from| {
+            let values = &x[from..from + N];
+            for channel in 0..N {
+                let (value, so_far) = (values[channel], best[channel]);
                 // NaN is greater than all, so that a training that diverges is noticed.
-                let greater = (value > *best) | (value.is_nan() & !best.is_nan());
-                *best = if greater { value } else { *best };
-                *found = if greater { point } else { *found };
+                let greater = (value > so_far) | (value.is_nan() & !so_far.is_nan()) | (point == 0);
+                best[channel] = if greater { value } else { so_far };
+                found[channel] = if greater { point } else { found[channel] };
             }
+        });
+        self.output[slot..slot + N].copy_from_slice(&best);
+        self.found[slot..slot + N].copy_from_slice(&found);
+    }
+}
+
+/// Adds the slopes to the points that were the greatest.
+#[inline(always)]
+fn spread<const N: usize>(grid: &Grid, back: &mut [f32], to: usize, slope: &[f32], found: &[u32]) {
+    let (slope, found) = (&slope[..N], &found[..N]);
+    points(grid, to, |point, to| {
+        let sums = &mut back[to..to + N];
+        for channel in 0..N {
+            sums[channel] += if found[channel] == point {
+                slope[channel]
+            } else {
+                0.0
+            };
         }
     });
 }
@@ -117,17 +173,20 @@ impl Compute for Mean {
         let rows = x
             .chunks_exact(grid.image())
             .zip(output.chunks_exact_mut(self.width()));
-        vectorised(|| {
-            for (x, output) in rows {
-                grid.each(|place, _, from, count| {
-                    let sums = &mut output[place * channels..(place + 1) * channels];
-                    for values in x[from..from + count].chunks_exact(channels) {
-                        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-                    }
-                });
-                output.iter_mut().for_each(|sum| *sum *= share);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (x, output) in rows {
+                    grid.each(|place, _, from, count| {
+                        let sums = &mut output[place * channels..(place + 1) * channels];
+                        for values in x[from..from + count].chunks_exact(channels) {
+                            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                        }
+                    });
+                    output.iter_mut().for_each(|sum| *sum *= share);
+                }
+            },
+        );
     }
 
     fn backward(
@@ -144,17 +203,20 @@ impl Compute for Mean {
         let rows = back
             .chunks_exact_mut(grid.image())
             .zip(slope.chunks_exact(self.width()));
-        vectorised(|| {
-            for (back, slope) in rows {
-                grid.each(|place, _, to, count| {
-                    let slope = &slope[place * channels..(place + 1) * channels];
-                    for sums in back[to..to + count].chunks_exact_mut(channels) {
-                        sums.iter_mut()
-                            .zip(slope)
-                            .for_each(|(sum, slope)| *sum += share * slope);
-                    }
-                });
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (back, slope) in rows {
+                    grid.each(|place, _, to, count| {
+                        let slope = &slope[place * channels..(place + 1) * channels];
+                        for sums in back[to..to + count].chunks_exact_mut(channels) {
+                            sums.iter_mut()
+                                .zip(slope)
+                                .for_each(|(sum, slope)| *sum += share * slope);
+                        }
+                    });
+                }
+            },
+        );
     }
 }
