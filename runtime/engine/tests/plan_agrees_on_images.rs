@@ -137,6 +137,24 @@ fn in_pools_of_sequences_and_over_all_points() {
     agree(&image(3), &[json!({"globalAveragePool": {}})]);
 }
 
+#[test]
+fn in_norms_of_points_and_of_rows() {
+    for norm in ["layerNorm", "rmsNorm"] {
+        let norm = json!({norm: {"epsilon": 0.01}});
+        let layers = [
+            norm.clone(),
+            filters(5, 2, 1, "Valid", "Linear"),
+            norm.clone(),
+            json!({"activation": "GELU"}),
+            json!({"flatten": {}}),
+            json!({"dense": {"units": 7, "activation": "Tanh"}}),
+            norm.clone(),
+        ];
+        agree(&image(2), &layers);
+        agree(&json!({"length": 5, "channels": 3}), &[norm]);
+    }
+}
+
 /// A function that follows no product, and the one that minds what a point is.
 #[test]
 fn in_functions_that_stand_alone() {

@@ -12,6 +12,7 @@ use super::{
     dense::Dense,
     dropout::Dropout,
     function::Function,
+    norm::Norm,
     pool::{Greatest, Mean},
     stage::{Kind, Stage},
 };
@@ -93,6 +94,12 @@ impl Built {
             }
             Planned::Mean(grid) => {
                 self.push(Kind::Mean(Mean { grid }), grid.places() * channels, channels);
+            }
+            Planned::Norm { scale, bias, epsilon } => {
+                let mut take = |(name, tensor): (&str, &Tensor)| self.take(format!("{layer}{name}"), tensor);
+                let (scale, bias) = (take(scale)?, bias.map(take).transpose()?);
+                let stage = Norm::new(scale, bias, epsilon, width);
+                self.push(Kind::Norm(stage), width, channels);
             }
             Planned::Flat => self.channels = width,
             Planned::Activation(function) => {

@@ -95,16 +95,19 @@ fn gather(grid: &Grid, x: &[f32], patches: &mut [f32]) {
     vectorised(
         #[inline(always)]
         || {
-            grid.each(|place, index, from, count| {
-                let to = place * patch + index * grid.channels;
-                let (to, from) = (&mut patches[to..to + count], &x[from..from + count]);
-                match count {
-                    // A copy of known length is two instructions, and no call: usual kernels over one channel.
-                    3 => to.copy_from_slice(&[from[0], from[1], from[2]]),
-                    5 => to.copy_from_slice(&[from[0], from[1], from[2], from[3], from[4]]),
-                    _ => to.copy_from_slice(from),
-                }
-            });
+            grid.each(
+                #[inline(always)]
+                |place, index, from, count| {
+                    let to = place * patch + index * grid.channels;
+                    let (to, from) = (&mut patches[to..to + count], &x[from..from + count]);
+                    match count {
+                        // A copy of known length is two instructions, and no call: usual kernels over one channel.
+                        3 => to.copy_from_slice(&[from[0], from[1], from[2]]),
+                        5 => to.copy_from_slice(&[from[0], from[1], from[2], from[3], from[4]]),
+                        _ => to.copy_from_slice(from),
+                    }
+                },
+            );
         },
     );
 }
@@ -116,11 +119,14 @@ fn scatter(grid: &Grid, slopes: &[f32], back: &mut [f32]) {
     vectorised(
         #[inline(always)]
         || {
-            grid.each(|place, index, to, count| {
-                let from = place * patch + index * grid.channels;
-                let sums = back[to..to + count].iter_mut().zip(&slopes[from..from + count]);
-                sums.for_each(|(sum, slope)| *sum += slope);
-            });
+            grid.each(
+                #[inline(always)]
+                |place, index, to, count| {
+                    let from = place * patch + index * grid.channels;
+                    let sums = back[to..to + count].iter_mut().zip(&slopes[from..from + count]);
+                    sums.for_each(|(sum, slope)| *sum += slope);
+                },
+            );
         },
     );
 }

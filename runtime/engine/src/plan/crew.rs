@@ -96,8 +96,9 @@ impl Crew {
     }
 }
 
-impl Drop for Crew {
-    fn drop(&mut self) {
+impl Crew {
+    /// Ends the threads; the seats stay.
+    pub(super) fn dismiss(&mut self) {
         for seat in &self.seats {
             seat.signal.set(OVER);
         }
@@ -105,5 +106,11 @@ impl Drop for Crew {
             // It ended by a panic of its own, which has been said where its part was waited for.
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        self.dismiss();
     }
 }

@@ -13,7 +13,8 @@
 //!
 //! Products of matrices are gemm's ([`product`]); what stands between them is one pass each: bias and activation
 //! forwards, derivative and the bias's gradient backwards ([`activation`]), the loss with its derivative
-//! ([`loss`]). A [`lane`] leads rows through the [`stage`]s. candle's graph of the same network says the same to about
+//! ([`loss`]). A [`lane`] leads rows through the [`stage`]s: those of images few at a time. Where it pays ([`cost`]), threads
+//! ([`crew`]) lead a [`part`] of the rows each and their gradients are added up in order. candle's graph of the same network says the same to about
 //! 1e−6. A stage that does not say how it is planned ([`crate::layers::Stage::planned`]) leaves its network to the
 //! graph.
 
@@ -28,6 +29,7 @@ mod dropout;
 mod function;
 mod lane;
 mod loss;
+mod norm;
 mod part;
 mod pool;
 mod product;
@@ -76,6 +78,15 @@ pub(crate) enum Planned<'a> {
     Greatest(Grid),
     /// The mean of each window.
     Mean(Grid),
+    /// Each point's channels brought to one scale.
+    Norm {
+        /// `[channels]`.
+        scale: (&'static str, &'a Tensor),
+        /// Where the mean is taken off too.
+        bias: Option<(&'static str, &'a Tensor)>,
+        /// Added to the variance.
+        epsilon: f64,
+    },
     /// The same numbers, as those of one point.
     Flat,
     /// A function of each point.

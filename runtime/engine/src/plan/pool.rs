@@ -37,10 +37,14 @@ impl Compute for Greatest {
             || {
                 for ((x, output), found) in rows.zip(self.found.chunks_exact_mut(width)) {
                     let mut slots = Slots { output, found };
-                    within(&grid, |from, slot, wide| match wide {
-                        true => slots.look::<WIDE>(&grid, x, from, slot),
-                        false => slots.look::<1>(&grid, x, from, slot),
-                    });
+                    within(
+                        &grid,
+                        #[inline(always)]
+                        |from, slot, wide| match wide {
+                            true => slots.look::<WIDE>(&grid, x, from, slot),
+                            false => slots.look::<1>(&grid, x, from, slot),
+                        },
+                    );
                 }
             },
         );
@@ -62,10 +66,14 @@ impl Compute for Greatest {
             #[inline(always)]
             || {
                 for ((back, slope), found) in rows.zip(self.found.chunks_exact(width)) {
-                    within(&grid, |to, slot, wide| match wide {
-                        true => spread::<WIDE>(&grid, back, to, &slope[slot..], &found[slot..]),
-                        false => spread::<1>(&grid, back, to, &slope[slot..], &found[slot..]),
-                    });
+                    within(
+                        &grid,
+                        #[inline(always)]
+                        |to, slot, wide| match wide {
+                            true => spread::<WIDE>(&grid, back, to, &slope[slot..], &found[slot..]),
+                            false => spread::<1>(&grid, back, to, &slope[slot..], &found[slot..]),
+                        },
+                    );
                 }
             },
         );
@@ -96,58 +104,75 @@ fn within(grid: &Grid, mut visit: impl FnMut(usize, usize, bool)) {
     }
 }
 
-/// Calls with each point of a window and where its channels are, from those of the first.
-#[inline(always)]
-fn points(grid: &Grid, from: usize, mut visit: impl FnMut(u32, usize)) {
-    let ([tall, wide], channels) = (grid.over, grid.channels);
-    let mut point = 0;
-    for down in 0..tall.size {
-        for right in 0..wide.size {
-            visit(point, from + (down * wide.points + right) * channels);
-            point += 1;
-        }
-    }
-}
-
 /// What comes of a row.
 struct Slots<'a> {
     output: &'a mut [f32],
     found: &'a mut [u32],
 }
 
+// Choices are masks over arrays that lie nowhere else: the compiler makes vectors of these alone.
 impl Slots<'_> {
     #[inline(always)]
     fn look<const N: usize>(&mut self, grid: &Grid, x: &[f32], from: usize, slot: usize) {
-        let (mut best, mut found) = ([0.0; N], [0; N]);
-        points(grid, from, |point, from| {
-            let values = &x[from..from + N];
-            for channel in 0..N {
-                let (value, so_far) = (values[channel], best[channel]);
-                // NaN is greater than all, so that a training that diverges is noticed.
-                let greater = (value > so_far) | (value.is_nan() & !so_far.is_nan()) | (point == 0);
-                best[channel] = if greater { value } else { so_far };
-                found[channel] = if greater { point } else { found[channel] };
+        let [tall, wide] = grid.over;
+        // Below it there is nothing, so that the first point stays where all are so low.
+        let (mut best, mut found) = ([f32::NEG_INFINITY; N], [0; N]);
+        let mut point = 0;
+        for down in 0..tall.size {
+            let line = from + down * wide.points * grid.channels;
+            for right in 0..wide.size {
+                let Some(&values) = x[line + right * grid.channels..].first_chunk::<N>() else {
+                    return;
+                };
+                let mut keep = [0; N];
+                for channel in 0..N {
+                    let (value, so_far) = (values[channel], best[channel]);
+                    // NaN is greater than all, so that a training that diverges is noticed.
+                    keep[channel] = mask((value <= so_far) | so_far.is_nan());
+                }
+                for channel in 0..N {
+                    let keep = keep[channel];
+                    let bits = best[channel].to_bits() & keep | values[channel].to_bits() & !keep;
+                    best[channel] = f32::from_bits(bits);
+                    found[channel] = found[channel] & keep | point & !keep;
+                }
+                point += 1;
             }
-        });
+        }
         self.output[slot..slot + N].copy_from_slice(&best);
         self.found[slot..slot + N].copy_from_slice(&found);
     }
 }
 
+/// All bits, or none.
+#[inline(always)]
+fn mask(condition: bool) -> u32 {
+    u32::from(condition).wrapping_neg()
+}
+
 /// Adds the slopes to the points that were the greatest.
 #[inline(always)]
 fn spread<const N: usize>(grid: &Grid, back: &mut [f32], to: usize, slope: &[f32], found: &[u32]) {
-    let (slope, found) = (&slope[..N], &found[..N]);
-    points(grid, to, |point, to| {
-        let sums = &mut back[to..to + N];
-        for channel in 0..N {
-            sums[channel] += if found[channel] == point {
-                slope[channel]
-            } else {
-                0.0
+    let [tall, wide] = grid.over;
+    let (Some(&slope), Some(&found)) = (slope.first_chunk::<N>(), found.first_chunk::<N>()) else {
+        return;
+    };
+    let mut point = 0;
+    for down in 0..tall.size {
+        let line = to + down * wide.points * grid.channels;
+        for right in 0..wide.size {
+            let Some(sums) = back[line + right * grid.channels..].first_chunk_mut::<N>() else {
+                return;
             };
+            let mut sum = *sums;
+            for channel in 0..N {
+                let share = slope[channel].to_bits() & mask(found[channel] == point);
+                sum[channel] += f32::from_bits(share);
+            }
+            *sums = sum;
+            point += 1;
         }
-    });
+    }
 }
 
 /// The mean of each window.
@@ -177,12 +202,15 @@ impl Compute for Mean {
             #[inline(always)]
             || {
                 for (x, output) in rows {
-                    grid.each(|place, _, from, count| {
-                        let sums = &mut output[place * channels..(place + 1) * channels];
-                        for values in x[from..from + count].chunks_exact(channels) {
-                            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-                        }
-                    });
+                    grid.each(
+                        #[inline(always)]
+                        |place, _, from, count| {
+                            let sums = &mut output[place * channels..(place + 1) * channels];
+                            for values in x[from..from + count].chunks_exact(channels) {
+                                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+                            }
+                        },
+                    );
                     output.iter_mut().for_each(|sum| *sum *= share);
                 }
             },
@@ -207,14 +235,17 @@ impl Compute for Mean {
             #[inline(always)]
             || {
                 for (back, slope) in rows {
-                    grid.each(|place, _, to, count| {
-                        let slope = &slope[place * channels..(place + 1) * channels];
-                        for sums in back[to..to + count].chunks_exact_mut(channels) {
-                            sums.iter_mut()
-                                .zip(slope)
-                                .for_each(|(sum, slope)| *sum += share * slope);
-                        }
-                    });
+                    grid.each(
+                        #[inline(always)]
+                        |place, _, to, count| {
+                            let slope = &slope[place * channels..(place + 1) * channels];
+                            for sums in back[to..to + count].chunks_exact_mut(channels) {
+                                sums.iter_mut()
+                                    .zip(slope)
+                                    .for_each(|(sum, slope)| *sum += share * slope);
+                            }
+                        },
+                    );
                 }
             },
         );

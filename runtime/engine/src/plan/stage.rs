@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use sconce_contract::Activation;
 
 use super::{
-    convolution::Convolution, dense::Dense, dropout::Dropout, function::Function, pool::Greatest, pool::Mean,
+    convolution::Convolution, dense::Dense, dropout::Dropout, function::Function, norm::Norm, pool::Greatest,
+    pool::Mean,
 };
 use crate::Random;
 
@@ -91,6 +92,7 @@ pub(super) enum Kind {
     Greatest(Greatest),
     Mean(Mean),
     Function(Function),
+    Norm(Norm),
     Dropout(Dropout),
 }
 
@@ -102,6 +104,7 @@ impl Kind {
             Kind::Greatest(stage) => stage,
             Kind::Mean(stage) => stage,
             Kind::Function(stage) => stage,
+            Kind::Norm(stage) => stage,
             Kind::Dropout(stage) => stage,
         }
     }
@@ -129,7 +132,7 @@ impl Stage {
 
     /// Whether it has weights.
     pub(super) fn learns(&self) -> bool {
-        matches!(self.kind, Kind::Dense(_) | Kind::Convolution(_))
+        matches!(self.kind, Kind::Dense(_) | Kind::Convolution(_) | Kind::Norm(_))
     }
 
     /// Whether it looks at windows.
@@ -159,7 +162,7 @@ impl Stage {
     pub(super) fn kept(&self) -> usize {
         match &self.kind {
             Kind::Convolution(stage) => self.outputs + stage.patches_of_row(),
-            Kind::Greatest(_) => 2 * self.outputs,
+            Kind::Greatest(_) | Kind::Norm(_) => 2 * self.outputs,
             _ => self.outputs,
         }
     }
