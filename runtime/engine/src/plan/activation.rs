@@ -46,7 +46,7 @@ fn each(bias: &[f32], values: &mut [f32], function: impl Fn(f32) -> f32) {
     vectorised(
         #[inline(always)]
         || {
-            if units % WIDE == 0 {
+            if units.is_multiple_of(WIDE) {
                 for (block, bias) in bias.as_chunks::<WIDE>().0.iter().enumerate() {
                     for row in values.chunks_exact_mut(units) {
                         let row = &mut row[block * WIDE..][..WIDE];
@@ -119,7 +119,7 @@ fn gate(values: &[f32], slope: &mut [f32], bias: &mut [f32], function: impl Fn(f
     vectorised(
         #[inline(always)]
         || {
-            if units % WIDE == 0 {
+            if units.is_multiple_of(WIDE) {
                 for (block, bias) in bias.as_chunks_mut::<WIDE>().0.iter_mut().enumerate() {
                     let mut sums = *bias;
                     for (slope, values) in slope.chunks_exact_mut(units).zip(values.chunks_exact(units)) {

@@ -164,9 +164,8 @@ impl Plan {
     ) -> f64 {
         let of = self.count(rows.x);
         let parts = self.cost.of_learning(of).parts(of, self.threads);
-        self.give(rows, self.sides, parts, |row| Order::Learn {
+        self.give(rows, self.sides, parts, Some(random), |row| Order::Learn {
             divisor,
-            random: random.clone(),
             row,
             of,
         });
@@ -210,7 +209,7 @@ impl Plan {
         let of = self.count(rows.x);
         let parts = self.cost.of_looking(of).parts(of, self.threads);
         let asked = outputs.is_some();
-        self.give(rows, self.sides, parts, |_| Order::Loss { outputs: asked });
+        self.give(rows, self.sides, parts, None, |_| Order::Loss { outputs: asked });
         let work = Work::new(&self.objective, &self.weights, within(parts, self.threads));
         let first = rows.part(share(of, 0, parts), self.sides);
         let mut sum = self.lane.loss(&work, &first, outputs.as_deref_mut());
@@ -230,7 +229,7 @@ impl Plan {
         let of = self.count(x);
         let parts = self.cost.of_looking(of).parts(of, self.threads);
         let targets = Targets::Numbers(&[]);
-        self.give(&Rows { x, targets }, [self.sides[0], 0], parts, |_| {
+        self.give(&Rows { x, targets }, [self.sides[0], 0], parts, None, |_| {
             Order::Predict
         });
         let work = Work::new(&self.objective, &self.weights, within(parts, self.threads));
@@ -253,7 +252,14 @@ impl Plan {
     }
 
     /// Gives all parts but the first to the crew, each with the order that it has by its first row.
-    fn give(&mut self, all: &Rows<'_>, sides: [usize; 2], parts: usize, order: impl Fn(usize) -> Order) {
+    fn give(
+        &mut self,
+        all: &Rows<'_>,
+        sides: [usize; 2],
+        parts: usize,
+        random: Option<&Random>,
+        order: impl Fn(usize) -> Order,
+    ) {
         let of = self.count(all.x);
         let (lane, objective) = (&self.lane, &self.objective);
         self.crew
@@ -261,8 +267,9 @@ impl Plan {
         for other in 1..parts {
             let rows = share(of, other, parts);
             let taken = all.part(rows.clone(), sides);
-            self.crew
-                .give(other, |part| part.take(order(rows.start), &self.weights, &taken));
+            self.crew.give(other, |part| {
+                part.take(order(rows.start), random, &self.weights, &taken);
+            });
         }
     }
 }

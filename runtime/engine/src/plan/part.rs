@@ -6,15 +6,14 @@ use super::{
     lane::{Lane, Work},
     stage::{Chance, Gradient},
 };
-use crate::{Random, learner::Rows, losses::Objective, metrics::Targets};
+use crate::{Purpose, Random, learner::Rows, losses::Objective, metrics::Targets};
 
 /// What is to be done with rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Order {
     /// Their loss and its gradient.
     Learn {
         divisor: f32,
-        random: Random,
         /// Which row of the batch is the first.
         row: usize,
         /// Rows of the batch.
@@ -35,6 +34,8 @@ pub(super) struct Part {
     lane: Lane,
     objective: Arc<Objective>,
     order: Order,
+    /// Those for all rows of the batch.
+    random: Random,
     /// As they are now; nothing between orders, so that they can be moved.
     weights: Arc<Vec<f32>>,
     x: Vec<f32>,
@@ -54,6 +55,7 @@ impl Part {
             lane,
             objective,
             order: Order::Predict,
+            random: Random::new(0, Purpose::Dropout, 0),
             weights: Arc::default(),
             x: Vec::new(),
             numbers: Vec::new(),
@@ -65,8 +67,17 @@ impl Part {
     }
 
     /// Takes an order. The rows are copied, which is little beside what is computed with them.
-    pub(super) fn take(&mut self, order: Order, weights: &Arc<Vec<f32>>, rows: &Rows<'_>) {
+    pub(super) fn take(
+        &mut self,
+        order: Order,
+        random: Option<&Random>,
+        weights: &Arc<Vec<f32>>,
+        rows: &Rows<'_>,
+    ) {
         self.order = order;
+        if let Some(random) = random {
+            self.random.clone_from(random);
+        }
         self.weights = weights.clone();
         self.x.clear();
         self.x.extend_from_slice(rows.x);
@@ -98,15 +109,10 @@ impl Part {
         let rows = Rows { x: &self.x, targets };
         let mut work = Work::new(&self.objective, &weights, 1);
         match &self.order {
-            Order::Learn {
-                divisor,
-                random,
-                row,
-                of,
-            } => {
+            Order::Learn { divisor, row, of } => {
                 work.divisor = *divisor;
                 work.chance = Some(Chance {
-                    random,
+                    random: &self.random,
                     row: *row,
                     of: *of,
                 });
