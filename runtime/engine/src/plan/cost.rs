@@ -4,7 +4,7 @@
 /// What giving a part to a thread and waiting for it takes, in multiplications of a step.
 const HANDING: usize = 200_000;
 /// What a weight costs each part, likewise: to be read anew after each step, and its slope to be written and added up.
-const ADDING: usize = 100;
+const ADDING: usize = 65;
 
 /// What a network computes.
 #[derive(Clone, Copy, Debug)]
