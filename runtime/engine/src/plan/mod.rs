@@ -12,11 +12,11 @@
 //! ```
 //!
 //! Products of matrices are gemm's ([`product`]); what stands between them is one pass each: bias and activation
-//! forwards, derivative and the bias's gradient backwards ([`activation`]), the loss with its derivative
-//! ([`loss`]). A [`lane`] leads rows through the [`stage`]s: those of images few at a time. Where it pays ([`cost`]), threads
-//! ([`crew`]) lead a [`part`] of the rows each and their gradients are added up in order. candle's graph of the same network says the same to about
-//! 1e−6. A stage that does not say how it is planned ([`crate::layers::Stage::planned`]) leaves its network to the
-//! graph.
+//! forwards, derivative and the bias's gradient backwards ([`activation`]), the loss with its derivative ([`loss`]).
+//! A [`lane`] leads rows through the [`stage`]s: those of images few at a time. Where it pays ([`cost`]), threads
+//! ([`crew`]) lead a [`part`] of the rows each and their gradients are added up in order. candle's graph of the same
+//! network says the same to about 1e−6. A stage that does not say how it is planned
+//! ([`crate::layers::Stage::planned`]) leaves its network to the graph.
 
 mod activation;
 mod after;
