@@ -1,60 +1,87 @@
-//! Microseconds per step of the networks that we compare ourselves on:
-//! `cargo run --release -p sconce-engine --example step_time`.
+//! Microseconds per step of the networks that we compare ourselves on, by the plan on one thread, by the plan on as many as
+//! there are, and by the graph: `cargo run --release -p sconce-engine --example step_time`, with a part of a name for some
+//! of them only.
 
 use std::time::Instant;
 
 use candle_core::Device;
 use sconce_contract::{Activation, Hyperparameters, Layer, Loss, Network};
-use sconce_engine::{EngineError, Learner, Objective, Rows, Sequential, metrics::Targets};
+use sconce_engine::{EngineError, Learner, Objective, Rows, Sequential, metrics::Targets, threads};
+use serde_json::json;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> Result<(), EngineError> {
-    if let Err(error) = sconce_engine::threads::ensure() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    if let Err(error) = threads::ensure() {
         eprintln!("the number of threads could not be set: {error}");
     }
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let mut networks = Vec::new();
     for (inputs, hidden, outputs, batch, steps) in [
-        (100, &[128, 64][..], 1, 32, 20_000),
+        (20, &[64, 64][..], 2, 32, 20_000),
         (30, &[128, 64], 1, 32, 20_000),
-        (20, &[64, 64], 2, 32, 20_000),
+        (100, &[128, 64], 1, 32, 20_000),
         (784, &[128], 10, 64, 2_000),
         (784, &[1024, 1024], 10, 256, 40),
     ] {
-        let [plan, graph] = times(inputs, hidden, outputs, batch, steps)?;
-        println!(
-            "{inputs}-{hidden:?}-{outputs} batch {batch}: {plan:.1} µs per step by the plan, {graph:.1} by the graph"
-        );
+        let name = format!("{inputs}-{hidden:?}-{outputs} batch {batch}");
+        networks.push((name, dense(hidden, outputs), inputs, batch, steps));
+    }
+    networks.push(("images batch 64".to_owned(), images()?, 28 * 28, 64, 200));
+    let granted = threads::granted();
+    for (name, network, inputs, batch, steps) in networks {
+        if name.contains(&wanted) {
+            let [one, many, graph] = times(&network, inputs, batch, steps)?;
+            println!(
+                "{name}: {one:.1} µs per step by the plan, {many:.1} on {granted} threads, {graph:.1} by the graph"
+            );
+        }
     }
     Ok(())
 }
 
-/// The best of many bursts of steps, by turns: plan, graph.
-fn times(
-    inputs: usize,
-    hidden: &[u32],
-    outputs: u32,
-    batch: usize,
-    steps: u32,
-) -> Result<[f64; 2], EngineError> {
+fn dense(hidden: &[u32], outputs: u32) -> Network {
     let mut layers: Vec<Layer> = hidden
         .iter()
         .map(|&units| Layer::dense(units, Activation::ReLU))
         .collect();
-    let (last, loss) = match outputs {
-        1 => (Activation::Sigmoid, Loss::BinaryCrossEntropy),
-        _ => (Activation::Softmax, Loss::CrossEntropy),
+    let last = match outputs {
+        1 => Activation::Sigmoid,
+        _ => Activation::Softmax,
     };
     layers.push(Layer::dense(outputs, last));
-    let network = Network::of(layers);
+    Network::of(layers)
+}
+
+fn images() -> serde_json::Result<Network> {
+    let filters = |count: u32| json!({"conv2d": {"filters": count, "kernelSize": 3, "activation": "ReLU"}});
+    let pool = json!({"maxPool2d": {"poolSize": 2}});
+    serde_json::from_value(json!({
+        "input": {"height": 28, "width": 28, "channels": 1},
+        "layers": [
+            filters(16), pool, filters(32), pool, {"flatten": {}},
+            {"dense": {"units": 10, "activation": "Softmax"}},
+        ],
+    }))
+}
+
+/// The best of many bursts of steps, by turns: the plan, the plan on all threads, the graph.
+fn times(network: &Network, inputs: usize, batch: usize, steps: u32) -> Result<[f64; 3], EngineError> {
     let settings = Hyperparameters {
         batch_size: u32::try_from(batch).unwrap_or(u32::MAX),
         ..Hyperparameters::default()
     };
+    let model = || Sequential::initialised(network, inputs, 42, &Device::Cpu);
+    let (outputs, last) = (model()?.outputs() as u32, model()?.last_activation());
+    let loss = match outputs {
+        1 => Loss::BinaryCrossEntropy,
+        _ => Loss::CrossEntropy,
+    };
     let objective = Objective::new(loss, last, &settings, Vec::new());
-    let model = || Sequential::initialised(&network, inputs, 42, &Device::Cpu);
     let mut learners = [
-        Learner::new(model()?, &objective, &settings)?,
+        Learner::threaded(model()?, &objective, &settings, 1)?,
+        Learner::threaded(model()?, &objective, &settings, threads::granted())?,
         Learner::by_graph(model()?, &objective, &settings),
     ];
     let x: Vec<f32> = (0..batch * inputs)
@@ -67,14 +94,16 @@ fn times(
     };
     // Short bursts: on a machine that others share the best of many is one that nobody disturbed.
     let bursts = (steps / 10).max(40);
-    let mut best = [f64::INFINITY; 2];
+    let mut best = [f64::INFINITY; 3];
     for _ in 0..bursts {
         for (learner, best) in learners.iter_mut().zip(&mut best) {
+            // Threads that slept meanwhile wake up.
+            learner.step(&rows, 0.001)?;
             let start = Instant::now();
-            for _ in 0..steps / bursts {
+            for _ in 0..steps.div_ceil(bursts) {
                 learner.step(&rows, 0.001)?;
             }
-            *best = best.min(start.elapsed().as_secs_f64() * 1e6 / f64::from(steps / bursts));
+            *best = best.min(start.elapsed().as_secs_f64() * 1e6 / f64::from(steps.div_ceil(bursts)));
         }
     }
     Ok(best)

@@ -1,6 +1,6 @@
 //! One step of learning.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use candle_core::{Device, Tensor};
 use sconce_contract::Hyperparameters;
@@ -22,6 +22,20 @@ pub struct Rows<'a> {
     pub x: &'a [f32],
     /// A number per output of each row, or a class per row.
     pub targets: Targets<'a>,
+}
+
+impl<'a> Rows<'a> {
+    /// Some of them, where a row has so many inputs and outputs.
+    pub(crate) fn part(&self, rows: Range<usize>, [inputs, outputs]: [usize; 2]) -> Self {
+        let of = |numbers: &'a [f32], width: usize| &numbers[rows.start * width..rows.end * width];
+        Rows {
+            x: of(self.x, inputs),
+            targets: match self.targets {
+                Targets::Numbers(numbers) => Targets::Numbers(of(numbers, outputs)),
+                Targets::Classes(classes) => Targets::Classes(&classes[rows.clone()]),
+            },
+        }
+    }
 }
 
 /// A network, what it minimises and how.
@@ -63,14 +77,24 @@ enum Engine {
 
 impl Learner {
     /// A learner at step 0. Of the settings it takes optimizer, seed (which decides what dropout drops), batch size,
-    /// regularization and the greatest norm of a gradient. A feed-forward network on the CPU is learned by a plan
-    /// ([`crate::plan`]), every other one by the graph, and one on a device of its own there.
+    /// regularization and the greatest norm of a gradient. A feed-forward or convolutional network on the CPU is
+    /// learned by a plan ([`crate::plan`]), every other one by the graph, and one on a device of its own there.
     pub fn new(
         model: Sequential,
         objective: &Objective,
         settings: &Hyperparameters,
     ) -> Result<Self, EngineError> {
-        let threads = threads::granted();
+        Self::threaded(model, objective, settings, threads::granted())
+    }
+
+    /// The same with so many threads, whatever has been granted. How many they are decides the last bits of what is
+    /// learned.
+    pub fn threaded(
+        model: Sequential,
+        objective: &Objective,
+        settings: &Hyperparameters,
+        threads: usize,
+    ) -> Result<Self, EngineError> {
         if !model.device().is_cpu() {
             return Self::on_device(model, objective, settings);
         }
@@ -196,7 +220,8 @@ impl Learner {
         let mut fresh = true;
         let piece = self.settings.batch_size.max(1) as usize;
         for from in (0..count).step_by(piece) {
-            let rows = self.piece(rows, from, (from + piece).min(count));
+            let sides = [self.shape.inputs, self.shape.outputs];
+            let rows = rows.part(from..(from + piece).min(count), sides);
             let (random, gradient) = (&mut random, &mut self.gradient);
             sum += match &mut self.engine {
                 Engine::Plan(plan) => plan.learn(&rows, count as f32, random, gradient, fresh),
@@ -276,19 +301,6 @@ impl Learner {
             Engine::Remote(remote) => remote.graph().predict(x, outputs)?,
         }
         Ok(())
-    }
-
-    fn piece<'a>(&self, rows: &Rows<'a>, from: usize, to: usize) -> Rows<'a> {
-        let targets = match rows.targets {
-            Targets::Numbers(numbers) => {
-                Targets::Numbers(&numbers[from * self.shape.outputs..to * self.shape.outputs])
-            }
-            Targets::Classes(classes) => Targets::Classes(&classes[from..to]),
-        };
-        Rows {
-            x: &rows.x[from * self.shape.inputs..to * self.shape.inputs],
-            targets,
-        }
     }
 
     /// Rows in a table.

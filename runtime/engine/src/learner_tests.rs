@@ -140,3 +140,47 @@ fn loss_and_outputs_are_those_of_each_alone() {
         assert_eq!((both.len(), &both), (5, &alone));
     }
 }
+
+#[test]
+fn images_are_learned_on_to_the_same_bits_from_what_was_saved() {
+    let network: sconce_contract::Network = serde_json::from_value(serde_json::json!({
+        "input": {"height": 12, "width": 12, "channels": 2},
+        "layers": [
+            {"conv2d": {"filters": 16, "kernelSize": 3, "padding": "Same", "activation": "ReLU"}},
+            {"maxPool2d": {"poolSize": 2}},
+            {"dropout": {"rate": 0.2}},
+            {"flatten": {}},
+            {"dense": {"units": 3, "activation": "Softmax"}},
+        ],
+    }))
+    .unwrap();
+    let settings = settings(42);
+    let objective = Objective::new(Loss::CrossEntropy, Activation::Softmax, &settings, vec![]);
+    let (inputs, count) = (12 * 12 * 2, 32);
+    let x: Vec<f32> = (0..count * inputs)
+        .map(|index| (index * 31 % 101) as f32 / 101.0 - 0.5)
+        .collect();
+    let classes: Vec<u32> = (0..count as u32).map(|row| row % 3).collect();
+    let rows = Rows {
+        x: &x,
+        targets: Targets::Classes(&classes),
+    };
+    let model = Sequential::initialised(&network, inputs, 42, &Device::Cpu).unwrap();
+    let mut learner = Learner::new(model, &objective, &settings).unwrap();
+    assert!(learner.is_planned());
+    let steps = |learner: &mut Learner| -> Vec<u64> {
+        (0..4)
+            .map(|_| learner.step(&rows, 0.01).unwrap().to_bits())
+            .collect()
+    };
+    steps(&mut learner);
+
+    let weights = learner.weights().unwrap().into_iter().collect();
+    let saved = learner.optimiser();
+    let state = saved.state().unwrap().into_iter();
+    let state = state.map(|(name, values)| (name, values.into_owned())).collect();
+    let model = Sequential::from_weights(&network, inputs, &weights, &Device::Cpu).unwrap();
+    let mut resumed = Learner::resumed(model, &objective, &settings, saved.steps(), &state).unwrap();
+    assert_eq!(steps(&mut resumed), steps(&mut learner));
+    assert_eq!(resumed.flat_weights().unwrap(), learner.flat_weights().unwrap());
+}

@@ -9,13 +9,14 @@
 //!                          └────────────── weights ◄──────────────┘
 //! ```
 //!
-//! A feed-forward network on the CPU learns by a [`plan`]: the whole step is known beforehand and runs over memory
-//! that is there. What has no plan learns by [`graph`], candle's record of each step, and on a device of its own by
-//! [`remote`], the same with all that follows computed there. All say the same.
+//! A feed-forward or convolutional network on the CPU learns by a [`plan`]: the whole step is known beforehand and
+//! runs over memory that is there, and threads lead parts of the rows where that pays. What has no plan learns by
+//! [`graph`], candle's record of each step, and on a device of its own by [`remote`], the same with all that follows
+//! computed there. All say the same.
 //!
 //! | to add | write one file in | and one line in |
 //! |---|---|---|
-//! | a layer | `layers/` | `layers::stages`; `Stage::planned` if `plan/` is to know it. Its fields, shape and weights are said in `sconce_contract::network`, one file and one line in `table.rs` |
+//! | a layer | `layers/` | `layers::stages`; `Stage::planned`, a file in `plan/` and a line in `plan::stage` and `plan::build` if the plan is to know it. Its fields, shape and weights are said in `sconce_contract::network`, one file and one line in `table.rs` |
 //! | a loss | `losses/` | `losses::loss`, `plan::loss::loss` |
 //! | an optimiser | `optimisers/` | `optimisers::rule` |
 //! | a schedule | `schedules/` | `schedules::learning_rate` |

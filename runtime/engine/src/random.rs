@@ -43,6 +43,13 @@ impl Random {
         self.0.next_u32()
     }
 
+    /// The same stream after so many numbers of 32 bits more.
+    pub(crate) fn ahead(&self, numbers: usize) -> Self {
+        let mut generator = self.0.clone();
+        generator.set_word_pos(generator.get_word_pos() + numbers as u128);
+        Random(generator)
+    }
+
     /// A uniform number in [0, 1), of 53 bits.
     pub fn unit(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
@@ -96,6 +103,17 @@ mod tests {
             [5, 0, 4, 6, 2, 3, 7, 1],
             "a seed must give the same run for ever"
         );
+    }
+
+    #[test]
+    fn a_stream_can_be_taken_up_further_on() {
+        let mut random = Random::new(42, Purpose::Dropout, 3);
+        random.bits();
+        let mut ahead = random.ahead(100);
+        for _ in 0..100 {
+            random.bits();
+        }
+        assert_eq!(ahead.bits(), random.bits());
     }
 
     #[test]

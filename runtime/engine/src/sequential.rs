@@ -124,6 +124,11 @@ impl Sequential {
         self.widest
     }
 
+    /// Numbers that a point of a row has, or a row without points.
+    pub(crate) fn channels(&self) -> usize {
+        self.row.last().copied().unwrap_or(self.inputs)
+    }
+
     /// The activation of the last layer.
     pub fn last_activation(&self) -> Activation {
         self.last

@@ -6,8 +6,9 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
-/// Runs a loop as compiled for this machine. The result may differ in the last bit from machine to machine, but
-/// not from run to run.
+/// Runs a loop as compiled for this machine. The closure has to be `#[inline(always)]`: one that the compiler leaves
+/// a function of its own is compiled for the oldest machines. The result may differ in the last bit from machine to
+/// machine, but not from run to run.
 #[inline(always)]
 pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]

@@ -40,7 +40,7 @@ pub fn ensure() -> std::io::Result<()> {
 }
 
 /// Threads that arithmetic has been granted: what [`THREAD_VARIABLES`] say, else [`available`].
-pub(crate) fn granted() -> usize {
+pub fn granted() -> usize {
     let said = |name: &&str| {
         env::var(name)
             .ok()?

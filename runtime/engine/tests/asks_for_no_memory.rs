@@ -53,7 +53,7 @@ fn after_the_first_step_only_gemm_asks_for_memory_once_a_product() {
     };
     let model = Sequential::initialised(&network, 100, 7, &Device::Cpu).unwrap();
     let objective = Objective::new(Loss::BinaryCrossEntropy, Activation::Sigmoid, &settings, vec![]);
-    let mut learner = Learner::new(model, &objective, &settings).unwrap();
+    let mut learner = Learner::threaded(model, &objective, &settings, 1).unwrap();
     let x = vec![0.1; 32 * 100];
     let classes = [0, 1].repeat(16);
     let rows = |count: usize| Rows {

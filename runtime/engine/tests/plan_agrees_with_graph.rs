@@ -8,87 +8,17 @@ use sconce_contract::{
 };
 use sconce_engine::{Learner, Objective, Rows, Sequential, metrics::Targets};
 
+mod agreement;
+
+use agreement::{ROWS, numbers};
+
 const INPUTS: usize = 5;
-const ROWS: usize = 13;
 
-/// Numbers without a pattern that a network could use, between −1 and 1.
-fn numbers(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    std::iter::repeat_with(next).take(count).collect()
-}
-
-/// Both learn the same for many steps, the second half of them with fewer rows; then they must say the same.
+/// Both learn the same, of plain features.
 #[track_caller]
 fn agree(what: &str, layers: &[Layer], loss: Loss, settings: &Hyperparameters, class_weights: &[f32]) {
-    let network = Network {
-        input: None,
-        layers: layers.to_vec(),
-    };
-    let last = layers.last().unwrap().dense.unwrap();
-    let objective = Objective::new(loss, last.activation, settings, class_weights.to_vec());
-    let model = || Sequential::initialised(&network, INPUTS, 7, &Device::Cpu).unwrap();
-    let mut plan = Learner::new(model(), &objective, settings).unwrap();
-    let mut graph = Learner::by_graph(model(), &objective, settings);
-    let mut remote = Learner::on_device(model(), &objective, settings).unwrap();
-    assert!(plan.is_planned() && !graph.is_planned(), "{what}");
-
-    let x = numbers(ROWS * INPUTS, 1);
-    let of_rows = numbers(ROWS * last.units as usize, 2);
-    let classes: Vec<u32> = (0..ROWS as u32).map(|row| row % last.units.max(2)).collect();
-    let rows = |count: usize| Rows {
-        x: &x[..count * INPUTS],
-        targets: match loss {
-            Loss::BinaryCrossEntropy | Loss::CrossEntropy => Targets::Classes(&classes[..count]),
-            _ => Targets::Numbers(&of_rows[..count * last.units as usize]),
-        },
-    };
-    for step in 0..60 {
-        let rows = rows(if step < 30 { ROWS } else { ROWS - 6 });
-        let (by_plan, by_graph) = (plan.step(&rows, 0.01).unwrap(), graph.step(&rows, 0.01).unwrap());
-        let tolerance = 1e-5 * by_graph.abs().max(1.0);
-        assert!(
-            (by_plan - by_graph).abs() < tolerance,
-            "{what}, step {step}: {by_plan} by the plan, {by_graph} by the graph"
-        );
-        let as_on_device = remote.step(&rows, 0.01).unwrap();
-        assert!(
-            (as_on_device - by_graph).abs() < tolerance,
-            "{what}, step {step}: {as_on_device} as on a device, {by_graph} by the graph"
-        );
-    }
-    let (by_plan, by_graph) = (plan.flat_weights().unwrap(), graph.flat_weights().unwrap());
-    for (by_plan, by_graph) in by_plan.iter().zip(&by_graph) {
-        assert!(
-            (by_plan - by_graph).abs() < 2e-5,
-            "{what}: {by_plan} is not {by_graph}"
-        );
-    }
-    for (as_on_device, by_graph) in remote.flat_weights().unwrap().iter().zip(&by_graph) {
-        assert!(
-            (as_on_device - by_graph).abs() < 2e-5,
-            "{what}: {as_on_device} is not {by_graph}"
-        );
-    }
-    let mut outputs = [Vec::new(), Vec::new()];
-    plan.predict(&x, &mut outputs[0]).unwrap();
-    graph.predict(&x, &mut outputs[1]).unwrap();
-    assert_eq!(outputs[0].len(), ROWS * last.units as usize);
-    for (by_plan, by_graph) in outputs[0].iter().zip(&outputs[1]) {
-        assert!(
-            (by_plan - by_graph).abs() < 2e-5,
-            "{what}: {by_plan} is not {by_graph}"
-        );
-    }
-    let (by_plan, by_graph) = (plan.loss(&rows(9)).unwrap(), graph.loss(&rows(9)).unwrap());
-    assert!((by_plan - by_graph).abs() < 1e-5 * by_graph.max(1.0), "{what}");
-    assert_eq!(
-        plan.weights().unwrap().keys().collect::<Vec<_>>(),
-        graph.weights().unwrap().keys().collect::<Vec<_>>()
-    );
+    let network = Network::of(layers.to_vec());
+    agreement::agree(what, &network, INPUTS, loss, settings, class_weights);
 }
 
 fn settings(kind: OptimizerType) -> Hyperparameters {

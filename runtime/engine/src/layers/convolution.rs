@@ -6,7 +6,7 @@ use sconce_contract::network::{Convolution, Misfit, Windows};
 use super::{
     Built, Named, Source, Stage, Start, affine::affine, dense::limit, source::narrow, windows::Grid,
 };
-use crate::{EngineError, Random};
+use crate::{EngineError, Random, plan::Planned};
 
 /// `W` is `[height, width, channels, filters]`, without the height for sequences; `b` `[filters]`.
 #[derive(Debug)]
@@ -70,6 +70,14 @@ impl Stage for Filters {
 
     fn parameters(&self) -> Named<'_> {
         vec![("weight", &self.weight), ("bias", &self.bias)]
+    }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        Some(Planned::Convolution {
+            grid: self.grid,
+            weight: self.weight.as_tensor(),
+            bias: self.bias.as_tensor(),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use super::Stage;
-use crate::{EngineError, Random};
+use crate::{EngineError, Random, plan::Planned};
 
 /// `[rows, …]` → `[rows, values]`.
 #[derive(Debug)]
@@ -16,6 +16,10 @@ impl Stage for Flat {
 
     fn train(&self, x: &Tensor, _: &mut Random) -> Result<Tensor, EngineError> {
         self.infer(x)
+    }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        Some(Planned::Flat)
     }
 }
 

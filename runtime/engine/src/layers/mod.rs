@@ -16,7 +16,7 @@ mod recurrent;
 mod relu;
 mod residual;
 mod source;
-mod windows;
+pub(crate) mod windows;
 
 use candle_core::{Tensor, Var};
 use sconce_contract::{Activation, LayerKind};
@@ -94,7 +94,7 @@ pub(crate) fn stages(kind: LayerKind<'_>, source: &mut Source<'_>) -> Result<Bui
         LayerKind::MaxPool1d(layer) => pool::max(layer.0.over_sequence(source.input()), source),
         LayerKind::AveragePool2d(layer) => pool::average(layer.0.over_image(source.input()), source),
         LayerKind::AveragePool1d(layer) => pool::average(layer.0.over_sequence(source.input()), source),
-        LayerKind::GlobalAveragePool(_) => Ok(Built::of(pool::Everywhere)),
+        LayerKind::GlobalAveragePool(_) => Ok(pool::everywhere(source)),
         LayerKind::BatchNorm(spec) => norm::batch(*spec, source),
         LayerKind::LayerNorm(spec) => norm::layer(spec.0, source),
         LayerKind::RmsNorm(spec) => norm::rms(spec.0, source),

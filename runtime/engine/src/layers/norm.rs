@@ -5,7 +5,7 @@ use candle_core::{D, Tensor, Var};
 use sconce_contract::network::{BatchNorm, Norm};
 
 use super::{Built, Named, Source, Stage, Start};
-use crate::{EngineError, Random};
+use crate::{EngineError, Random, plan::Planned};
 
 /// Over the rows and points of a batch while training; by what was measured meanwhile when serving.
 #[derive(Debug)]
@@ -140,6 +140,15 @@ impl Stage for Point {
         std::iter::once((self.names[0], &self.scale))
             .chain(bias)
             .collect()
+    }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        let bias = self.bias.as_ref();
+        Some(Planned::Norm {
+            scale: (self.names[0], self.scale.as_tensor()),
+            bias: bias.map(|bias| (self.names[1], bias.as_tensor())),
+            epsilon: self.epsilon,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     source::narrow,
     windows::Grid,
 };
-use crate::{EngineError, Random};
+use crate::{EngineError, Random, plan::Planned};
 
 pub(super) fn max(
     windows: Result<[Windows; 2], Misfit>,
@@ -147,6 +147,10 @@ impl Stage for Greatest {
         }
         self.looked(x)
     }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        Some(Planned::Greatest(self.grid))
+    }
 }
 
 /// The mean of each window.
@@ -166,11 +170,37 @@ impl Stage for Mean {
     fn train(&self, x: &Tensor, _: &mut Random) -> Result<Tensor, EngineError> {
         self.infer(x)
     }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        Some(Planned::Mean(self.grid))
+    }
+}
+
+pub(super) fn everywhere(source: &Source<'_>) -> Built {
+    let input = source.input();
+    let [values, channels] = [input.values(), input.channels()].map(narrow);
+    let points = values / channels.max(1);
+    let all = Windows {
+        points,
+        size: points,
+        stride: 1,
+        before: 0,
+        count: 1,
+    };
+    Built::of(Everywhere {
+        grid: Grid {
+            over: [Windows::none(), all],
+            channels,
+        },
+    })
 }
 
 /// The mean over all points.
 #[derive(Debug)]
-pub(super) struct Everywhere;
+struct Everywhere {
+    /// One window with all of them.
+    grid: Grid,
+}
 
 impl Stage for Everywhere {
     fn infer(&self, x: &Tensor) -> Result<Tensor, EngineError> {
@@ -180,6 +210,10 @@ impl Stage for Everywhere {
 
     fn train(&self, x: &Tensor, _: &mut Random) -> Result<Tensor, EngineError> {
         self.infer(x)
+    }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        Some(Planned::Mean(self.grid))
     }
 }
 

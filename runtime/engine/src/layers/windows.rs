@@ -11,51 +11,50 @@ use crate::EngineError;
 
 /// The windows of an image.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Grid {
+pub(crate) struct Grid {
     /// Along the height and along the width.
-    pub(super) over: [Windows; 2],
+    pub(crate) over: [Windows; 2],
     /// Numbers of a point.
-    pub(super) channels: usize,
+    pub(crate) channels: usize,
 }
 
 impl Grid {
     /// Numbers of a row.
-    pub(super) fn image(&self) -> usize {
+    pub(crate) fn image(&self) -> usize {
         self.over[0].points * self.over[1].points * self.channels
     }
 
     /// Windows of a row.
-    pub(super) fn places(&self) -> usize {
+    pub(crate) fn places(&self) -> usize {
         self.over[0].count * self.over[1].count
     }
 
     /// Points of a window.
-    pub(super) fn window(&self) -> usize {
+    pub(crate) fn window(&self) -> usize {
         self.over[0].size * self.over[1].size
     }
 
     /// Calls with each stretch of points that lie side by side in a window and on the image: place, index of its first
     /// point within the window, where its numbers begin in the row, and how many they are.
-    pub(super) fn each(&self, mut visit: impl FnMut(usize, usize, usize, usize)) {
+    #[inline(always)]
+    pub(crate) fn each(&self, mut visit: impl FnMut(usize, usize, usize, usize)) {
         let [tall, wide] = self.over;
-        for place in 0..self.places() {
-            let (line, column) = (place / wide.count, place % wide.count);
-            // Counted from where the first window begins, which may be before the edge.
-            let first = column * wide.stride;
-            let left = first.max(wide.before);
-            let right = (first + wide.size).min(wide.before + wide.points);
-            for down in 0..tall.size {
-                // What lies before the edge wraps around to far behind it.
-                let y = (line * tall.stride + down).wrapping_sub(tall.before);
-                if y < tall.points && left < right {
-                    let point = y * wide.points + left - wide.before;
-                    let index = down * wide.size + left - first;
-                    visit(
-                        place,
-                        index,
-                        point * self.channels,
-                        (right - left) * self.channels,
-                    );
+        for line in 0..tall.count {
+            for column in 0..wide.count {
+                let place = line * wide.count + column;
+                // Counted from where the first window begins, which may be before the edge.
+                let first = column * wide.stride;
+                let left = first.max(wide.before);
+                let right = (first + wide.size).min(wide.before + wide.points);
+                for down in 0..tall.size {
+                    // What lies before the edge wraps around to far behind it.
+                    let y = (line * tall.stride + down).wrapping_sub(tall.before);
+                    if y < tall.points && left < right {
+                        let point = y * wide.points + left - wide.before;
+                        let index = down * wide.size + left - first;
+                        let count = (right - left) * self.channels;
+                        visit(place, index, point * self.channels, count);
+                    }
                 }
             }
         }

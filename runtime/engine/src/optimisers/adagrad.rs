@@ -19,12 +19,15 @@ impl Rule for Adagrad {
     fn update(&self, _: u64, rate: f64, weights: &mut [f32], gradient: &[f32], slots: [&mut [f32]; 2]) {
         let [sum, _] = slots;
         let rate = rate as f32;
-        vectorised(|| {
-            for ((weight, &gradient), sum) in weights.iter_mut().zip(gradient).zip(sum) {
-                *sum += gradient * gradient;
-                *weight -= rate * gradient / (sum.sqrt() + EPSILON);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((weight, &gradient), sum) in weights.iter_mut().zip(gradient).zip(sum) {
+                    *sum += gradient * gradient;
+                    *weight -= rate * gradient / (sum.sqrt() + EPSILON);
+                }
+            },
+        );
     }
 
     fn update_tensors(

@@ -36,14 +36,17 @@ impl Rule for Adam {
         let kept = (1.0 - rate * self.weight_decay) as f32;
         let (keep1, take1) = (BETA1 as f32, (1.0 - BETA1) as f32);
         let (keep2, take2) = (BETA2 as f32, (1.0 - BETA2) as f32);
-        vectorised(|| {
-            let slots = first.iter_mut().zip(second);
-            for ((weight, &gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(slots) {
-                *first = keep1 * *first + take1 * gradient;
-                *second = keep2 * *second + take2 * gradient * gradient;
-                *weight = kept * *weight - size * *first / (second.sqrt() * root + EPSILON);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                let slots = first.iter_mut().zip(second);
+                for ((weight, &gradient), (first, second)) in weights.iter_mut().zip(gradient).zip(slots) {
+                    *first = keep1 * *first + take1 * gradient;
+                    *second = keep2 * *second + take2 * gradient * gradient;
+                    *weight = kept * *weight - size * *first / (second.sqrt() * root + EPSILON);
+                }
+            },
+        );
     }
 
     fn update_tensors(

@@ -25,18 +25,21 @@ impl Rule for Lion {
         let rate = rate as f32;
         let (keep1, take1) = (BETA1 as f32, (1.0 - BETA1) as f32);
         let (keep2, take2) = (BETA2 as f32, (1.0 - BETA2) as f32);
-        vectorised(|| {
-            for ((weight, &gradient), momentum) in weights.iter_mut().zip(gradient).zip(momentum) {
-                let average = keep1 * *momentum + take1 * gradient;
-                let sign = if average == 0.0 {
-                    0.0
-                } else {
-                    1f32.copysign(average)
-                };
-                *weight = kept * *weight - rate * sign;
-                *momentum = keep2 * *momentum + take2 * gradient;
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((weight, &gradient), momentum) in weights.iter_mut().zip(gradient).zip(momentum) {
+                    let average = keep1 * *momentum + take1 * gradient;
+                    let sign = if average == 0.0 {
+                        0.0
+                    } else {
+                        1f32.copysign(average)
+                    };
+                    *weight = kept * *weight - rate * sign;
+                    *momentum = keep2 * *momentum + take2 * gradient;
+                }
+            },
+        );
     }
 
     fn update_tensors(

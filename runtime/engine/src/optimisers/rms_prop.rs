@@ -20,12 +20,15 @@ impl Rule for RmsProp {
     fn update(&self, _: u64, rate: f64, weights: &mut [f32], gradient: &[f32], slots: [&mut [f32]; 2]) {
         let [square, _] = slots;
         let (rate, keep, take) = (rate as f32, KEPT as f32, (1.0 - KEPT) as f32);
-        vectorised(|| {
-            for ((weight, &gradient), square) in weights.iter_mut().zip(gradient).zip(square) {
-                *square = keep * *square + take * gradient * gradient;
-                *weight -= rate * gradient / (square.sqrt() + EPSILON);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for ((weight, &gradient), square) in weights.iter_mut().zip(gradient).zip(square) {
+                    *square = keep * *square + take * gradient * gradient;
+                    *weight -= rate * gradient / (square.sqrt() + EPSILON);
+                }
+            },
+        );
     }
 
     fn update_tensors(

@@ -22,24 +22,27 @@ impl Rule for Sgd {
         let (rate, momentum) = (rate as f32, self.momentum);
         let [velocity, _] = slots;
         let pairs = weights.iter_mut().zip(gradient);
-        vectorised(|| {
-            if momentum == 0.0 {
-                for (weight, &gradient) in pairs {
-                    *weight -= rate * gradient;
+        vectorised(
+            #[inline(always)]
+            || {
+                if momentum == 0.0 {
+                    for (weight, &gradient) in pairs {
+                        *weight -= rate * gradient;
+                    }
+                    return;
                 }
-                return;
-            }
-            // Of the step, the share of the velocity and of the gradient.
-            let (of_velocity, of_gradient) = if self.nesterov {
-                (momentum, 1.0)
-            } else {
-                (1.0, 0.0)
-            };
-            for ((weight, &gradient), velocity) in pairs.zip(velocity) {
-                *velocity = momentum * *velocity + gradient;
-                *weight -= rate * (of_velocity * *velocity + of_gradient * gradient);
-            }
-        });
+                // Of the step, the share of the velocity and of the gradient.
+                let (of_velocity, of_gradient) = if self.nesterov {
+                    (momentum, 1.0)
+                } else {
+                    (1.0, 0.0)
+                };
+                for ((weight, &gradient), velocity) in pairs.zip(velocity) {
+                    *velocity = momentum * *velocity + gradient;
+                    *weight -= rate * (of_velocity * *velocity + of_gradient * gradient);
+                }
+            },
+        );
     }
 
     fn update_tensors(

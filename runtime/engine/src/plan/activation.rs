@@ -37,27 +37,48 @@ pub(super) fn apply(activation: Activation, units: usize, values: &mut [f32]) {
     }
 }
 
+/// Units that are computed together, so that their biases stay in the processor from row to row.
+const WIDE: usize = 16;
+
 #[inline]
 fn each(bias: &[f32], values: &mut [f32], function: impl Fn(f32) -> f32) {
-    vectorised(|| {
-        for row in values.chunks_exact_mut(bias.len()) {
-            for (value, bias) in row.iter_mut().zip(bias) {
-                *value = function(*value + *bias);
+    let units = bias.len();
+    vectorised(
+        #[inline(always)]
+        || {
+            if units.is_multiple_of(WIDE) {
+                for (block, bias) in bias.as_chunks::<WIDE>().0.iter().enumerate() {
+                    for row in values.chunks_exact_mut(units) {
+                        let row = &mut row[block * WIDE..][..WIDE];
+                        for (value, bias) in row.iter_mut().zip(bias) {
+                            *value = function(*value + *bias);
+                        }
+                    }
+                }
+                return;
             }
-        }
-    });
+            for row in values.chunks_exact_mut(units) {
+                for (value, bias) in row.iter_mut().zip(bias) {
+                    *value = function(*value + *bias);
+                }
+            }
+        },
+    );
 }
 
 /// Each row of `units` values becomes `e^xᵢ / Σ e^xⱼ`.
 fn softmax(values: &mut [f32], units: usize) {
-    vectorised(|| {
-        for row in values.chunks_exact_mut(units) {
-            let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|value| *value = exp(*value - greatest));
-            let whole = 1.0 / row.iter().sum::<f32>();
-            row.iter_mut().for_each(|value| *value *= whole);
-        }
-    });
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in values.chunks_exact_mut(units) {
+                let greatest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                row.iter_mut().for_each(|value| *value = exp(*value - greatest));
+                let whole = 1.0 / row.iter().sum::<f32>();
+                row.iter_mut().for_each(|value| *value *= whole);
+            }
+        },
+    );
 }
 
 /// `slope ← slope · f′`, from the derivative by the values of the function to that by its arguments, and the sum of
@@ -95,12 +116,30 @@ pub(super) fn derive(
 #[inline]
 fn gate(values: &[f32], slope: &mut [f32], bias: &mut [f32], function: impl Fn(f32, f32) -> f32) {
     let units = bias.len();
-    vectorised(|| {
-        for (slope, values) in slope.chunks_exact_mut(units).zip(values.chunks_exact(units)) {
-            for ((slope, value), bias) in slope.iter_mut().zip(values).zip(&mut *bias) {
-                *slope = function(*slope, *value);
-                *bias += *slope;
+    vectorised(
+        #[inline(always)]
+        || {
+            if units.is_multiple_of(WIDE) {
+                for (block, bias) in bias.as_chunks_mut::<WIDE>().0.iter_mut().enumerate() {
+                    let mut sums = *bias;
+                    for (slope, values) in slope.chunks_exact_mut(units).zip(values.chunks_exact(units)) {
+                        let slope = &mut slope[block * WIDE..][..WIDE];
+                        let values = &values[block * WIDE..][..WIDE];
+                        for unit in 0..WIDE {
+                            slope[unit] = function(slope[unit], values[unit]);
+                            sums[unit] += slope[unit];
+                        }
+                    }
+                    *bias = sums;
+                }
+                return;
             }
-        }
-    });
+            for (slope, values) in slope.chunks_exact_mut(units).zip(values.chunks_exact(units)) {
+                for ((slope, value), bias) in slope.iter_mut().zip(values).zip(&mut *bias) {
+                    *slope = function(*slope, *value);
+                    *bias += *slope;
+                }
+            }
+        },
+    );
 }

@@ -100,28 +100,31 @@ fn cross_entropy(
     let even = objective.smoothing / classes as f32;
     let own = 1.0 - objective.smoothing;
     let mut sum = 0.0;
-    vectorised(|| {
-        let rows = logits.chunks_exact(classes).zip(slope.chunks_exact_mut(classes));
-        for ((logits, slope), &class) in rows.zip(*of_rows) {
-            let weight = objective.weight_of_class(class);
-            let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            for (slope, logit) in slope.iter_mut().zip(logits) {
-                *slope = exp(logit - greatest);
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = logits.chunks_exact(classes).zip(slope.chunks_exact_mut(classes));
+            for ((logits, slope), &class) in rows.zip(*of_rows) {
+                let weight = objective.weight_of_class(class);
+                let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                for (slope, logit) in slope.iter_mut().zip(logits) {
+                    *slope = exp(logit - greatest);
+                }
+                let whole: f32 = slope.iter().sum();
+                let log_whole = whole.ln();
+                let mut value = own * (log_whole - (logits[class as usize] - greatest));
+                if even > 0.0 {
+                    let shifted: f32 = logits.iter().map(|logit| logit - greatest).sum();
+                    value += even * (classes as f32 * log_whole - shifted);
+                }
+                sum += f64::from(weight * value);
+                let scale = weight * share;
+                for slope in &mut *slope {
+                    *slope = (*slope / whole - even) * scale;
+                }
+                slope[class as usize] -= own * scale;
             }
-            let whole: f32 = slope.iter().sum();
-            let log_whole = whole.ln();
-            let mut value = own * (log_whole - (logits[class as usize] - greatest));
-            if even > 0.0 {
-                let shifted: f32 = logits.iter().map(|logit| logit - greatest).sum();
-                value += even * (classes as f32 * log_whole - shifted);
-            }
-            sum += f64::from(weight * value);
-            let scale = weight * share;
-            for slope in &mut *slope {
-                *slope = (*slope / whole - even) * scale;
-            }
-            slope[class as usize] -= own * scale;
-        }
-    });
+        },
+    );
     sum
 }

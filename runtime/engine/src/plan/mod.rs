@@ -1,4 +1,4 @@
-//! A feed-forward network whose whole step is known beforehand.
+//! A feed-forward or convolutional network whose whole step is known beforehand.
 //!
 //! Nothing is recorded and nothing allocated, but for a list of flags that gemm makes for each product: the buffers
 //! are made once, for the largest number of rows that came, and each step runs over them.
@@ -12,20 +12,48 @@
 //! ```
 //!
 //! Products of matrices are gemm's ([`product`]); what stands between them is one pass each: bias and activation
-//! forwards, derivative and the bias's gradient backwards ([`activation`]), the loss with its derivative
-//! ([`loss`]). candle's graph of the same network says the same to about 1e−6. A stage that does not say how it is
-//! planned ([`crate::layers::Stage::planned`]) leaves its network to the graph.
+//! forwards, derivative and the bias's gradient backwards ([`activation`]), the loss with its derivative ([`loss`]).
+//! A [`lane`] leads rows through the [`stage`]s: those of images few at a time. Where it pays ([`cost`]), threads
+//! ([`crew`]) lead a [`part`] of the rows each and their gradients are added up in order. candle's graph of the same
+//! network says the same to about 1e−6. A stage that does not say how it is planned
+//! ([`crate::layers::Stage::planned`]) leaves its network to the graph.
 
 mod activation;
+mod after;
+mod build;
+mod convolution;
+mod cost;
+mod crew;
+mod dense;
+mod dropout;
+mod function;
+mod lane;
 mod loss;
+mod norm;
+mod part;
+mod pool;
 mod product;
+mod signal;
 mod stage;
+
+#[cfg(test)]
+mod tests;
+
+use std::{ops::Range, sync::Arc};
 
 use candle_core::Tensor;
 use sconce_contract::Activation;
 
-use crate::{EngineError, Random, Sequential, learner::Rows, losses::Objective, parameters::Parameters};
-use stage::{Pass, Stage};
+use crate::{
+    EngineError, Random, Sequential, layers::windows::Grid, learner::Rows, losses::Objective,
+    metrics::Targets, parameters::Parameters, simd::vectorised,
+};
+use build::Built;
+use cost::Cost;
+use crew::Crew;
+use lane::{Lane, Work};
+use part::{Order, Part};
+use stage::{Chance, Gradient, Stage};
 
 /// What a stage of a network is to a plan.
 #[derive(Debug)]
@@ -37,7 +65,31 @@ pub(crate) enum Planned<'a> {
         /// The bias.
         bias: &'a Tensor,
     },
-    /// A function of each row.
+    /// The same of each window.
+    Convolution {
+        /// The windows.
+        grid: Grid,
+        /// `[height, width, channels, filters]`, without the height for sequences.
+        weight: &'a Tensor,
+        /// `[filters]`.
+        bias: &'a Tensor,
+    },
+    /// The greatest of each window.
+    Greatest(Grid),
+    /// The mean of each window.
+    Mean(Grid),
+    /// Each point's channels brought to one scale.
+    Norm {
+        /// `[channels]`.
+        scale: (&'static str, &'a Tensor),
+        /// Where the mean is taken off too.
+        bias: Option<(&'static str, &'a Tensor)>,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// The same numbers, as those of one point.
+    Flat,
+    /// A function of each point.
     Activation(Activation),
     /// Dropout at a rate.
     Dropout(f64),
@@ -46,14 +98,16 @@ pub(crate) enum Planned<'a> {
 /// A network with its weights and the memory of its steps.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    inputs: usize,
-    outputs: usize,
-    objective: Objective,
-    stages: Vec<Stage>,
+    sides: [usize; 2],
+    objective: Arc<Objective>,
+    /// For the first part of the rows.
+    lane: Lane,
+    /// For the others.
+    crew: Crew,
+    cost: Cost,
     parameters: Parameters,
-    weights: Vec<f32>,
-    /// The derivative by the outputs of the stage at work, and by its inputs: `[rows, widest]`.
-    slopes: [Vec<f32>; 2],
+    /// Shared while others lead parts.
+    weights: Arc<Vec<f32>>,
     threads: usize,
 }
 
@@ -64,45 +118,21 @@ impl Plan {
         objective: &Objective,
         threads: usize,
     ) -> Result<Option<Self>, EngineError> {
-        let mut parameters = Parameters::default();
-        let mut weights = Vec::new();
-        let mut stages: Vec<Stage> = Vec::new();
-        let mut width = model.inputs();
-        let mut described = model.planned().collect::<Vec<_>>();
-        if !objective.takes_logits() {
-            described.push((String::new(), Some(Planned::Activation(model.last_activation()))));
-        }
-        for (layer, planned) in described {
-            match planned {
-                Some(Planned::Affine { weight, bias }) if weight.device().is_cpu() => {
-                    let mut take = |part: &str, tensor: &Tensor| {
-                        weights.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
-                        Ok::<_, EngineError>(
-                            parameters.push(format!("{layer}{part}"), tensor.dims().to_vec()),
-                        )
-                    };
-                    let (weight, bias) = (take("weight", weight)?, take("bias", bias)?);
-                    let units = bias.len();
-                    stages.push(Stage::dense(width, units, weight, bias));
-                    width = units;
-                }
-                Some(Planned::Activation(activation)) => {
-                    if !stages.last_mut().is_some_and(|stage| stage.activate(activation)) {
-                        return Ok(None);
-                    }
-                }
-                Some(Planned::Dropout(rate)) => stages.push(Stage::dropout(width, rate)),
-                _ => return Ok(None),
-            }
-        }
+        let Some(built) = Built::of(model, objective)? else {
+            return Ok(None);
+        };
+        let sides = [model.inputs(), built.width];
         Ok(Some(Plan {
-            inputs: model.inputs(),
-            outputs: width,
-            objective: objective.clone(),
-            stages,
-            parameters,
-            weights,
-            slopes: [Vec::new(), Vec::new()],
+            sides,
+            objective: Arc::new(objective.clone()),
+            cost: Cost {
+                row: built.stages.iter().map(Stage::products).sum(),
+                weights: built.weights.len(),
+            },
+            lane: Lane::new(sides, built.stages),
+            crew: Crew::default(),
+            parameters: built.parameters,
+            weights: Arc::new(built.weights),
             threads,
         }))
     }
@@ -118,7 +148,8 @@ impl Plan {
 
     /// The same, to be moved.
     pub(crate) fn weights_mut(&mut self) -> &mut [f32] {
-        &mut self.weights
+        let weights: &mut Vec<f32> = Arc::make_mut(&mut self.weights);
+        weights
     }
 
     /// Answers the sum of the rows' losses, and adds the derivative of that sum divided by `divisor` to the
@@ -131,106 +162,131 @@ impl Plan {
         gradient: &mut [f32],
         fresh: bool,
     ) -> f64 {
-        let sum = self.look(rows, divisor, Some(random));
-        if !sum.is_finite() {
-            return sum;
-        }
-        let count = self.rows(rows.x);
-        let first = self.stages.iter().position(Stage::learns).unwrap_or_default();
-        let pass = Pass {
-            rows: count,
-            weights: &self.weights,
-            threads: self.threads,
+        let of = self.count(rows.x);
+        let parts = self.cost.of_learning(of).parts(of, self.threads);
+        self.give(rows, self.sides, parts, Some(random), |row| Order::Learn {
+            divisor,
+            row,
+            of,
+        });
+        let work = Work {
+            divisor,
+            chance: Some(Chance { random, row: 0, of }),
+            ..Work::new(&self.objective, &self.weights, within(parts, self.threads))
         };
-        let [slope, back] = &mut self.slopes;
-        for index in (first..self.stages.len()).rev() {
-            let (before, stage) = (&self.stages[..index], &self.stages[index]);
-            let x = before.last().map_or(rows.x, |before| before.output(count));
-            let slope_here = &mut slope[..stage.output(count).len()];
-            // What the table itself should be is not asked.
-            let back_here = (index > first).then(|| &mut back[..x.len()]);
-            stage.backward(&pass, x, slope_here, back_here, gradient, fresh);
-            std::mem::swap(slope, back);
+        let mut whole = Gradient {
+            values: gradient,
+            fresh,
+        };
+        let first = rows.part(share(of, 0, parts), self.sides);
+        let mut sum = self.lane.learn(&work, &first, &mut whole);
+        for other in 1..parts {
+            let part = self.crew.done(other);
+            sum += part.sum;
+            add(gradient, &part.gradient);
+        }
+        let drawn = self.lane.draws() * of;
+        if drawn > 0 {
+            *random = random.ahead(drawn);
         }
         sum
     }
 
     /// The sum of the rows' losses, nothing dropped.
     pub(crate) fn loss(&mut self, rows: &Rows<'_>) -> f64 {
-        self.look(rows, 1.0, None)
+        self.look(rows, None)
     }
 
     /// Both: that sum, and what [`Plan::predict`] says of the rows.
     pub(crate) fn loss_and_outputs(&mut self, rows: &Rows<'_>, outputs: &mut Vec<f32>) -> f64 {
-        let sum = self.loss(rows);
         let from = outputs.len();
-        let count = self.rows(rows.x);
-        let last = self.stages.last().map_or(&[][..], |last| last.output(count));
-        outputs.extend_from_slice(last);
+        let sum = self.look(rows, Some(outputs));
         self.activate(&mut outputs[from..]);
+        sum
+    }
+
+    fn look(&mut self, rows: &Rows<'_>, mut outputs: Option<&mut Vec<f32>>) -> f64 {
+        let of = self.count(rows.x);
+        let parts = self.cost.of_looking(of).parts(of, self.threads);
+        let asked = outputs.is_some();
+        self.give(rows, self.sides, parts, None, |_| Order::Loss { outputs: asked });
+        let work = Work::new(&self.objective, &self.weights, within(parts, self.threads));
+        let first = rows.part(share(of, 0, parts), self.sides);
+        let mut sum = self.lane.loss(&work, &first, outputs.as_deref_mut());
+        for other in 1..parts {
+            let part = self.crew.done(other);
+            sum += part.sum;
+            if let Some(outputs) = &mut outputs {
+                outputs.extend_from_slice(&part.outputs);
+            }
+        }
         sum
     }
 
     /// What the network says of `x` `[rows, inputs]`, its last activation applied, behind what is in `outputs`.
     pub(crate) fn predict(&mut self, x: &[f32], outputs: &mut Vec<f32>) {
         let from = outputs.len();
-        outputs.extend_from_slice(self.forward(x, None));
+        let of = self.count(x);
+        let parts = self.cost.of_looking(of).parts(of, self.threads);
+        let targets = Targets::Numbers(&[]);
+        self.give(&Rows { x, targets }, [self.sides[0], 0], parts, None, |_| {
+            Order::Predict
+        });
+        let work = Work::new(&self.objective, &self.weights, within(parts, self.threads));
+        let first = share(of, 0, parts).end * self.sides[0];
+        self.lane.predict(&work, &x[..first], outputs);
+        for other in 1..parts {
+            outputs.extend_from_slice(&self.crew.done(other).outputs);
+        }
         self.activate(&mut outputs[from..]);
     }
 
     fn activate(&self, outputs: &mut [f32]) {
         if self.objective.takes_logits() {
-            activation::apply(self.objective.last, self.outputs, outputs);
+            activation::apply(self.objective.last, self.sides[1], outputs);
         }
     }
 
-    fn rows(&self, x: &[f32]) -> usize {
-        x.len() / self.inputs
+    fn count(&self, x: &[f32]) -> usize {
+        x.len() / self.sides[0]
     }
 
-    /// The loss, and in the first of the slopes its derivative.
-    fn look(&mut self, rows: &Rows<'_>, divisor: f32, random: Option<&mut Random>) -> f64 {
-        self.forward(rows.x, random);
-        let count = self.rows(rows.x);
-        let Plan { stages, slopes, .. } = self;
-        let outputs = stages.last().map_or(rows.x, |last| last.output(count));
-        let slope = &mut slopes[0][..outputs.len()];
-        loss::loss(
-            &self.objective,
-            outputs,
-            self.outputs,
-            &rows.targets,
-            slope,
-            divisor,
-        )
-    }
-
-    fn forward(&mut self, x: &[f32], mut random: Option<&mut Random>) -> &[f32] {
-        let rows = self.rows(x);
-        self.fit(rows);
-        let pass = Pass {
-            rows,
-            weights: &self.weights,
-            threads: self.threads,
-        };
-        for index in 0..self.stages.len() {
-            let (before, rest) = self.stages.split_at_mut(index);
-            let x = before.last().map_or(x, |before| before.output(rows));
-            if let [stage, ..] = rest {
-                stage.forward(&pass, x, random.as_deref_mut());
-            }
+    /// Gives all parts but the first to the crew, each with the order that it has by its first row.
+    fn give(
+        &mut self,
+        all: &Rows<'_>,
+        sides: [usize; 2],
+        parts: usize,
+        random: Option<&Random>,
+        order: impl Fn(usize) -> Order,
+    ) {
+        let of = self.count(all.x);
+        let (lane, objective) = (&self.lane, &self.objective);
+        self.crew
+            .fit(parts - 1, || Part::new(lane.clone(), objective.clone()));
+        for other in 1..parts {
+            let rows = share(of, other, parts);
+            let taken = all.part(rows.clone(), sides);
+            self.crew.give(other, |part| {
+                part.take(order(rows.start), random, &self.weights, &taken);
+            });
         }
-        self.stages.last().map_or(&[], |last| last.output(rows))
     }
+}
 
-    /// Makes room for so many rows, where there is not enough yet.
-    fn fit(&mut self, rows: usize) {
-        let widest = self.stages.iter().map(Stage::width).max().unwrap_or_default();
-        for slope in &mut self.slopes {
-            if slope.len() < rows * widest {
-                slope.resize(rows * widest, 0.0);
-            }
-        }
-        self.stages.iter_mut().for_each(|stage| stage.fit(rows));
-    }
+/// The rows of a part.
+fn share(of: usize, part: usize, parts: usize) -> Range<usize> {
+    of * part / parts..of * (part + 1) / parts
+}
+
+/// Threads for the products of a part.
+fn within(parts: usize, threads: usize) -> usize {
+    if parts > 1 { 1 } else { threads }
+}
+
+fn add(sums: &mut [f32], shares: &[f32]) {
+    vectorised(
+        #[inline(always)]
+        || sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share),
+    );
 }

@@ -1,40 +1,40 @@
 //! One stage of a plan, with the memory of what it answered.
 
-use std::ops::Range;
+use std::fmt::Debug;
 
 use sconce_contract::Activation;
 
 use super::{
-    activation,
-    product::{Matrix, multiply},
+    convolution::Convolution, dense::Dense, dropout::Dropout, function::Function, norm::Norm, pool::Greatest,
+    pool::Mean,
 };
-use crate::{Random, layers::dropout};
+use crate::Random;
 
-/// A layer.
-#[derive(Debug)]
-pub(super) struct Stage {
-    kind: Kind,
-    inputs: usize,
-    outputs: usize,
-    /// `[rows, outputs]`.
-    output: Vec<f32>,
-    /// `[rows, outputs]`: GELU's argument, dropout's mask; else empty.
-    beside: Vec<f32>,
-}
+/// Multiplications in the time that a number of an output takes, beside its product.
+const PASS: usize = 8;
 
-#[derive(Debug)]
-enum Kind {
-    Dense {
-        weight: Range<usize>,
-        bias: Range<usize>,
-        activation: Activation,
-    },
-    Dropout {
-        rate: f64,
-    },
+/// What a stage computes, with the memory that it needs for it.
+pub(super) trait Compute: Debug {
+    /// Makes room for so many rows.
+    fn fit(&mut self, _rows: usize) {}
+
+    /// Answers `x` `[rows, inputs]` in `output` `[rows, outputs]`.
+    fn forward(&mut self, pass: &Pass<'_>, x: &[f32], output: &mut [f32]);
+
+    /// Takes the derivative by its outputs in `slope`, which it may change, gives that by its inputs in `back`, if it
+    /// is wanted, and that by its weights to the gradient. Called after [`Compute::forward`] with the same rows.
+    fn backward(
+        &mut self,
+        pass: &Pass<'_>,
+        known: Known<'_>,
+        slope: &mut [f32],
+        back: Option<&mut [f32]>,
+        gradient: &mut Gradient<'_>,
+    );
 }
 
 /// What a step computes with, all stages alike.
+#[derive(Clone, Copy)]
 pub(super) struct Pass<'a> {
     /// Rows that there are.
     pub(super) rows: usize,
@@ -42,48 +42,105 @@ pub(super) struct Pass<'a> {
     pub(super) weights: &'a [f32],
     /// Threads for large products.
     pub(super) threads: usize,
+    /// What decides what is dropped; nothing where nothing is learned.
+    pub(super) chance: Option<Chance<'a>>,
+}
+
+/// Random numbers, which do not depend on how rows are divided.
+#[derive(Clone, Copy)]
+pub(super) struct Chance<'a> {
+    /// Those for all rows of a batch.
+    pub(super) random: &'a Random,
+    /// The first of the rows at hand.
+    pub(super) row: usize,
+    /// Rows of the batch.
+    pub(super) of: usize,
+}
+
+/// What went in and what came out.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// `[rows, inputs]`.
+    pub(super) x: &'a [f32],
+    /// `[rows, outputs]`.
+    pub(super) output: &'a [f32],
+}
+
+/// The derivative by the weights, all of them.
+pub(super) struct Gradient<'a> {
+    /// In the order of the parameters.
+    pub(super) values: &'a mut [f32],
+    /// Whether it is to be written; else it is added to.
+    pub(super) fresh: bool,
+}
+
+/// A stage.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    kind: Kind,
+    inputs: usize,
+    outputs: usize,
+    /// `[rows, outputs]`.
+    output: Vec<f32>,
+}
+
+/// The stages: one line each, here, below and in [`super::build`].
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Dense(Dense),
+    Convolution(Convolution),
+    Greatest(Greatest),
+    Mean(Mean),
+    Function(Function),
+    Norm(Norm),
+    Dropout(Dropout),
+}
+
+impl Kind {
+    fn compute(&mut self) -> &mut dyn Compute {
+        match self {
+            Kind::Dense(stage) => stage,
+            Kind::Convolution(stage) => stage,
+            Kind::Greatest(stage) => stage,
+            Kind::Mean(stage) => stage,
+            Kind::Function(stage) => stage,
+            Kind::Norm(stage) => stage,
+            Kind::Dropout(stage) => stage,
+        }
+    }
 }
 
 impl Stage {
-    /// `activation(x · W + b)`, of which the activation is still [`Activation::Linear`].
-    pub(super) fn dense(inputs: usize, outputs: usize, weight: Range<usize>, bias: Range<usize>) -> Self {
-        let kind = Kind::Dense {
-            weight,
-            bias,
-            activation: Activation::Linear,
-        };
-        Self::new(kind, inputs, outputs)
-    }
-
-    /// Dropout.
-    pub(super) fn dropout(width: usize, rate: f64) -> Self {
-        Self::new(Kind::Dropout { rate }, width, width)
-    }
-
-    fn new(kind: Kind, inputs: usize, outputs: usize) -> Self {
+    /// A stage whose rows have so many numbers before it and after it.
+    pub(super) fn new(kind: Kind, inputs: usize, outputs: usize) -> Self {
         Stage {
             kind,
             inputs,
             outputs,
             output: Vec::new(),
-            beside: Vec::new(),
         }
     }
 
-    /// Gives a dense stage its activation; whether it could.
-    pub(super) fn activate(&mut self, function: Activation) -> bool {
+    /// Gives a stage that still has none its activation, of points of so many channels; whether it could.
+    pub(super) fn activate(&mut self, function: Activation, channels: usize) -> bool {
         match &mut self.kind {
-            Kind::Dense { activation, .. } if *activation == Activation::Linear => {
-                *activation = function;
-                true
-            }
+            Kind::Dense(stage) => stage.after.set(function, channels),
+            Kind::Convolution(stage) => stage.after.set(function, channels),
             _ => false,
         }
     }
 
     /// Whether it has weights.
     pub(super) fn learns(&self) -> bool {
-        matches!(self.kind, Kind::Dense { .. })
+        matches!(self.kind, Kind::Dense(_) | Kind::Convolution(_) | Kind::Norm(_))
+    }
+
+    /// Whether it looks at windows.
+    pub(super) fn is_windowed(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Convolution(_) | Kind::Greatest(_) | Kind::Mean(_)
+        )
     }
 
     /// Numbers of a row, before it or after it, whichever are more.
@@ -91,16 +148,39 @@ impl Stage {
         self.inputs.max(self.outputs)
     }
 
+    /// Multiplications for a row, and as much as what else is done takes.
+    pub(super) fn products(&self) -> usize {
+        let products = match &self.kind {
+            Kind::Dense(_) => self.inputs * self.outputs,
+            Kind::Convolution(stage) => stage.patches_of_row() * stage.after.units(),
+            _ => 0,
+        };
+        products + PASS * self.outputs
+    }
+
+    /// Numbers that it keeps of a row.
+    pub(super) fn kept(&self) -> usize {
+        match &self.kind {
+            Kind::Convolution(stage) => self.outputs + stage.patches_of_row(),
+            Kind::Greatest(_) | Kind::Norm(_) => 2 * self.outputs,
+            _ => self.outputs,
+        }
+    }
+
+    /// Random numbers that it takes for a row.
+    pub(super) fn draws(&self) -> usize {
+        match &self.kind {
+            Kind::Dropout(stage) if stage.drops() => self.outputs,
+            _ => 0,
+        }
+    }
+
     /// Makes room for so many rows.
     pub(super) fn fit(&mut self, rows: usize) {
         let numbers = rows * self.outputs;
-        let keeps = match &self.kind {
-            Kind::Dense { activation, .. } => *activation == Activation::GELU,
-            Kind::Dropout { .. } => true,
-        };
         if self.output.len() < numbers {
             self.output.resize(numbers, 0.0);
-            self.beside.resize(if keeps { numbers } else { 0 }, 0.0);
+            self.kind.compute().fit(rows);
         }
     }
 
@@ -109,93 +189,23 @@ impl Stage {
         &self.output[..rows * self.outputs]
     }
 
-    /// Answers `x` `[rows, inputs]`. Random numbers are there while it learns.
-    pub(super) fn forward(&mut self, pass: &Pass<'_>, x: &[f32], random: Option<&mut Random>) {
-        let Pass {
-            rows,
-            weights,
-            threads,
-        } = *pass;
-        let output = &mut self.output[..rows * self.outputs];
-        match &self.kind {
-            Kind::Dense {
-                weight,
-                bias,
-                activation,
-            } => {
-                let x = Matrix::new(x, rows, self.inputs);
-                let weight = Matrix::new(&weights[weight.clone()], self.inputs, self.outputs);
-                multiply(output, false, x, weight, threads);
-                let before = self.beside.len().min(output.len());
-                activation::activate(
-                    *activation,
-                    &weights[bias.clone()],
-                    output,
-                    &mut self.beside[..before],
-                );
-            }
-            Kind::Dropout { rate } => match random {
-                Some(random) if *rate > 0.0 => {
-                    let mask = &mut self.beside[..output.len()];
-                    dropout::fill(*rate, random, mask);
-                    for ((output, x), mask) in output.iter_mut().zip(x).zip(mask) {
-                        *output = x * *mask;
-                    }
-                }
-                _ => {
-                    output.copy_from_slice(x);
-                    self.beside[..output.len()].fill(1.0);
-                }
-            },
-        }
+    /// Answers `x` `[rows, inputs]`.
+    pub(super) fn forward(&mut self, pass: &Pass<'_>, x: &[f32]) {
+        let output = &mut self.output[..pass.rows * self.outputs];
+        self.kind.compute().forward(pass, x, output);
     }
 
-    /// Takes the derivative by its outputs, `[rows, outputs]`, adds the gradients of its weights (or writes them,
-    /// where they are `fresh`) and gives the derivative by its inputs in `back`, if that is wanted.
+    /// As [`Compute::backward`].
     pub(super) fn backward(
-        &self,
+        &mut self,
         pass: &Pass<'_>,
         x: &[f32],
         slope: &mut [f32],
         back: Option<&mut [f32]>,
-        gradient: &mut [f32],
-        fresh: bool,
+        gradient: &mut Gradient<'_>,
     ) {
-        let Pass {
-            rows,
-            weights,
-            threads,
-        } = *pass;
-        match &self.kind {
-            Kind::Dense {
-                weight,
-                bias,
-                activation,
-            } => {
-                let of_bias = &mut gradient[bias.clone()];
-                if fresh {
-                    of_bias.fill(0.0);
-                }
-                activation::derive(*activation, self.output(rows), &self.beside, slope, of_bias);
-                let x = Matrix::new(x, rows, self.inputs);
-                let slope = Matrix::new(slope, rows, self.outputs);
-                multiply(
-                    &mut gradient[weight.clone()],
-                    !fresh,
-                    x.transposed(),
-                    slope,
-                    threads,
-                );
-                if let Some(back) = back {
-                    let weight = Matrix::new(&weights[weight.clone()], self.inputs, self.outputs);
-                    multiply(back, false, slope, weight.transposed(), threads);
-                }
-            }
-            Kind::Dropout { .. } => {
-                for ((back, slope), mask) in back.into_iter().flatten().zip(slope).zip(&self.beside) {
-                    *back = *slope * *mask;
-                }
-            }
-        }
+        let output = &self.output[..pass.rows * self.outputs];
+        let known = Known { x, output };
+        self.kind.compute().backward(pass, known, slope, back, gradient);
     }
 }

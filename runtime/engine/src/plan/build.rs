@@ -1,0 +1,122 @@
+//! Puts a plan together.
+
+use std::ops::Range;
+
+use candle_core::Tensor;
+use sconce_contract::Activation;
+
+use super::{
+    Planned,
+    after::After,
+    convolution::Convolution,
+    dense::Dense,
+    dropout::Dropout,
+    function::Function,
+    norm::Norm,
+    pool::{Greatest, Mean},
+    stage::{Kind, Stage},
+};
+use crate::{EngineError, Sequential, losses::Objective, parameters::Parameters};
+
+/// Stages that are put one behind another.
+#[derive(Default)]
+pub(super) struct Built {
+    pub(super) stages: Vec<Stage>,
+    pub(super) parameters: Parameters,
+    pub(super) weights: Vec<f32>,
+    /// Numbers of a row behind the last of them.
+    pub(super) width: usize,
+    /// Those of a point.
+    channels: usize,
+}
+
+impl Built {
+    /// All stages of a network; nothing where one of them has no plan.
+    pub(super) fn of(model: &Sequential, objective: &Objective) -> Result<Option<Self>, EngineError> {
+        let mut built = Built {
+            width: model.inputs(),
+            channels: model.channels(),
+            ..Built::default()
+        };
+        for (layer, planned) in model.planned() {
+            match planned {
+                Some(planned) if built.add(&layer, &planned)? => {}
+                _ => return Ok(None),
+            }
+        }
+        if !objective.takes_logits() {
+            built.add("", &Planned::Activation(model.last_activation()))?;
+        }
+        Ok(Some(built))
+    }
+
+    fn take(&mut self, name: String, tensor: &Tensor) -> Result<Range<usize>, EngineError> {
+        self.weights.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
+        Ok(self.parameters.push(name, tensor.dims().to_vec()))
+    }
+
+    fn push(&mut self, kind: Kind, outputs: usize, channels: usize) {
+        self.stages.push(Stage::new(kind, self.width, outputs));
+        self.width = outputs;
+        self.channels = channels;
+    }
+
+    /// Whether there is a plan for it.
+    fn add(&mut self, layer: &str, planned: &Planned<'_>) -> Result<bool, EngineError> {
+        let (width, channels) = (self.width, self.channels);
+        match *planned {
+            Planned::Affine { weight, bias } | Planned::Convolution { weight, bias, .. }
+                if !weight.device().is_cpu() || !bias.device().is_cpu() =>
+            {
+                return Ok(false);
+            }
+            Planned::Affine { weight, bias } => {
+                let weight = self.take(format!("{layer}weight"), weight)?;
+                let bias = self.take(format!("{layer}bias"), bias)?;
+                let units = bias.len();
+                let stage = Dense {
+                    inputs: width,
+                    weight,
+                    after: After::new(bias, 1),
+                };
+                self.push(Kind::Dense(stage), units, units);
+            }
+            Planned::Convolution { grid, weight, bias } => {
+                let weight = self.take(format!("{layer}weight"), weight)?;
+                let bias = self.take(format!("{layer}bias"), bias)?;
+                let filters = bias.len();
+                let stage = Convolution::new(grid, weight, bias);
+                self.push(Kind::Convolution(stage), grid.places() * filters, filters);
+            }
+            Planned::Greatest(grid) => {
+                let outputs = grid.places() * channels;
+                self.push(Kind::Greatest(Greatest::new(grid)), outputs, channels);
+            }
+            Planned::Mean(grid) => {
+                self.push(Kind::Mean(Mean { grid }), grid.places() * channels, channels);
+            }
+            Planned::Norm { scale, bias, epsilon } => {
+                let mut take = |(name, tensor): (&str, &Tensor)| self.take(format!("{layer}{name}"), tensor);
+                let (scale, bias) = (take(scale)?, bias.map(take).transpose()?);
+                let stage = Norm::new(scale, bias, epsilon, width);
+                self.push(Kind::Norm(stage), width, channels);
+            }
+            Planned::Flat => self.channels = width,
+            Planned::Activation(function) => {
+                let fused = function == Activation::Linear
+                    || self
+                        .stages
+                        .last_mut()
+                        .is_some_and(|stage| stage.activate(function, channels));
+                if !fused {
+                    self.push(Kind::Function(Function::new(function, channels)), width, channels);
+                }
+            }
+            Planned::Dropout(rate) => {
+                let drawn = self.stages.iter().map(Stage::draws).sum();
+                self.push(Kind::Dropout(Dropout::new(rate, width, drawn)), width, channels);
+            }
+        }
+        Ok(true)
+    }
+}
