@@ -7,7 +7,7 @@ use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::validation::{OBJECT_NAME, rules};
 use sconce_contract::{
     Artifact, BestTrial, Checkpoint, Dataset, Duration, Evaluation, History, Hyperparameters, Incumbent,
-    Metric, MetricName, Network, RowsLeftOut, Search,
+    Metric, MetricName, Network, Nodes, RowsLeftOut, Search,
 };
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,9 @@ pub struct ModelTrainingSpec {
     /// Units of an accelerator for the pod. Absent: the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<Accelerator>,
+    /// Pods that learn the model together.
+    #[serde(default)]
+    pub nodes: Nodes,
     /// Processor and memory of the pod.
     #[serde(default)]
     pub resources: TrainingResources,

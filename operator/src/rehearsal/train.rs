@@ -98,7 +98,7 @@ pub async fn train(
             })
         }
         Ok(Report::Failed(failure)) => Err(failed(&name, observed::sentence(&failure))),
-        Err(_) => Err(failed(
+        Ok(Report::Helped { .. }) | Err(_) => Err(failed(
             &name,
             format!("the trainer ended with {status} and left no report"),
         )),

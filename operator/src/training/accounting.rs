@@ -151,7 +151,7 @@ fn busy(pod: &Pod, said: Option<&Progress>) -> u64 {
         .then(|| observed::last_ending(pod))
         .flatten();
     let work = match ended.map(|ending| ending.report) {
-        Some(Report::Trained { work, .. }) => Some(work),
+        Some(Report::Trained { work, .. } | Report::Helped { work, .. }) => Some(work),
         Some(Report::Failed(failure)) => failure.work.map(|work| *work),
         None => said.map(|said| said.work.clone()),
     };

@@ -86,7 +86,7 @@ fn reported(pod: &Pod) -> Option<LastCheckpoint> {
         .flatten()?;
     match ending.report {
         Report::Failed(failure) => saved(failure.work?.last_checkpoint.as_ref()?),
-        Report::Trained { .. } => None,
+        Report::Trained { .. } | Report::Helped { .. } => None,
     }
 }
 

@@ -27,7 +27,7 @@ pub fn exhausted(pods: &[Arc<Pod>]) -> Option<Situation> {
         .filter(|pod| observed::is_finished(pod))
         .filter_map(|pod| match observed::last_ending(pod)?.report {
             Report::Failed(failure) => Some(failure),
-            Report::Trained { .. } => None,
+            Report::Trained { .. } | Report::Helped { .. } => None,
         });
     let large: Vec<_> = failures
         .filter(|failure| failure.class == FailureClass::OutOfMemory)

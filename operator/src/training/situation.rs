@@ -337,7 +337,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 left_out,
                 best_trial: search.map(|search| search.best),
             }),
-            Report::Failed(_) => None,
+            Report::Helped { .. } | Report::Failed(_) => None,
         });
     if let Some(trained) = reported {
         if let Some(unusable) = report::unusable(training, &trained.artifact) {
@@ -415,7 +415,7 @@ fn failure(pods: &[Arc<Pod>]) -> Option<(Reason, String)> {
             Report::Failed(failure) => {
                 Some((observed::class_name(failure.class), observed::sentence(&failure)))
             }
-            Report::Trained { .. } => None,
+            Report::Trained { .. } | Report::Helped { .. } => None,
         })
 }
 

@@ -5,7 +5,7 @@
 
 use kube::ResourceExt;
 use sconce_contract::artifact::ModelFormat;
-use sconce_contract::{CheckpointPlan, Device, TrainingPlan};
+use sconce_contract::{CheckpointPlan, Device, Nodes, TrainingPlan};
 use sconce_crds::{ModelTraining, ModelTrainingSpec};
 
 use super::dereference::{Found, MissingQueue};
@@ -187,6 +187,7 @@ pub fn plan(
         dataset: spec.dataset.clone(),
         hyperparameters: spec.hyperparameters,
         search: spec.search.clone(),
+        nodes: Some(spec.nodes).filter(Nodes::is_group),
         evaluation: spec.evaluation.clone(),
         incumbent: None,
         output,
