@@ -227,7 +227,7 @@ fn parallel_workers_learn_by_the_graph_what_one_learns_alone() {
                 "network.layers",
                 json!([
                     {"embedding": {"vocabulary": 7, "dimensions": 8}},
-                    {"transformerBlock": {"heads": 2, "dropout": 0.1}},
+                    {"transformerBlock": {"heads": 2, "feedForward": 8, "dropout": 0.1}},
                     {"globalAveragePool": {}},
                     {"dense": {"units": 1, "activation": "Sigmoid"}},
                 ]),
@@ -408,7 +408,7 @@ fn parallel_workers_end_together_when_the_loss_is_no_longer_finite() {
         )
         .with("nodes", json!({"count": 2}));
     let workers = group(&mut rehearsal, 2);
-    assert_eq!(codes(workers), [Some(1), Some(75)]);
+    assert_eq!(codes(workers), [Some(65), Some(75)]);
     assert_eq!(failure_of(&rehearsal, 0).class, FailureClass::Diverged);
     let told = failure_of(&rehearsal, 1).message;
     assert!(told.contains("the loss"), "{told}");
