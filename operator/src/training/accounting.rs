@@ -35,11 +35,7 @@ pub fn update(
         .progress
         .as_ref()
         .and_then(|progress| progress.last_reported.as_ref());
-    let running = pods
-        .iter()
-        .rev()
-        .find(|pod| observed::is_running(pod))
-        .map(|pod| pod.uid());
+    let running = observed::at_work(pods).map(|pod| pod.uid());
     // Minutes that have passed whole.
     let minute = TimestampRound::new()
         .smallest(Unit::Minute)

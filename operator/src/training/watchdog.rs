@@ -74,7 +74,7 @@ pub fn look(
         finding.situation,
         Situation::Training { .. } | Situation::Evaluating
     );
-    match pods.iter().rev().find(|pod| observed::is_running(pod)) {
+    match observed::at_work(pods) {
         Some(pod) if at_work => watch.running(before, pod, progress, finding),
         _ => {
             if let Some(before) = &before {
