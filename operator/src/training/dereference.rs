@@ -179,7 +179,7 @@ async fn look_up(
     let tables = spec.dataset.uris().into_iter().map(|(_, uri)| uri);
     named.extend(tables.chain(uris).filter_map(Source::of));
     if spec.nodes.is_group() {
-        found.one_node_claim = one_node_claim(&context.client, namespace, &named).await?;
+        found.one_node_claim = one_node_claim(&context.client, namespace, named.iter().cloned()).await?;
     }
     found.missing = volumes::missing(&context.client, namespace, named).await?;
     if let Some(queue) = spec.scheduling.queue_name.as_ref().filter(|_| !spec.suspend) {
@@ -203,19 +203,19 @@ async fn look_up(
 async fn one_node_claim(
     client: &Client,
     namespace: &str,
-    sources: &[Source],
+    sources: impl Iterator<Item = Source>,
 ) -> Result<Option<String>, Error> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
     for source in sources {
         let Source::Claim(name) = source else { continue };
-        let read = api.get_opt(name).await;
+        let read = api.get_opt(&name).await;
         let read = read.doing(|| format!("get PersistentVolumeClaim {namespace}/{name}"))?;
         let modes = read
             .and_then(|claim| claim.spec?.access_modes)
             .unwrap_or_default();
         let one = |mode: &String| mode == "ReadWriteOnce" || mode == "ReadWriteOncePod";
         if !modes.is_empty() && modes.iter().all(one) {
-            return Ok(Some(name.clone()));
+            return Ok(Some(name));
         }
     }
     Ok(None)

@@ -66,3 +66,10 @@ pub enum GroupError {
         why: String,
     },
 }
+
+impl GroupError {
+    /// Whether it tells of a connection only, and somebody else may know why it ended.
+    pub(super) fn is_loss(&self) -> bool {
+        matches!(self, GroupError::Lost { .. })
+    }
+}

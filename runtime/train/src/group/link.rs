@@ -54,6 +54,11 @@ impl Inbox {
         self
     }
 
+    /// From now on all must have been said by then.
+    pub(super) fn ends_at(&mut self, until: Instant) {
+        self.until = Some(until);
+    }
+
     #[cfg(test)]
     fn silent_for(mut self, silence: Duration) -> Self {
         self.silence = silence;

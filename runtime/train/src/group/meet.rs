@@ -32,8 +32,10 @@ const INTRODUCTION: Duration = Duration::from_secs(1);
 const CLOSING: Duration = Duration::from_secs(15);
 /// How long one try to reach a worker may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// From one try to the next.
+/// From one look at who has come to the next.
 const PAUSE: Duration = Duration::from_millis(50);
+/// So many of them from one try to reach the first worker to the next: its name may not be known for a while.
+const BETWEEN_TRIES: u32 = 10;
 
 /// Meets the others. The first worker waits until all have come, or after `seat.settle` until as many have as are
 /// needed.
@@ -160,7 +162,9 @@ fn join(seat: &Seat, purpose: &Purpose, stop: &Stop, listener: &TcpListener) -> 
             Ok((Answer::Refused(refused), _)) => why = refused,
             Err(error) => why = error.to_string(),
         }
-        pause(seat, stop)?;
+        for _ in 0..BETWEEN_TRIES {
+            pause(seat, stop)?;
+        }
     }
     Err(GroupError::NoLeader {
         address: seat.leader.clone(),
@@ -177,7 +181,13 @@ fn known(mut members: Vec<Member>, leader: SocketAddr) -> Vec<Member> {
     members
 }
 
-fn ask(seat: &Seat, hello: &Hello, until: Instant, stop: &Stop) -> Result<(Answer, SocketAddr), GroupError> {
+/// What the first worker answers, and where it is.
+pub(super) fn ask(
+    seat: &Seat,
+    hello: &Hello,
+    until: Instant,
+    stop: &Stop,
+) -> Result<(Answer, SocketAddr), GroupError> {
     let (mut stream, leader) = reach(&seat.leader, 0)?;
     say(&mut stream, hello).map_err(|error| lost(0, &error))?;
     let inbox = Inbox::new(stream, 0).map_err(|error| lost(0, &error))?;

@@ -1,5 +1,7 @@
 //! What workers do together once they have met.
 
+use std::time::{Duration, Instant};
+
 use sconce_engine::{AllReduce, Share};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,8 @@ use super::{
 };
 use crate::watch::Stop;
 
+/// How long the reason of a worker that is gone may take to come round from the other side.
+const REASON: Duration = Duration::from_secs(1);
 /// Longest reason that is told.
 const MOST_REASON: usize = 1024;
 
@@ -177,6 +181,22 @@ impl Group {
         self.place > 0 && self.place + 1 < self.workers
     }
 
+    /// What the others say of an error, where it is that the next worker takes nothing any more: whoever left has said
+    /// why to the one behind it, and that comes round.
+    fn explained(&mut self, error: GroupError) -> GroupError {
+        let Some((before, _)) = self.ring.as_mut().filter(|_| error.is_loss()) else {
+            return error;
+        };
+        before.ends_at(Instant::now() + REASON);
+        loop {
+            match before.take(Kind::Numbers, None) {
+                Ok(_) => {}
+                Err(left @ GroupError::Left { .. }) => return left,
+                Err(_) => return error,
+            }
+        }
+    }
+
     fn add_up(&mut self, numbers: &mut [f32], exact: &mut [f64]) -> Result<(), GroupError> {
         let Some((before, next)) = &mut self.ring else {
             return Ok(());
@@ -221,8 +241,8 @@ impl Group {
 impl AllReduce for Group {
     fn all_reduce(&mut self, gradient: &mut [f32], loss: &mut f64) -> Result<(), String> {
         let mut exact = [*loss, f64::from(u8::from(self.stop.asked()))];
-        self.add_up(gradient, &mut exact)
-            .map_err(|error| error.to_string())?;
+        let added = self.add_up(gradient, &mut exact);
+        added.map_err(|error| self.explained(error).to_string())?;
         *loss = exact[0];
         self.stops = exact[1] > 0.0;
         Ok(())

@@ -3,7 +3,12 @@
 use std::{net::TcpListener, thread, time::Duration};
 
 use super::*;
-use crate::group::{Purpose, Seat, meet};
+use crate::group::{
+    Purpose, Seat,
+    hello::{Answer, Hello},
+    meet,
+    meet::ask,
+};
 
 fn purpose(count: u32) -> Purpose {
     Purpose {
@@ -193,16 +198,19 @@ fn a_stranger_is_not_taken_in_and_disturbs_nobody() {
         }
     };
     stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    let old = Purpose {
-        run: "older".to_owned(),
-        ..purpose(2)
+    let old = Hello {
+        purpose: Purpose {
+            run: "older".to_owned(),
+            ..purpose(2)
+        },
+        worker: 1,
+        port: 1,
     };
-    let stale = Seat {
-        wait: Duration::from_secs(2),
-        ..seat(1, &leader)
-    };
-    let error = meet(&stale, &old, &Stop::default()).unwrap_err().to_string();
-    assert!(error.contains("worker 1 is of another run"), "{error}");
+    let patience = Instant::now() + Duration::from_secs(60);
+    let refused = ask(&seat(1, &leader), &old, patience, &Stop::default())
+        .unwrap()
+        .0;
+    assert_eq!(refused, Answer::Refused("worker 1 is of another run".to_owned()));
     let second = meet(&seat(1, &leader), &purpose(2), &Stop::default()).unwrap();
     assert_eq!(first.join().unwrap().unwrap().workers(), second.workers());
 }
