@@ -15,9 +15,10 @@ use super::{
 use crate::watch::Stop;
 
 /// How often a worker that has nothing to say shows that it is there.
-const BEAT: Duration = Duration::from_secs(5);
-/// How long one may be silent: a machine that is gone closes no connection.
-pub(super) const SILENCE: Duration = Duration::from_secs(30);
+const BEAT: Duration = Duration::from_secs(4);
+/// How long one may be silent: a machine that is gone closes no connection. Less than a pod has from SIGTERM to SIGKILL, so
+/// that one that is told to stop meanwhile still saves its state.
+pub(super) const SILENCE: Duration = Duration::from_secs(20);
 /// How often a worker that waits looks whether it was told to stop.
 const LOOK: Duration = Duration::from_millis(100);
 /// Frames on their way. The rounds of the ring send one and take one, so that two would do.
