@@ -130,7 +130,7 @@ impl Inbox {
         Ok(())
     }
 
-    fn lost(&self, why: impl ToString) -> GroupError {
+    fn lost(&self, why: &(impl ToString + ?Sized)) -> GroupError {
         GroupError::Lost {
             worker: self.worker,
             why: why.to_string(),

@@ -261,7 +261,7 @@ fn pause(seat: &Seat, stop: &Stop) -> Result<(), GroupError> {
     Ok(())
 }
 
-fn lost(worker: u32, why: impl ToString) -> GroupError {
+fn lost(worker: u32, why: &(impl ToString + ?Sized)) -> GroupError {
     GroupError::Lost {
         worker,
         why: why.to_string(),
