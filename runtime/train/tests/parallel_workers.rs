@@ -8,6 +8,7 @@ use std::{
     fs,
     net::TcpListener,
     process::{Child, Command},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -285,6 +286,42 @@ fn parallel_workers_go_on_to_the_bit_after_one_was_killed() {
             "a run that is done needs no checkpoints"
         );
     }
+}
+
+/// As a Job does: one that did not end well is started again, and all is done when the first is.
+#[test]
+fn parallel_workers_end_with_the_same_bits_after_kills_at_any_moment() {
+    let (_, expected) = together(long(), 3);
+    let rehearsal = long().with("nodes", json!({"count": 3}));
+    let leader = free();
+    let start = |worker: usize| Some(rehearsal.start_worker(worker as u32, &leader));
+    let mut workers: Vec<Option<Child>> = (0..3).map(start).collect();
+    let (mut kills, mut last) = (0u32, Instant::now());
+    while workers[0].is_some() {
+        for (worker, process) in workers.iter_mut().enumerate() {
+            if let Some(ended) = process.as_mut().and_then(|process| process.try_wait().unwrap()) {
+                *process = if ended.success() { None } else { start(worker) };
+            }
+        }
+        if kills < 12 && last.elapsed() >= Duration::from_millis(60 + u64::from(kills) * 23) {
+            if let Some(process) = &mut workers[kills as usize * 2 % 3] {
+                process.kill().unwrap();
+            }
+            (kills, last) = (kills + 1, Instant::now());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    for mut process in workers.into_iter().flatten() {
+        // It may have ended by now.
+        let _ = process.kill();
+        process.wait().unwrap();
+    }
+    assert!(kills > 0);
+    let found = outcome(&rehearsal, "report-0");
+    assert_eq!(
+        found.artifact.digest, expected.artifact.digest,
+        "after {kills} kills"
+    );
 }
 
 #[test]
