@@ -7,7 +7,7 @@ use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::validation::{OBJECT_NAME, rules};
 use sconce_contract::{
     Artifact, BestTrial, Checkpoint, Dataset, Duration, Evaluation, History, Hyperparameters, Incumbent,
-    Metric, MetricName, Network, RowsLeftOut, Search,
+    Metric, MetricName, Network, Nodes, RowsLeftOut, Search,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,10 +43,13 @@ pub const NAME_LIMIT: usize = 52;
     printcolumn(name = "GATES", type_ = "string", json_path = ".status.conditions[?(@.type==\"GatesPassed\")].status"),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "ACCEL", type_ = "string", json_path = ".spec.accelerator.profile", priority = 1),
+    printcolumn(name = "NODES", type_ = "integer", json_path = ".status.progress.nodes", priority = 1),
     printcolumn(name = "ARTIFACT", type_ = "string", json_path = ".status.artifact.uri", priority = 1),
     printcolumn(name = "REASON", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
     validation = kube::core::Rule::new("self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 52 characters of a-z, 0-9 and -, begin with a letter and end with a letter or digit: its children's names add 11 to it"),
+    validation = kube::core::Rule::new("self.spec.nodes.count == 1 || self.metadata.name.size() <= 49")
+        .message("metadata.name must be at most 49 characters with nodes.count above 1: its pods' names add 14 to it"),
     validation = kube::core::Rule::new("!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ['Training', 'Evaluating']) || (has(self.spec.suspend) && self.spec.suspend) || (self.spec.model == oldSelf.spec.model && self.spec.dataset == oldSelf.spec.dataset && self.spec.hyperparameters == oldSelf.spec.hyperparameters && has(self.spec.search) == has(oldSelf.spec.search) && (!has(self.spec.search) || self.spec.search == oldSelf.spec.search))")
         .message("spec.model, dataset, hyperparameters and search cannot change while the training runs: wait for it, or set spec.suspend: true with the change")
 )]
@@ -64,7 +67,13 @@ pub const NAME_LIMIT: usize = 52;
     validation = ("!has(self.search) || has(self.model.network)",
     "search goes with model.network: a trainer of your own searches by itself"),
     validation = ("!has(self.search) || self.dataset.split.validation > 0.0 || has(self.dataset.validationUri)",
-    "search compares trials on validation rows: set dataset.split.validation above 0")
+    "search compares trials on validation rows: set dataset.split.validation above 0"),
+    validation = ("!has(self.search) || self.nodes.count == 1",
+    "search runs its trials in one pod: leave nodes.count at 1"),
+    validation = ("self.nodes.count == 1 || has(self.output.uri) || (has(self.output.accessMode) && self.output.accessMode == 'ReadWriteMany')",
+    "nodes.count above 1 needs an output.uri, or output.accessMode: ReadWriteMany: each pod mounts the claim"),
+    validation = ("!has(self.nodes.minCount) || has(self.model.network)",
+    "nodes.minCount goes with model.network: a trainer of your own is told one number of pods")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ModelTrainingSpec {
@@ -81,6 +90,9 @@ pub struct ModelTrainingSpec {
     /// Units of an accelerator for the pod. Absent: the processor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<Accelerator>,
+    /// Pods that learn the model together.
+    #[serde(default)]
+    pub nodes: Nodes,
     /// Processor and memory of the pod.
     #[serde(default)]
     pub resources: TrainingResources,
@@ -333,6 +345,9 @@ pub struct TrainingProgress {
     /// Mean loss over the steps of the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
+    /// Pods that learn together, where `nodes.count` asks for several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u32>,
     /// Step of the checkpoint that the pod went on from; absent where there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resumed_from: Option<u64>,

@@ -47,6 +47,11 @@ pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration
 /// Label that Kubernetes puts on a Job's pods: its name.
 pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 
+/// Label that Kubernetes puts on the pods of a Job of several: the number of each.
+pub const WORKER: &str = "batch.kubernetes.io/job-completion-index";
+/// Label that Kubernetes puts on a Job's pods: its UID.
+pub const JOB_UID: &str = "batch.kubernetes.io/controller-uid";
+
 /// Value of [`MANAGED_BY`], and the field manager of every write.
 pub const MANAGER: &str = "sconce";
 /// Value of [`COMPONENT`].
@@ -60,7 +65,7 @@ pub const SELECTOR: &str = "app.kubernetes.io/managed-by=sconce";
 /// Whether the operator reads this label or annotation of the Jobs, Deployments and pods that it watches: of no other, a
 /// value is kept ([`crate::seen::Kept`]). A plan is read by the pod's program alone.
 pub fn is_read(key: &str) -> bool {
-    key.starts_with("sconce.dev/") && key != PLAN || [JOB_NAME, DELETION_COST].contains(&key)
+    key.starts_with("sconce.dev/") && key != PLAN || [JOB_NAME, WORKER, DELETION_COST].contains(&key)
 }
 
 /// Labels of a child: `owner` is [`TRAINING`] or [`DEPLOYMENT`].

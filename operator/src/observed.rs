@@ -1,5 +1,7 @@
 //! What a pod tells by its status: where it is stuck, how it ended, and in which words of its own.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use kube::ResourceExt;
 use sconce_contract::credentials::{
@@ -8,6 +10,7 @@ use sconce_contract::credentials::{
 use sconce_contract::{Failure, FailureClass, Report};
 
 use crate::image_volume;
+use crate::labels;
 use crate::mounts;
 use crate::pod::CONTAINER as OURS;
 use crate::reason::Reason;
@@ -60,6 +63,29 @@ pub struct Ending {
 /// Whether the scheduler has found a node.
 pub fn is_scheduled(pod: &Pod) -> bool {
     pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+}
+
+/// The pod's number among those that learn together; nothing where it learns alone.
+pub fn worker(pod: &Pod) -> Option<u32> {
+    pod.labels().get(labels::WORKER)?.parse().ok()
+}
+
+/// Whether the pod is the one that saves, measures and reports: the only one, or the first.
+pub fn leads(pod: &Pod) -> bool {
+    worker(pod).is_none_or(|worker| worker == 0)
+}
+
+/// The newest of these pods, oldest first, that runs and leads.
+pub fn at_work(pods: &[Arc<Pod>]) -> Option<&Arc<Pod>> {
+    pods.iter().rev().find(|pod| leads(pod) && is_running(pod))
+}
+
+/// A sentence about the pod, with its number where it is one of several that do not report for all.
+pub fn of_worker(pod: &Pod, sentence: String) -> String {
+    match worker(pod).filter(|_| !leads(pod)) {
+        Some(worker) => format!("worker {worker}: {sentence}"),
+        None => sentence,
+    }
 }
 
 /// Whether the pod has ended, well or not.

@@ -450,7 +450,8 @@ async fn kubectl_get_shows_the_columns_that_people_read() -> Outcome {
         (
             format!("{namespace}modeltrainings"),
             &[
-                "Name", "PHASE", "PROGRESS", "ETA", "LOSS", "GATES", "AGE", "ACCEL", "ARTIFACT", "REASON",
+                "Name", "PHASE", "PROGRESS", "ETA", "LOSS", "GATES", "AGE", "ACCEL", "NODES", "ARTIFACT",
+                "REASON",
             ],
         ),
         (

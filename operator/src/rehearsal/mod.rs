@@ -8,6 +8,7 @@
 //! folder here. Accelerators are left out: a rehearsal computes on this machine's processor.
 
 pub mod folders;
+pub mod group;
 pub mod manifests;
 pub mod process;
 pub mod sample;

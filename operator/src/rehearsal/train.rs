@@ -8,6 +8,7 @@ use sconce_crds::ModelTraining;
 use tokio::process::Command;
 
 use super::folders::Folders;
+use super::group::Group;
 use super::{RehearsalError, at};
 use crate::observed;
 use crate::training::gates::{self, Judgement};
@@ -45,7 +46,9 @@ pub async fn train(
                        SCONCE_PLAN set to a plan.json (docs/custom.md)";
         return Err(failed(&name, message.to_owned()));
     }
-    validate::search_fits(&training.spec).map_err(|problem| failed(&name, problem.sentence()))?;
+    validate::search_fits(&training.spec)
+        .and_then(|()| validate::nodes_fit(&training.spec, Device::Cpu))
+        .map_err(|problem| failed(&name, problem.sentence()))?;
     let output = training
         .spec
         .output
@@ -69,12 +72,14 @@ pub async fn train(
     let report_file = folder.join(format!("{name}.report.json"));
     let json = serde_json::to_vec_pretty(&plan).map_err(|error| failed(&name, error.to_string()))?;
     std::fs::write(&plan_file, json).map_err(at(&plan_file))?;
+    let group = Group::start(program, folder, &name, &plan_file, training.spec.nodes.count)?;
     let status = Command::new(program)
         .arg("--plan")
         .arg(&plan_file)
         .arg("--report")
         .arg(&report_file)
         .args(["--listen", "127.0.0.1:0"])
+        .args(group.place(0))
         .kill_on_drop(true)
         .status()
         .await
@@ -98,7 +103,7 @@ pub async fn train(
             })
         }
         Ok(Report::Failed(failure)) => Err(failed(&name, observed::sentence(&failure))),
-        Err(_) => Err(failed(
+        Ok(Report::Helped { .. }) | Err(_) => Err(failed(
             &name,
             format!("the trainer ended with {status} and left no report"),
         )),

@@ -35,11 +35,7 @@ pub fn update(
         .progress
         .as_ref()
         .and_then(|progress| progress.last_reported.as_ref());
-    let running = pods
-        .iter()
-        .rev()
-        .find(|pod| observed::is_running(pod))
-        .map(|pod| pod.uid());
+    let running = observed::at_work(pods).map(|pod| pod.uid());
     // Minutes that have passed whole.
     let minute = TimestampRound::new()
         .smallest(Unit::Minute)
@@ -151,7 +147,7 @@ fn busy(pod: &Pod, said: Option<&Progress>) -> u64 {
         .then(|| observed::last_ending(pod))
         .flatten();
     let work = match ended.map(|ending| ending.report) {
-        Some(Report::Trained { work, .. }) => Some(work),
+        Some(Report::Trained { work, .. } | Report::Helped { work, .. }) => Some(work),
         Some(Report::Failed(failure)) => failure.work.map(|work| *work),
         None => said.map(|said| said.work.clone()),
     };

@@ -36,6 +36,12 @@ pub async fn apply(
             None => writer.create::<_, Claim>(&run.uid, claim).await.map(drop)?,
         }
     }
+    if let Some(service) = children.service {
+        writer.provide(&run.uid, service).await?;
+    }
+    if let Some(policy) = children.policy {
+        writer.provide(&run.uid, policy).await?;
+    }
     if let Some(devices) = children.devices {
         writer.replace(&run.uid, devices).await?;
     }

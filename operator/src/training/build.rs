@@ -7,21 +7,26 @@ use k8s_openapi::api::batch::v1::{
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    EnvFromSource, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements,
+    EnvFromSource, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, Service,
+    VolumeResourceRequirements,
 };
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sconce_contract::credentials::{CHECKPOINT_CREDENTIALS, DATASET_CREDENTIALS, OUTPUT_CREDENTIALS};
+use sconce_contract::nodes::GROUP_PORT;
 use sconce_contract::progress::OBSERVABILITY_PORT;
 use sconce_contract::report::{EXIT_BAD_INPUT, EXIT_INTERRUPTED};
 use sconce_crds::ModelTraining;
 use sconce_crds::training::AccessMode;
 
+use super::group;
 use super::validate::Run;
 use crate::context::Images;
 use crate::devices::ResourceClaimTemplate;
 use crate::kueue;
 use crate::labels;
+use crate::names;
 use crate::owner;
 use crate::pod::{self, Program, Shape, variable};
 
@@ -37,6 +42,10 @@ pub struct Children {
     pub claim: Option<PersistentVolumeClaim>,
     /// What the pod claims of devices, where it does.
     pub devices: Option<ResourceClaimTemplate>,
+    /// Names for the pods, where there are several.
+    pub service: Option<Service>,
+    /// Who reaches them.
+    pub policy: Option<NetworkPolicy>,
     /// The Job.
     pub job: Job,
 }
@@ -46,6 +55,8 @@ pub fn build(run: &Run<'_>, images: &Images) -> Children {
     Children {
         claim: run.own_claim.as_deref().map(|name| claim(run, name)),
         devices: ResourceClaimTemplate::of(&run.accelerator, metadata(run, &run.identity.job)),
+        service: group::service(run, metadata(run, &names::workers(&run.name))),
+        policy: group::policy(run, metadata(run, &names::workers(&run.name))),
         job: job(run, images),
     }
 }
@@ -102,7 +113,7 @@ fn job(run: &Run<'_>, images: &Images) -> Job {
         memory: &run.spec.resources.memory,
         accelerator: &run.accelerator,
         priority_class_name: run.spec.scheduling.priority_class_name.clone(),
-        ports: vec![("observe", OBSERVABILITY_PORT)],
+        ports: ports(run),
         startup_probe: None,
         readiness_probe: None,
         liveness_probe: None,
@@ -119,7 +130,7 @@ fn job(run: &Run<'_>, images: &Images) -> Job {
     }
     let yielding = run.yielding.as_ref();
     metadata.annotations = yielding.map(|yielding| [(labels::YIELDING.to_owned(), yielding.write())].into());
-    Job {
+    let mut job = Job {
         metadata,
         spec: Some(JobSpec {
             backoff_limit: Some(run.spec.failure_policy.backoff_limit),
@@ -130,7 +141,17 @@ fn job(run: &Run<'_>, images: &Images) -> Job {
             ..JobSpec::default()
         }),
         status: None,
-    }
+    };
+    group::divide(run, &mut job);
+    job
+}
+
+fn ports(run: &Run<'_>) -> Vec<(&'static str, u16)> {
+    let of_group = run.spec.nodes.is_group().then_some(("group", GROUP_PORT));
+    [("observe", OBSERVABILITY_PORT)]
+        .into_iter()
+        .chain(of_group)
+        .collect()
 }
 
 fn program<'a>(run: &'a Run<'_>, images: &'a Images) -> Program<'a> {
@@ -173,8 +194,9 @@ fn credentials(run: &Run<'_>) -> Vec<EnvFromSource> {
 
 /// What a trainer that is not ours would otherwise have to read from the plan. Documented in docs/custom.md.
 fn environment(run: &Run<'_>) -> Vec<EnvVar> {
+    let place = group::environment(run);
     if run.spec.model.custom.is_none() {
-        return Vec::new();
+        return place;
     }
     let plan = &run.plan;
     let mut all = vec![
@@ -192,6 +214,7 @@ fn environment(run: &Run<'_>) -> Vec<EnvVar> {
         let path = run.volumes.path(uri);
         all.extend(path.map(|path| variable(name, path.to_string_lossy())));
     }
+    all.extend(place);
     all
 }
 

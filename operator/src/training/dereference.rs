@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client, ResourceExt};
 use sconce_contract::Progress;
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingSpec};
 
@@ -14,7 +15,7 @@ use super::incumbent::{self, Serving};
 use super::{queue, refusal};
 use crate::context::Context;
 use crate::devices::{self, DeviceClass};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::fit::{Need, Question};
 use crate::kueue::Sight;
 use crate::seen::{Job, Pod};
@@ -29,6 +30,8 @@ pub struct Found {
     /// Claims and ConfigMaps that the URIs name and that do not exist. Looked for while there is no Job; after
     /// that the pod itself tells.
     pub missing: BTreeSet<Source>,
+    /// Of several pods: the first claim that a URI names and that pods of one node alone can mount.
+    pub one_node_claim: Option<String>,
     /// Whether the PriorityClass of that name is missing.
     pub priority_class_missing: bool,
     /// The profile's RuntimeClass, where it is missing.
@@ -142,7 +145,7 @@ pub async fn dereference(
         found.refusal = refusal::look(&context.client, &namespace, job).await?;
     }
     mounts::tell(&context.client, &namespace, &mut found.pods, Timestamp::now()).await?;
-    let running = found.pods.iter().rev().find(|pod| observed::is_running(pod));
+    let running = observed::at_work(&found.pods);
     if let Some(address) = running.and_then(|pod| observed::address(pod)) {
         found.progress = context
             .progress
@@ -175,6 +178,9 @@ async fn look_up(
     let mut named = overrides::sources(spec.pod_overrides.as_ref());
     let tables = spec.dataset.uris().into_iter().map(|(_, uri)| uri);
     named.extend(tables.chain(uris).filter_map(Source::of));
+    if spec.nodes.is_group() {
+        found.one_node_claim = one_node_claim(&context.client, namespace, named.iter().cloned()).await?;
+    }
     found.missing = volumes::missing(&context.client, namespace, named).await?;
     if let Some(queue) = spec.scheduling.queue_name.as_ref().filter(|_| !spec.suspend) {
         let (kueue, client) = (&context.kueue, &context.client);
@@ -191,6 +197,28 @@ async fn look_up(
     found.missing_runtime_class = runtime_class::missing(&context.client, found.profile.as_deref()).await?;
     found.device_class = devices::look_up(context, found.profile.as_deref()).await?;
     Ok(())
+}
+
+/// The first of these claims that has no mode in which pods of many nodes can mount it.
+async fn one_node_claim(
+    client: &Client,
+    namespace: &str,
+    sources: impl Iterator<Item = Source>,
+) -> Result<Option<String>, Error> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
+    for source in sources {
+        let Source::Claim(name) = source else { continue };
+        let read = api.get_opt(&name).await;
+        let read = read.doing(|| format!("get PersistentVolumeClaim {namespace}/{name}"))?;
+        let modes = read
+            .and_then(|claim| claim.spec?.access_modes)
+            .unwrap_or_default();
+        let one = |mode: &String| mode == "ReadWriteOnce" || mode == "ReadWriteOncePod";
+        if !modes.is_empty() && modes.iter().all(one) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -178,6 +178,7 @@ const MAKES: &[(&str, Makes)] = &[
     ("/spec/output/storageClassName", Makes::Neither),
     ("/spec/output/accessMode", Makes::Neither),
     ("/spec/accelerator", Makes::Job),
+    ("/spec/nodes", Makes::Job),
     ("/spec/resources", Makes::Job),
     ("/spec/scheduling", Makes::Job),
     ("/spec/scheduling/yieldTo", Makes::Neither),

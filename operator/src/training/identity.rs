@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   run  = what is learned:   model, dataset, hyperparameters, search, metrics, output, rerun annotation
-//!   job  = how it is carried out:   run, accelerator, resources, scheduling, pod overrides, checkpoint
+//!   job  = how it is carried out:   run, accelerator, nodes, resources, scheduling, pod overrides,
+//!                                                     checkpoint
 //! ```
 //!
 //! A finished run is not repeated because its pod would now get more memory; a failed one is. Gates, suspend,
@@ -14,7 +15,7 @@
 use kube::ResourceExt;
 use sconce_contract::credentials::CredentialsRef;
 use sconce_contract::digest::short_hash;
-use sconce_contract::{Checkpoint, Dataset, Hyperparameters, MetricName, Search};
+use sconce_contract::{Checkpoint, Dataset, Hyperparameters, MetricName, Nodes, Search};
 use sconce_crds::overrides::PodOverrides;
 use sconce_crds::resources::{Accelerator, TrainingResources};
 use sconce_crds::scheduling::TrainingScheduling;
@@ -78,6 +79,7 @@ impl Identity {
             checkpoint,
             credentials,
             output.map(|secret| ("output", secret)),
+            (spec.nodes != Nodes::default()).then_some(("nodes", spec.nodes)),
         );
         Identity {
             job: names::hashed(&training.name_any(), &how),
@@ -109,6 +111,7 @@ struct How<'a>(
     #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a Checkpoint)>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CredentialsRef>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a CredentialsRef)>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, Nodes)>,
 );
 
 /// Whether the run still has to be carried out.

@@ -9,6 +9,7 @@ pub mod dereference;
 #[cfg(test)]
 mod fields_tests;
 pub mod gates;
+pub mod group;
 pub mod identity;
 pub mod incumbent;
 pub mod last_words;

@@ -44,6 +44,7 @@ pub fn update(
             percent: 100,
             eta: None,
             loss: trained.loss.map(rounded),
+            nodes: told.as_ref().and_then(|told| told.nodes),
             resumed_from: trained.resumed_from,
             last_reported: Some(Time(now)),
         }),
@@ -58,7 +59,8 @@ pub fn update(
             said.work.last_checkpoint.as_ref().and_then(saved)
         }
         (None, None) => pods
-            .last()
+            .iter()
+            .rfind(|pod| observed::leads(pod))
             .and_then(|pod| reported(pod))
             .or(status.last_checkpoint.take()),
         _ => status.last_checkpoint.take(),
@@ -86,7 +88,7 @@ fn reported(pod: &Pod) -> Option<LastCheckpoint> {
         .flatten()?;
     match ending.report {
         Report::Failed(failure) => saved(failure.work?.last_checkpoint.as_ref()?),
-        Report::Trained { .. } => None,
+        Report::Trained { .. } | Report::Helped { .. } => None,
     }
 }
 
@@ -108,6 +110,7 @@ fn rewound(told: TrainingProgress, checkpoint: &LastCheckpoint) -> TrainingProgr
         percent,
         eta: None,
         loss: None,
+        nodes: None,
         resumed_from: None,
         ..told
     }
@@ -156,6 +159,7 @@ fn from(said: &Progress, now: Timestamp) -> TrainingProgress {
         percent,
         eta: said.eta_seconds.and_then(duration),
         loss: said.loss.filter(|loss| loss.is_finite()).map(rounded),
+        nodes: said.workers,
         resumed_from: said.work.resumed_from,
         last_reported: Some(Time(now)),
     }

@@ -9,6 +9,7 @@
 //! | Storage, Internal | `backoffLimit` times, with growing pauses | the Job |
 //! | Stalled | `backoffLimit` times | [`super::watchdog`] |
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sconce_contract::{FailureClass, Report};
@@ -26,16 +27,26 @@ pub fn exhausted(pods: &[Arc<Pod>]) -> Option<Situation> {
         .iter()
         .filter(|pod| observed::is_finished(pod))
         .filter_map(|pod| match observed::last_ending(pod)?.report {
-            Report::Failed(failure) => Some(failure),
-            Report::Trained { .. } => None,
+            Report::Failed(failure) => Some((pod, failure)),
+            Report::Trained { .. } | Report::Helped { .. } => None,
         });
-    let large: Vec<_> = failures
-        .filter(|failure| failure.class == FailureClass::OutOfMemory)
-        .collect();
-    let last = large.last().filter(|_| large.len() >= OUT_OF_MEMORY)?;
+    let mut large: BTreeMap<Option<u32>, Vec<_>> = BTreeMap::new();
+    for (pod, failure) in failures.filter(|(_, failure)| failure.class == FailureClass::OutOfMemory) {
+        // Of several that learn together, all may pass theirs in the same attempt.
+        large
+            .entry(observed::worker(pod))
+            .or_default()
+            .push((pod, failure));
+    }
+    let tried = large.into_values().find(|tried| tried.len() >= OUT_OF_MEMORY)?;
+    let (pod, last) = tried.last()?;
     Some(Situation::Failed {
         reason: observed::class_name(last.class),
-        message: format!("{} (tried {} times)", observed::sentence(last), large.len()),
+        message: format!(
+            "{} (tried {} times)",
+            observed::of_worker(pod, observed::sentence(last)),
+            tried.len()
+        ),
     })
 }
 

@@ -1,5 +1,6 @@
 //! From a Job, its pods and what the trainer says, to the one thing that is going on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use sconce_contract::report::EXIT_BAD_INPUT;
 use sconce_contract::{
-    Artifact, BestTrial, Gate, History, Incumbent, Metric, Progress, Report, RowsLeftOut, TrainingPhase,
+    Artifact, BestTrial, FailureClass, Gate, History, Incumbent, Metric, Progress, Report, RowsLeftOut,
+    TrainingPhase,
 };
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
@@ -183,8 +185,9 @@ pub fn situation(
         return just(Situation::Queued(wait), None);
     }
     let after = last_failure(pods);
-    let Some(pod) = active.last() else {
-        if pods.iter().any(|pod| is_last(pod)) {
+    let waited = awaited(&active, progress);
+    let Some(pod) = active.iter().rfind(|pod| observed::leads(pod)) else {
+        if pods.iter().any(|pod| observed::leads(pod) && is_last(pod)) {
             return just(Situation::Ending, None);
         }
         let refused = refusal::is_likely(job, pods, now);
@@ -198,8 +201,17 @@ pub fn situation(
         let age = pod
             .creation_timestamp()
             .map_or(SignedDuration::ZERO, |created| now.duration_since(created.0));
+        if let Some(hindrance) = waited {
+            return just(
+                Situation::Starting {
+                    hindrance: Some(hindrance),
+                    after,
+                },
+                Some(ASK_LATER),
+            );
+        }
         return just(
-            running(progress),
+            running(progress, training.spec.nodes.count),
             Some(if age < YOUNG { ASK_SOON } else { ASK_LATER }),
         );
     }
@@ -211,6 +223,21 @@ pub fn situation(
         return just(Situation::Starting { hindrance, after }, None);
     }
     just(Situation::Pending { hindrance, after }, None)
+}
+
+/// What keeps another worker from joining the first one, which waits for it.
+fn awaited(active: &[&Arc<Pod>], progress: Option<&Progress>) -> Option<Hindrance> {
+    if progress.is_some_and(|progress| progress.phase != TrainingPhase::Loading) {
+        return None;
+    }
+    let others = active.iter().filter(|pod| !observed::leads(pod));
+    others.filter(|pod| !observed::is_running(pod)).find_map(|pod| {
+        let found = observed::hindrance(pod)?;
+        Some(Hindrance {
+            message: observed::of_worker(pod, found.message),
+            ..found
+        })
+    })
 }
 
 fn just(situation: Situation, again: Option<Duration>) -> Finding {
@@ -262,7 +289,7 @@ pub(super) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition
         .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-fn running(progress: Option<&Progress>) -> Situation {
+fn running(progress: Option<&Progress>, count: u32) -> Situation {
     let Some(progress) = progress else {
         return Situation::Training {
             message: "the trainer has not said yet how far it is".to_owned(),
@@ -270,7 +297,12 @@ fn running(progress: Option<&Progress>) -> Situation {
     };
     match progress.phase {
         TrainingPhase::Loading => Situation::Training {
-            message: "reading the data set".to_owned(),
+            message: match count {
+                1 => "reading the data set".to_owned(),
+                count => {
+                    format!("reading the data set, and waiting until all of the {count} workers are there")
+                }
+            },
         },
         TrainingPhase::Training => {
             let resumed = progress
@@ -294,10 +326,13 @@ fn running(progress: Option<&Progress>) -> Situation {
             if let Some(message) = trials {
                 return Situation::Training { message };
             }
+            let workers = progress.workers.filter(|_| count > 1);
+            let workers = workers.map(|there| format!(" with {there} of {count} workers"));
             Situation::Training {
                 message: format!(
-                    "training on {} epochs of data{}{}",
+                    "training on {} epochs of data{}{}{}",
                     progress.epochs,
+                    workers.unwrap_or_default(),
                     resumed.unwrap_or_default(),
                     unsaved.unwrap_or_default()
                 ),
@@ -337,7 +372,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
                 left_out,
                 best_trial: search.map(|search| search.best),
             }),
-            Report::Failed(_) => None,
+            Report::Helped { .. } | Report::Failed(_) => None,
         });
     if let Some(trained) = reported {
         if let Some(unusable) = report::unusable(training, &trained.artifact) {
@@ -398,7 +433,10 @@ fn failed_for_good(training: &ModelTraining, failed: &JobCondition, pods: &[Arc<
             ),
         };
     };
-    let tries = pods.iter().filter(|pod| observed::is_finished(pod)).count();
+    let tries = pods
+        .iter()
+        .filter(|pod| observed::leads(pod) && observed::is_finished(pod))
+        .count();
     let message = if tries > 1 {
         format!("{sentence} (tried {tries} times)")
     } else {
@@ -408,15 +446,17 @@ fn failed_for_good(training: &ModelTraining, failed: &JobCondition, pods: &[Arc<
 }
 
 fn failure(pods: &[Arc<Pod>]) -> Option<(Reason, String)> {
-    pods.iter()
-        .rev()
-        .filter_map(|pod| observed::last_ending(pod))
-        .find_map(|ending| match ending.report {
-            Report::Failed(failure) => {
-                Some((observed::class_name(failure.class), observed::sentence(&failure)))
-            }
-            Report::Trained { .. } => None,
-        })
+    let mut seen = BTreeSet::new();
+    // Of several that learn together, one fails for a reason, and the others are interrupted by that.
+    let newest = pods.iter().rev().filter_map(|pod| {
+        let Report::Failed(failure) = observed::last_ending(pod)?.report else {
+            return None;
+        };
+        seen.insert(observed::worker(pod)).then_some((pod, failure))
+    });
+    let (pod, failure) = newest.min_by_key(|(_, failure)| failure.class == FailureClass::Interrupted)?;
+    let sentence = observed::of_worker(pod, observed::sentence(&failure));
+    Some((observed::class_name(failure.class), sentence))
 }
 
 fn last_failure(pods: &[Arc<Pod>]) -> Option<String> {

@@ -131,7 +131,7 @@ pub(super) fn of_job(
     let mut status = compose(training, identity, &found.situation, now);
     // An earlier Job of the same run may have ended before.
     status.completion_time = status.completion_time.map(|_| Time(now));
-    status.attempts = attempts(job);
+    status.attempts = attempts(job, training.spec.nodes.count);
     if let Some(trained) = &found.trained {
         trained.record(&mut status, identity, &training.spec.evaluation.gates);
     }
@@ -145,10 +145,16 @@ pub(super) fn of_job(
     }
 }
 
-/// Pods that were started for the Job and did not merely yield to their node.
-fn attempts(job: &Job) -> Option<i32> {
+/// Pods that were started for the Job and did not merely yield to their node; of several that learn together, so often
+/// as all of them were.
+fn attempts(job: &Job, together: u32) -> Option<i32> {
     let status = job.status.as_ref()?;
-    Some(status.failed.unwrap_or(0) + status.succeeded.unwrap_or(0) + status.active.unwrap_or(0))
+    let counts = [status.failed, status.succeeded, status.active];
+    let pods = counts
+        .into_iter()
+        .map(|count| count.unwrap_or(0).unsigned_abs())
+        .sum::<u32>();
+    i32::try_from(pods.div_ceil(together.max(1))).ok()
 }
 
 /// The parts of a status that follow from the situation alone; the rest is what the previous status knew.

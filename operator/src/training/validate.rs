@@ -5,7 +5,7 @@
 
 use kube::ResourceExt;
 use sconce_contract::artifact::ModelFormat;
-use sconce_contract::{CheckpointPlan, Device, TrainingPlan};
+use sconce_contract::{CheckpointPlan, Device, Nodes, TrainingPlan};
 use sconce_crds::{ModelTraining, ModelTrainingSpec};
 
 use super::dereference::{Found, MissingQueue};
@@ -128,6 +128,8 @@ fn startable(spec: &ModelTrainingSpec, found: &Found) -> Result<Resolved, Proble
     }
     layers_fit(spec)?;
     search_fits(spec)?;
+    nodes_fit(spec, accelerator.device)?;
+    one_node_claim(found)?;
     everything_exists(spec, found)?;
     found.fit.check()?;
     devices::check(spec.accelerator.as_ref(), profile, found.device_class)?;
@@ -153,6 +155,29 @@ pub fn layers_fit(spec: &ModelTrainingSpec) -> Result<(), Problem> {
     let fits = spec.dataset.fits(network).and(held);
     fits.and_then(|()| network.check(spec.dataset.columns()))
         .map_err(|misfit| Problem::new(Reason::BadInput, format!("spec.{}", misfit.field), misfit.problem))
+}
+
+/// Whether several pods can learn the network together.
+pub fn nodes_fit(spec: &ModelTrainingSpec, device: Device) -> Result<(), Problem> {
+    let Some(network) = &spec.model.network else {
+        return Ok(());
+    };
+    spec.nodes
+        .fits(network, spec.search.as_ref(), device)
+        .map_err(|misfit| Problem::new(Reason::BadInput, format!("spec.{}", misfit.field), misfit.problem))
+}
+
+fn one_node_claim(found: &Found) -> Result<(), Problem> {
+    match &found.one_node_claim {
+        None => Ok(()),
+        Some(claim) => Err(Problem::new(
+            Reason::ClaimAccessMode,
+            "spec.nodes.count",
+            format!(
+                "each pod mounts the claim {claim:?}, which pods of one node alone can (ReadWriteOnce); set it to 1, or                  use a claim of ReadWriteMany or an object store"
+            ),
+        )),
+    }
 }
 
 /// Whether every value that a trial may take is one that its field can take: the trainer would refuse the others too.
@@ -187,6 +212,7 @@ pub fn plan(
         dataset: spec.dataset.clone(),
         hyperparameters: spec.hyperparameters,
         search: spec.search.clone(),
+        nodes: Some(spec.nodes).filter(Nodes::is_group),
         evaluation: spec.evaluation.clone(),
         incumbent: None,
         output,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use sconce_contract::Progress;
+use sconce_contract::{Progress, TrainingPhase};
 use sconce_crds::ModelTraining;
 use sconce_crds::training::Watchdog;
 
@@ -70,11 +70,15 @@ pub fn look(
         retries: policy.backoff_limit,
         now,
     };
-    let at_work = matches!(
-        finding.situation,
-        Situation::Training { .. } | Situation::Evaluating
-    );
-    match pods.iter().rev().find(|pod| observed::is_running(pod)) {
+    // Who waits for the other workers stands still for their sake, and gives up by itself.
+    let waits = training.spec.nodes.is_group()
+        && progress.is_some_and(|progress| progress.phase == TrainingPhase::Loading);
+    let at_work = !waits
+        && matches!(
+            finding.situation,
+            Situation::Training { .. } | Situation::Evaluating
+        );
+    match observed::at_work(pods) {
         Some(pod) if at_work => watch.running(before, pod, progress, finding),
         _ => {
             if let Some(before) = &before {

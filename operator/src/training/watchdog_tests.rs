@@ -218,3 +218,39 @@ fn without_a_timeout_nothing_is_watched() {
     let seen = look(&training, &identity, &[running("a")], None, &mut finding, at(0));
     assert_eq!((seen, finding), (Look::default(), at_work()));
 }
+
+#[test]
+fn who_waits_for_the_other_workers_does_not_stand_still() {
+    let of = |count: u32, phase| {
+        let mut together = training(3, None);
+        together.spec.nodes.count = count;
+        let identity = Identity {
+            run: "1".to_owned(),
+            job: "iris-1".to_owned(),
+        };
+        let said = Progress {
+            phase,
+            ..Progress::default()
+        };
+        let mut before = None;
+        for second in [0, 200, 400, 700] {
+            together.status.get_or_insert_default().watchdog = before;
+            let look = look(
+                &together,
+                &identity,
+                &[running("a")],
+                Some(&said),
+                &mut at_work(),
+                at(second),
+            );
+            if look.doomed.is_some() {
+                return true;
+            }
+            before = look.record;
+        }
+        false
+    };
+    assert!(of(1, TrainingPhase::Loading));
+    assert!(of(2, TrainingPhase::Training));
+    assert!(!of(2, TrainingPhase::Loading));
+}

@@ -28,6 +28,7 @@ pub mod evaluation;
 pub mod history;
 pub mod hyperparameters;
 pub mod network;
+pub mod nodes;
 pub mod plan;
 pub mod progress;
 pub mod report;
@@ -52,6 +53,7 @@ pub use hyperparameters::{
     ScheduleType,
 };
 pub use network::{Activation, Dense, Dropout, Input, Layer, LayerKind, Network};
+pub use nodes::Nodes;
 pub use plan::{Mount, Served, ServingPlan, TrainingPlan, Warmup};
 pub use progress::{LoadSnapshot, Progress, TrainingPhase, Trials};
 pub use report::{Failure, FailureClass, Report, Work};

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use crate::artifact::ModelFormat;
 use crate::credentials::CredentialsRef;
-use crate::{CachePlan, CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network, Search};
+use crate::{
+    CachePlan, CheckpointPlan, Dataset, Device, Evaluation, Hyperparameters, Network, Nodes, Search,
+};
 
 /// Where a pod finds its plan.
 pub const PLAN_PATH: &str = "/etc/sconce/plan.json";
@@ -35,6 +37,9 @@ pub struct TrainingPlan {
     /// What to vary of both, and how. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
+    /// How many trainers learn together. Absent: one. Each is told its number and where the others are by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Nodes>,
     /// What to measure.
     #[serde(default)]
     pub evaluation: Evaluation,

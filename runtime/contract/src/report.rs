@@ -60,6 +60,18 @@ pub enum Report {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         search: Option<Box<SearchReport>>,
     },
+    /// The pod learned along with the first one of its group, which has the rest to tell.
+    Helped {
+        /// The run.
+        run: String,
+        /// Its number, from 1.
+        worker: u32,
+        /// Steps that were taken, over all attempts.
+        steps: u64,
+        /// What this pod did of it.
+        #[serde(default)]
+        work: Work,
+    },
     /// The pod could not do its work.
     Failed(Failure),
 }
@@ -70,7 +82,7 @@ impl Report {
     pub fn to_json(&self) -> String {
         let report = match self {
             Report::Failed(failure) => Report::Failed(failure.truncated(MESSAGE_LIMIT)),
-            trained @ Report::Trained { .. } => trained.clone(),
+            other => other.clone(),
         };
         // Serialising plain structs with string keys cannot fail; an empty message would still be a valid one.
         let json = serde_json::to_string(&report).unwrap_or_default();
@@ -113,7 +125,7 @@ impl Report {
             Report::Trained { history, .. } => [&history.loss, &history.validation_loss]
                 .iter()
                 .all(|series| series.values.len() <= SERIES_LIMIT),
-            Report::Failed(_) => true,
+            Report::Helped { .. } | Report::Failed(_) => true,
         };
         if !fits {
             return Err(format!(
@@ -132,6 +144,7 @@ impl Report {
                 *history = History::default();
                 work.last_checkpoint = None;
             }
+            Report::Helped { work, .. } => work.last_checkpoint = None,
             Report::Failed(failure) => {
                 if let Some(work) = &mut failure.work {
                     work.last_checkpoint = None;
@@ -144,7 +157,7 @@ impl Report {
     /// The exit code that goes with the report.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Report::Trained { .. } => EXIT_OK,
+            Report::Trained { .. } | Report::Helped { .. } => EXIT_OK,
             Report::Failed(failure) => failure.class.exit_code(),
         }
     }

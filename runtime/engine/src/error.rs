@@ -82,6 +82,9 @@ pub enum EngineError {
         /// What is missing.
         problem: String,
     },
+    /// The workers of a group could not add up their gradients.
+    #[error("{0}")]
+    Group(String),
     /// candle refused an operation.
     #[error("the tensor library failed: {0}")]
     Tensor(#[from] candle_core::Error),
@@ -93,6 +96,7 @@ impl EngineError {
         match self {
             EngineError::Network { field, .. } => Failure::bad_input(field, self.to_string()),
             EngineError::NoDevice { .. } => Failure::bad_input("accelerator", self.to_string()),
+            EngineError::Group(_) => Failure::new(FailureClass::Interrupted, self.to_string()),
             _ => Failure::new(FailureClass::Internal, self.to_string()),
         }
     }

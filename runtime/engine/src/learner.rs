@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use sconce_contract::Hyperparameters;
 
 use crate::{
-    EngineError, Optimiser, Purpose, Random, Sequential, gradient, graph::Graph, losses::Objective,
-    metrics::Targets, parameters::Parameters, plan::Plan, remote::Remote, threads,
+    AllReduce, EngineError, Optimiser, Purpose, Random, Sequential, Share, gradient, graph::Graph,
+    losses::Objective, metrics::Targets, parameters::Parameters, plan::Plan, remote::Remote, threads,
 };
 
 /// Values on their way where nothing is learned: 64 MiB of F32.
@@ -153,6 +153,11 @@ impl Learner {
         Ok(learner)
     }
 
+    /// Takes up what an optimiser of the same network remembered at a step; the weights stay.
+    pub fn restore(&mut self, step: u64, state: &BTreeMap<String, Vec<f32>>) -> Result<(), EngineError> {
+        self.optimiser.restore(step, state)
+    }
+
     /// Whether it learns by a plan.
     pub fn is_planned(&self) -> bool {
         matches!(self.engine, Engine::Plan(_))
@@ -215,13 +220,71 @@ impl Learner {
     /// over the rows, without what regularization adds. A loss that is not finite leaves the weights as they were.
     pub fn step(&mut self, rows: &Rows<'_>, rate: f64) -> Result<f64, EngineError> {
         let count = self.check(rows)?;
+        let sum = self.learn(rows, count, Share::WHOLE)?;
+        self.finish(sum, count, rate)
+    }
+
+    /// The same with others, each of which brings its rows ([`Share::of_step`]) of the `count` that there are in all:
+    /// answers the loss of all of them, and moves as one that has them all would.
+    ///
+    /// # Errors
+    /// Besides those of a step: the workers could not add up what they have, and nothing was learned.
+    pub fn step_together(
+        &mut self,
+        rows: &Rows<'_>,
+        count: usize,
+        share: Share,
+        others: &mut dyn AllReduce,
+        rate: f64,
+    ) -> Result<f64, EngineError> {
+        if matches!(self.engine, Engine::Remote(_)) {
+            let problem = "workers add up gradients on the CPU only: leave accelerator out".to_owned();
+            return Err(EngineError::Network {
+                field: "nodes.count".to_owned(),
+                problem,
+            });
+        }
+        let piece = self.settings.batch_size.max(1) as usize;
+        let pieces = (0..count).step_by(piece).map(|from| piece.min(count - from));
+        let own: usize = pieces.map(|rows| share.of(rows).len()).sum();
+        let found = if rows.x.is_empty() { 0 } else { self.check(rows)? };
+        if found != own {
+            return Err(EngineError::Targets {
+                rows: own,
+                outputs: self.shape.outputs,
+            });
+        }
+        let mut sum = self.learn(rows, count, share)?;
+        others
+            .all_reduce(&mut self.gradient, &mut sum)
+            .map_err(EngineError::Group)?;
+        self.finish(sum, count, rate)
+    }
+
+    /// The loss, and the step, unless that is not finite.
+    fn finish(&mut self, sum: f64, count: usize, rate: f64) -> Result<f64, EngineError> {
+        if !sum.is_finite() {
+            return Ok(sum);
+        }
+        self.update(rate)?;
+        Ok(sum / count as f64)
+    }
+
+    /// The sum of the rows' losses, and in the gradient the derivative of their share in the mean over all `count`.
+    fn learn(&mut self, rows: &Rows<'_>, count: usize, share: Share) -> Result<f64, EngineError> {
         let mut random = Random::new(self.settings.seed, Purpose::Dropout, self.optimiser.steps());
         let mut sum = 0.0;
-        let mut fresh = true;
+        let (mut fresh, mut taken) = (true, 0);
         let piece = self.settings.batch_size.max(1) as usize;
         for from in (0..count).step_by(piece) {
-            let sides = [self.shape.inputs, self.shape.outputs];
-            let rows = rows.part(from..(from + piece).min(count), sides);
+            let whole = piece.min(count - from);
+            let own = share.of(whole);
+            if own.is_empty() {
+                continue;
+            }
+            random.narrow(own.clone(), whole);
+            let rows = rows.part(taken..taken + own.len(), [self.shape.inputs, self.shape.outputs]);
+            taken += own.len();
             let (random, gradient) = (&mut random, &mut self.gradient);
             sum += match &mut self.engine {
                 Engine::Plan(plan) => plan.learn(&rows, count as f32, random, gradient, fresh),
@@ -233,8 +296,10 @@ impl Learner {
                 return Ok(sum);
             }
         }
-        self.update(rate)?;
-        Ok(sum / count as f64)
+        if fresh {
+            self.gradient.fill(0.0);
+        }
+        Ok(sum)
     }
 
     fn update(&mut self, rate: f64) -> Result<(), EngineError> {

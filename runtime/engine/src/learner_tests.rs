@@ -184,3 +184,99 @@ fn images_are_learned_on_to_the_same_bits_from_what_was_saved() {
     assert_eq!(steps(&mut resumed), steps(&mut learner));
     assert_eq!(resumed.flat_weights().unwrap(), learner.flat_weights().unwrap());
 }
+
+/// Workers of one process: each hands over what it has once all have brought theirs.
+struct Meeting<'a> {
+    brought: &'a std::sync::Mutex<(Vec<f32>, f64)>,
+    all: &'a std::sync::Barrier,
+}
+
+impl AllReduce for Meeting<'_> {
+    fn all_reduce(&mut self, gradient: &mut [f32], loss: &mut f64) -> Result<(), String> {
+        {
+            let mut brought = self.brought.lock().unwrap();
+            brought.0.resize(gradient.len(), 0.0);
+            for (sum, slope) in brought.0.iter_mut().zip(&*gradient) {
+                *sum += slope;
+            }
+            brought.1 += *loss;
+        }
+        self.all.wait();
+        {
+            let brought = self.brought.lock().unwrap();
+            gradient.copy_from_slice(&brought.0);
+            *loss = brought.1;
+        }
+        if self.all.wait().is_leader() {
+            *self.brought.lock().unwrap() = Default::default();
+        }
+        self.all.wait();
+        Ok(())
+    }
+}
+
+#[test]
+fn workers_learn_together_what_one_learns_alone() {
+    // Five workers have fewer rows than they are; pieces of three leave one over; what is dropped is the same.
+    for (workers, batch_size) in [(2, 4), (3, 3), (5, 4), (3, 2)] {
+        let settings = Hyperparameters {
+            batch_size,
+            clip_norm: Some(0.1),
+            ..settings(42)
+        };
+        let mut alone = learner(&settings);
+        let expected: Vec<f64> = (0..20).map(|_| alone.step(&ROWS, 0.05).unwrap()).collect();
+        let (brought, all) = (Default::default(), std::sync::Barrier::new(workers));
+        let work = |worker| {
+            let share = Share::new(worker, workers).unwrap();
+            let mut learner = learner(&settings);
+            let own = share.of_step(&[0, 1, 2, 3], batch_size as usize);
+            let x: Vec<f32> = own
+                .iter()
+                .flat_map(|row| &ROWS.x[row * 2..row * 2 + 2])
+                .copied()
+                .collect();
+            let answers: Vec<f32> = own.iter().map(|row| [0.0, 1.0, 1.0, 0.0][*row]).collect();
+            let rows = Rows {
+                x: &x,
+                targets: Targets::Numbers(&answers),
+            };
+            let mut meeting = Meeting {
+                brought: &brought,
+                all: &all,
+            };
+            let losses: Vec<f64> = (0..20)
+                .map(|_| {
+                    learner
+                        .step_together(&rows, 4, share, &mut meeting, 0.05)
+                        .unwrap()
+                })
+                .collect();
+            (losses, learner.flat_weights().unwrap())
+        };
+        let found: Vec<(Vec<f64>, Vec<f32>)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers)
+                .map(|worker| {
+                    let work = &work;
+                    scope.spawn(move || work(worker))
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for (losses, weights) in &found {
+            assert_eq!((losses, weights), (&found[0].0, &found[0].1), "all move alike");
+            for (found, expected) in losses.iter().zip(&expected) {
+                assert!(
+                    (found - expected).abs() < 1e-5,
+                    "{workers}: {found} is not {expected}"
+                );
+            }
+            for (found, expected) in weights.iter().zip(alone.flat_weights().unwrap()) {
+                assert!(
+                    (found - expected).abs() < 1e-5,
+                    "{workers}: {found} is not {expected}"
+                );
+            }
+        }
+    }
+}

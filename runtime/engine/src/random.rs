@@ -3,6 +3,8 @@
 //! ChaCha with eight rounds: its stream is defined by the algorithm, not by a library's version. Each use has
 //! a key of its own, so how many numbers one use draws never shifts another.
 
+use std::ops::Range;
+
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
@@ -25,7 +27,12 @@ pub enum Purpose {
 
 /// A stream of random numbers.
 #[derive(Clone, Debug)]
-pub struct Random(ChaCha8Rng);
+pub struct Random {
+    stream: ChaCha8Rng,
+    /// For which rows of how many numbers of rows are drawn.
+    own: Range<usize>,
+    rows: usize,
+}
 
 impl Random {
     /// The stream of a seed for one purpose and index.
@@ -35,31 +42,68 @@ impl Random {
         key[8] = purpose as u8;
         let mut generator = ChaCha8Rng::from_seed(key);
         generator.set_stream(index);
-        Random(generator)
+        Random {
+            stream: generator,
+            own: 0..1,
+            rows: 1,
+        }
+    }
+
+    /// From now on numbers of rows are drawn for these of so many: those that the others get are passed over, so that
+    /// each row gets the same wherever it is learned.
+    pub(crate) fn narrow(&mut self, own: Range<usize>, rows: usize) {
+        (self.own, self.rows) = (own, rows);
+    }
+
+    /// Gives each of the values, which are as many for each row, a uniform number of 32 bits.
+    pub(crate) fn bits_of_rows(&mut self, values: &mut [f32], value: impl Fn(u32) -> f32) {
+        let each = values.len() / self.own.len().max(1);
+        self.pass_over(self.own.start * each);
+        for place in values {
+            *place = value(self.bits());
+        }
+        self.pass_over((self.rows - self.own.end) * each);
+    }
+
+    /// Leaves out so many numbers of 32 bits.
+    pub(crate) fn pass_over(&mut self, numbers: usize) {
+        if numbers > 0 {
+            let at = self.stream.get_word_pos();
+            self.stream.set_word_pos(at + numbers as u128);
+        }
     }
 
     /// A uniform number of 32 bits.
     pub fn bits(&mut self) -> u32 {
-        self.0.next_u32()
+        self.stream.next_u32()
     }
 
-    /// The same stream after so many numbers of 32 bits more.
+    /// Of how many rows numbers are drawn, and which of them is the first.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.rows, self.own.start)
+    }
+
+    /// The same stream after so many numbers of 32 bits more, for all that follow.
     pub(crate) fn ahead(&self, numbers: usize) -> Self {
-        let mut generator = self.0.clone();
-        generator.set_word_pos(generator.get_word_pos() + numbers as u128);
-        Random(generator)
+        let mut ahead = Random {
+            stream: self.stream.clone(),
+            own: 0..1,
+            rows: 1,
+        };
+        ahead.pass_over(numbers);
+        ahead
     }
 
     /// A uniform number in [0, 1), of 53 bits.
     pub fn unit(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+        (self.stream.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// A uniform number in [0, bound); 0 where the bound is 0. Unbiased: Lemire, "Fast Random Integer
     /// Generation in an Interval" (2019).
     pub fn below(&mut self, bound: u64) -> u64 {
         loop {
-            let product = u128::from(self.0.next_u64()) * u128::from(bound);
+            let product = u128::from(self.stream.next_u64()) * u128::from(bound);
             let low = product as u64;
             // The lowest `2^64 mod bound` values of the fraction would make some results more likely.
             if low >= bound || low >= bound.wrapping_neg() % bound.max(1) {
@@ -114,6 +158,25 @@ mod tests {
             random.bits();
         }
         assert_eq!(ahead.bits(), random.bits());
+    }
+
+    #[test]
+    fn a_row_gets_the_same_numbers_wherever_it_is_learned() {
+        let draw = |own: Range<usize>, widths: &[usize]| {
+            let mut random = Random::new(7, Purpose::Dropout, 3);
+            random.narrow(own.clone(), 5);
+            let layers = widths.iter().map(|width| {
+                let mut values = vec![0.0; own.len() * width];
+                random.bits_of_rows(&mut values, |bits| bits as f32);
+                values
+            });
+            layers.collect::<Vec<_>>()
+        };
+        let widths = [3, 70];
+        let (whole, first, last) = (draw(0..5, &widths), draw(0..2, &widths), draw(2..5, &widths));
+        for layer in 0..2 {
+            assert_eq!(whole[layer], [&first[layer][..], &last[layer][..]].concat());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Parser;
 use sconce_contract::plan::PLAN_PATH;
 
-use crate::report::Destination;
+use crate::{group::SeatArguments, report::Destination};
 
 /// Trains a model as a plan says, and reports how it went.
 ///
@@ -22,4 +22,7 @@ pub struct Arguments {
     /// Address of the progress, metrics and probe endpoints.
     #[arg(long, env = "SCONCE_LISTEN", default_value = "0.0.0.0:9090")]
     pub listen: SocketAddr,
+    /// The place in a group.
+    #[command(flatten)]
+    pub group: SeatArguments,
 }

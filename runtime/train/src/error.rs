@@ -9,7 +9,7 @@ use sconce_model::ModelError;
 use sconce_store::StoreError;
 use thiserror::Error;
 
-use crate::table::TableError;
+use crate::{group::GroupError, table::TableError};
 
 /// Why a training could not be done, as a sentence that says what to do.
 #[derive(Debug, Error)]
@@ -84,6 +84,14 @@ pub enum TrainError {
         /// What became of the first.
         first: Box<Failure>,
     },
+    /// The workers of a group cannot go on together.
+    #[error("{why}: {next}")]
+    Group {
+        /// Who is gone, and how.
+        why: String,
+        /// What the next attempt does.
+        next: String,
+    },
     /// The process was told to stop.
     #[error("told to stop {at}: {next}")]
     Interrupted {
@@ -103,12 +111,26 @@ impl From<Misfit> for TrainError {
     }
 }
 
+impl From<GroupError> for TrainError {
+    fn from(error: GroupError) -> Self {
+        TrainError::group(error.to_string())
+    }
+}
+
 impl TrainError {
     /// A field with a value that cannot be honoured.
     pub fn setting(field: impl Into<String>, problem: impl Into<String>) -> Self {
         TrainError::Setting {
             field: field.into(),
             problem: problem.into(),
+        }
+    }
+
+    /// A group that ends where this worker has nothing to save.
+    pub fn group(why: impl Into<String>) -> Self {
+        TrainError::Group {
+            why: why.into(),
+            next: "all workers meet again, and go on from the last state that was saved".to_owned(),
         }
     }
 
@@ -157,7 +179,7 @@ impl TrainError {
             TrainError::Model(error) | TrainError::Incumbent(error) => error.class(),
             TrainError::Engine(error) => error.failure().class,
             TrainError::Diverged { .. } => FailureClass::Diverged,
-            TrainError::Interrupted { .. } => FailureClass::Interrupted,
+            TrainError::Interrupted { .. } | TrainError::Group { .. } => FailureClass::Interrupted,
             TrainError::AllTrials { first, .. } => first.class,
             TrainError::Panic(_) => FailureClass::Internal,
         }

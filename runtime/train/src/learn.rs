@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sconce_contract::{Hyperparameters, MetricName, TrainingPhase};
-use sconce_engine::{Learner, Purpose, Random, schedules};
+use sconce_engine::{EngineError, Learner, Purpose, Random, schedules};
 
 use crate::{
     TrainError,
@@ -11,6 +11,7 @@ use crate::{
     data::{Batch, Data, Part},
     display::Display,
     evaluate,
+    group::{Group, GroupError, Word},
     track::{Curve, Pace, Point, Tracker},
     watch::{Stop, Watch, eta_seconds},
 };
@@ -59,6 +60,8 @@ pub struct Course<'a> {
     pub metrics: &'a [MetricName],
     /// Who is told of the curve.
     pub tracker: Option<&'a Tracker>,
+    /// With whom it learns. All but the first worker have nothing else to do.
+    pub group: Option<Group>,
 }
 
 impl Course<'_> {
@@ -66,6 +69,10 @@ impl Course<'_> {
     /// finite.
     pub fn learn(&mut self) -> Result<Learned, TrainError> {
         let learned = self.advance(self.hyperparameters.epochs)?;
+        // What is left to do needs nobody else, also after a restart where the state is saved.
+        if self.group.is_some() && self.save() {
+            self.release();
+        }
         self.restore_best()?;
         Ok(learned)
     }
@@ -92,9 +99,7 @@ impl Course<'_> {
             let taken = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
             let mut since = Instant::now();
             for batch in order.chunks(rows_per_step).skip(taken) {
-                if self.stop.asked() {
-                    return Err(TrainError::interrupted("between two steps"));
-                }
+                self.may_go_on()?;
                 let rate = self.learning_rate();
                 let value = self.step(batch, &mut space, rate)?;
                 let now = Instant::now();
@@ -118,13 +123,17 @@ impl Course<'_> {
                     .is_some_and(|checkpoints| checkpoints.due(step, now))
                 {
                     // The run goes on without: what is at stake is its work so far, not its result.
-                    self.save();
+                    let is_saved = self.save();
                     since = Instant::now();
+                    if is_saved && self.group.as_ref().is_some_and(Group::is_joined_late) {
+                        return Err(TrainError::group("a worker came late"));
+                    }
                 }
             }
-            self.validate(&mut pace)?;
-            display.epoch(&self.watch.snapshot());
-            if epoch + 1 >= until.min(*epochs) || self.is_enough() {
+            if self.group.is_some() {
+                self.may_go_on()?;
+            }
+            if !self.goes_on(epoch + 1 >= until.min(*epochs), &mut pace, &mut display)? {
                 break;
             }
             self.position.epoch += 1;
@@ -139,6 +148,68 @@ impl Course<'_> {
         })
     }
 
+    /// Workers of a group hear of a stop in the sum of a step, all in the same.
+    fn may_go_on(&self) -> Result<(), TrainError> {
+        let stops = match &self.group {
+            Some(group) => group.stops(),
+            None => self.stop.asked(),
+        };
+        match stops {
+            true => Err(TrainError::interrupted("between two steps")),
+            false => Ok(()),
+        }
+    }
+
+    /// What comes after an epoch, and whether another one does. The first worker of a group decides for all.
+    fn goes_on(&mut self, is_last: bool, pace: &mut Pace, display: &mut Display) -> Result<bool, TrainError> {
+        if let Some(group) = self.group.as_mut().filter(|group| !group.leads()) {
+            return match group.hear()? {
+                Word::Next => Ok(true),
+                Word::Done => Ok(false),
+                word @ Word::Start { .. } => Err(TrainError::from(GroupError::OutOfStep {
+                    worker: 0,
+                    found: format!("{word:?}"),
+                    expected: "what comes after an epoch".to_owned(),
+                })),
+            };
+        }
+        self.validate(pace)?;
+        display.epoch(&self.watch.snapshot());
+        let goes_on = !is_last && !is_enough(self.hyperparameters, &self.position);
+        if let (true, Some(group)) = (goes_on, &mut self.group) {
+            group.tell(Word::Next)?;
+        }
+        Ok(goes_on)
+    }
+
+    /// The others are done.
+    pub fn release(&mut self) {
+        if let Some(mut group) = self.group.take()
+            && let Err(error) = group.tell(Word::Done)
+        {
+            tracing::warn!(%error, "the other workers do not know that they are done");
+        }
+    }
+
+    /// The others end too, and know why.
+    pub fn leave(&mut self, error: &TrainError) {
+        if let Some(group) = self.group.take() {
+            let why = match error {
+                TrainError::Group { why, .. } => why.clone(),
+                error => format!("worker {} ended: {error}", group.worker()),
+            };
+            group.leave(&why);
+        }
+    }
+
+    /// Who was told to stop, as far as this worker knows.
+    pub fn told_to_stop(&self) -> String {
+        match &self.group {
+            Some(group) if self.stop.asked() => format!("worker {} was told to stop", group.worker()),
+            _ => "a worker of the group was told to stop".to_owned(),
+        }
+    }
+
     fn tell_start(&self, total: u64) {
         let position = &self.position;
         self.watch.update(|seen| {
@@ -150,6 +221,7 @@ impl Course<'_> {
             progress.epochs = self.hyperparameters.epochs;
             progress.loss = (position.batch > 0).then(|| position.mean_loss());
             progress.validation_loss = position.validation_loss;
+            progress.workers = self.group.as_ref().map(|group| group.workers() as u32);
             progress.work.resumed_from = (position.step > 0).then_some(position.step);
             let newest = self.checkpoints.as_ref().and_then(Checkpoints::newest);
             progress.work.last_checkpoint = newest.cloned();
@@ -174,8 +246,25 @@ impl Course<'_> {
     }
 
     fn step(&mut self, batch: &[usize], space: &mut Batch, rate: f64) -> Result<f64, TrainError> {
-        let rows = self.data.training.batch(batch, space);
-        let value = self.learner.step(&rows, rate)?;
+        let training = &self.data.training;
+        let value = match &mut self.group {
+            None => self.learner.step(&training.batch(batch, space), rate)?,
+            Some(group) => {
+                let share = group.share();
+                let own = share.of_step(batch, self.hyperparameters.batch_size as usize);
+                let rows = training.batch(&own, space);
+                let count = batch.len();
+                let value = self.learner.step_together(&rows, count, share, group, rate);
+                let value = value.map_err(|error| match error {
+                    EngineError::Group(why) => TrainError::group(why),
+                    error => error.into(),
+                })?;
+                if !value.is_finite() && !group.leads() {
+                    return Err(TrainError::group("worker 0 ended: the loss is no longer finite"));
+                }
+                value
+            }
+        };
         let position = &mut self.position;
         if !value.is_finite() {
             let at = format!("in epoch {}, step {}", position.epoch + 1, position.step + 1);
@@ -252,31 +341,6 @@ impl Course<'_> {
         }
     }
 
-    /// Whether the loss on the validation rows has not fallen for as many epochs as early stopping waits.
-    fn is_enough(&self) -> bool {
-        let patience = self
-            .hyperparameters
-            .early_stopping
-            .map(|settings| settings.patience);
-        let waited = self
-            .position
-            .best
-            .as_ref()
-            .map(|best| self.position.epoch.saturating_sub(best.epoch));
-        let enough = patience
-            .zip(waited)
-            .is_some_and(|(patience, waited)| waited >= patience);
-        if let (true, Some(best)) = (enough, &self.position.best) {
-            tracing::info!(
-                epoch = self.position.epoch + 1,
-                best = best.epoch + 1,
-                loss = best.loss,
-                "stopped early: the loss on the validation rows no longer falls"
-            );
-        }
-        enough
-    }
-
     /// The model gets the weights of its best epoch, where early stopping wants that and the last was not it.
     pub fn restore_best(&mut self) -> Result<(), TrainError> {
         if let Some(best) = self
@@ -319,6 +383,21 @@ impl Course<'_> {
 
     /// Saves the state before the process ends, and says from where the next attempt goes on.
     pub fn interrupted(&mut self) -> TrainError {
+        let (at, next) = self.saved_at();
+        TrainError::Interrupted { at, next }
+    }
+
+    /// The same where the group ends, for a reason.
+    pub fn abandoned(&mut self, why: &str) -> TrainError {
+        let (at, next) = self.saved_at();
+        TrainError::Group {
+            why: format!("{why} {at}"),
+            next,
+        }
+    }
+
+    /// Where it is, and what the next attempt does.
+    fn saved_at(&mut self) -> (String, String) {
         let total = total_steps(self.hyperparameters, self.data.training.rows());
         let step = self.position.step;
         let saved = step > 0 && self.save();
@@ -330,10 +409,8 @@ impl Course<'_> {
         };
         let failure = self.watch.snapshot().progress.checkpoint_failure;
         let failure = failure.map(|why| format!("; the state could not be saved: {why}"));
-        TrainError::Interrupted {
-            at: format!("at step {step} of {total}"),
-            next: next + &failure.unwrap_or_default(),
-        }
+        let at = format!("at step {step} of {total}");
+        (at, next + &failure.unwrap_or_default())
     }
 
     /// The loss is not finite; what else may help depends on how the data was prepared.
@@ -356,6 +433,31 @@ impl Course<'_> {
             also,
         }
     }
+}
+
+/// Whether the loss on the validation rows has not fallen for as many epochs as early stopping waits.
+fn is_enough(hyperparameters: &Hyperparameters, position: &Position) -> bool {
+    let patience = hyperparameters.early_stopping.map(|settings| settings.patience);
+    let best = position.best.as_ref();
+    let waited = best.map(|best| position.epoch.saturating_sub(best.epoch));
+    let enough = patience
+        .zip(waited)
+        .is_some_and(|(patience, waited)| waited >= patience);
+    if let (true, Some(best)) = (enough, best) {
+        tracing::info!(
+            epoch = position.epoch + 1,
+            best = best.epoch + 1,
+            loss = best.loss,
+            "stopped early: the loss on the validation rows no longer falls"
+        );
+    }
+    enough
+}
+
+/// Whether a run has all its steps behind it: what is left is done by one.
+pub fn is_learned(hyperparameters: &Hyperparameters, position: &Position, rows: usize) -> bool {
+    position.batch == steps_per_epoch(hyperparameters, rows)
+        && (position.epoch + 1 >= hyperparameters.epochs || is_enough(hyperparameters, position))
 }
 
 /// The mean loss over all rows; nothing where there are none.

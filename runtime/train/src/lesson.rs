@@ -10,7 +10,9 @@ use crate::{
     TrainError,
     checkpoint::{Checkpoints, Position, Subject},
     data::Data,
-    fit, learn,
+    fit,
+    group::{Purpose, Seat},
+    learn,
     target::Target,
 };
 
@@ -46,6 +48,18 @@ impl Material<'_> {
             asked: short_hash(&(&lesson.network, &dataset, &lesson.hyperparameters)),
             data: self.digest.clone(),
             trainer: TRAINER.to_owned(),
+        }
+    }
+
+    /// What all who learn this together agree on.
+    pub fn purpose(&self, lesson: &Candidate, seat: &Seat) -> Purpose {
+        let subject = self.subject(lesson);
+        Purpose {
+            trainer: subject.trainer.clone(),
+            token: seat.token.clone(),
+            run: subject.run.clone(),
+            subject: short_hash(&subject),
+            count: self.plan.nodes.unwrap_or_default().count,
         }
     }
 

@@ -28,6 +28,8 @@ pub mod error;
 pub mod evaluate;
 pub mod features;
 pub mod fit;
+pub mod follow;
+pub mod group;
 pub mod incumbent;
 pub mod learn;
 pub mod lesson;

@@ -40,8 +40,13 @@ fn main() -> ExitCode {
     }
 
     let work = {
-        let (path, watch, stop) = (arguments.plan.clone(), watch.clone(), stop.clone());
-        move || plan::read(&path).and_then(|plan| run::run(&plan, start, &watch, &stop))
+        let (path, group) = (arguments.plan.clone(), arguments.group.clone());
+        let (watch, stop) = (watch.clone(), stop.clone());
+        move || {
+            let plan = plan::read(&path)?;
+            let seat = group.seat(plan.nodes.unwrap_or_default())?;
+            run::run_in(&plan, seat.as_ref(), start, &watch, &stop)
+        }
     };
     let report = supervise(&watch, &stop, work).unwrap_or_else(|error| failed(&error, &watch));
     display::trained(&report);
@@ -72,6 +77,8 @@ fn failed(error: &TrainError, watch: &Watch) -> Report {
 fn needs_no_checkpoint(report: &Report) -> bool {
     match report {
         Report::Trained { .. } => true,
+        // The checkpoints are the first worker's.
+        Report::Helped { .. } => false,
         Report::Failed(failure) => failure.class == FailureClass::Diverged,
     }
 }

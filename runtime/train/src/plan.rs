@@ -85,6 +85,9 @@ pub fn check(plan: &TrainingPlan) -> Result<(), TrainError> {
     }
     plan.hyperparameters.check()?;
     check_gates(&plan.evaluation)?;
+    if let (Some(nodes), Some(network)) = (&plan.nodes, &plan.network) {
+        nodes.fits(network, plan.search.as_ref(), plan.device)?;
+    }
     match (&plan.search, &plan.network) {
         (Some(search), Some(network)) => Ok(search.check(network, &plan.hyperparameters, None)?),
         _ => Ok(()),

@@ -6,17 +6,20 @@ use sconce_contract::search::Candidate;
 use sconce_contract::{
     Artifact, Facts, Hyperparameters, Manifest, Report, RowsLeftOut, TrainingPhase, TrainingPlan, Work,
 };
-use sconce_engine::{Sequential, device};
+use sconce_engine::{Learner, Sequential, device};
 use sconce_model::Draft;
 use sconce_store::shown;
 
 use crate::{
     TrainError, card,
-    checkpoint::Checkpoints,
+    checkpoint::{Checkpoints, Position},
     data::Data,
     evaluate::{self, Measured, Wanted},
-    fit, incumbent,
-    learn::Course,
+    fit,
+    follow::follow,
+    group::{self, Group, Seat, SeatArguments},
+    incumbent,
+    learn::{Course, is_learned},
     lesson::{Material, TRAINER},
     locations, plan, search,
     source::{self, Source},
@@ -27,7 +30,20 @@ use crate::{
 
 /// Does what the plan says. `start` is when the process started.
 pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> Result<Report, TrainError> {
+    let seat = SeatArguments::default().seat(plan.nodes.unwrap_or_default())?;
+    run_in(plan, seat.as_ref(), start, watch, stop)
+}
+
+/// The same in a group, where it has a seat there.
+pub fn run_in(
+    plan: &TrainingPlan,
+    seat: Option<&Seat>,
+    start: Instant,
+    watch: &Watch,
+    stop: &Stop,
+) -> Result<Report, TrainError> {
     plan::check(plan)?;
+    let leads = seat.is_none_or(|seat| seat.worker == 0);
     let Hyperparameters {
         epochs,
         loss: explicit_loss,
@@ -45,10 +61,12 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     let (field, last) = fit::last_dense(network)?;
     // What cannot be written to is told before anything is learned.
     let output = locations::of_output(plan);
-    output.exists(&plan.output).map_err(|source| {
-        let given = plan.output_credentials_ref.is_some();
-        locations::refused("output.uri", "output.credentialsRef", given, source)
-    })?;
+    if leads {
+        output.exists(&plan.output).map_err(|source| {
+            let given = plan.output_credentials_ref.is_some();
+            locations::refused("output.uri", "output.credentialsRef", given, source)
+        })?;
+    }
 
     tracing::info!(uri = shown(&plan.dataset.uri), "reading the table");
     let source = source::read(&locations::of_dataset(plan), &plan.dataset, stop)?;
@@ -77,7 +95,10 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     read.objective(&own)?;
     let wanted = evaluate::plan(&plan.evaluation, &data)?;
     // Before anything is learned: what cannot be compared is not worth the time.
-    let incumbent = incumbent::measure(&output, plan, &table, &parts, &target, wanted.split)?;
+    let incumbent = match leads {
+        true => incumbent::measure(&output, plan, &table, &parts, &target, wanted.split)?,
+        false => None,
+    };
     drop(table);
     let counts = [&data.training, &data.validation, &data.test].map(|part| part.rows() as u64);
     watch.update(|seen| seen.rows = counts);
@@ -89,6 +110,10 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         ?loss,
         "training"
     );
+
+    if let Some(seat) = seat.filter(|_| !leads) {
+        return follow(&read, &own, seat, watch, stop);
+    }
 
     let found = match &plan.search {
         Some(search) => Some(search::run(search, &read, watch, stop)?),
@@ -111,6 +136,12 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     };
     let objective = read.objective(&lesson)?;
     let (learner, position) = read.begin(&lesson, &objective, checkpoints.as_mut())?;
+    let group = match seat {
+        Some(seat) if !is_learned(&lesson.hyperparameters, &position, data.training.rows()) => {
+            Some(gather(&read, &lesson, seat, &learner, &position, stop)?)
+        }
+        _ => None,
+    };
     let told = Told::of(plan, &lesson, &data, &digest);
     let mut tracker = Tracker::start(plan, &output, &told, &position.curve);
     let watched = evaluate::watched(&wanted, &data);
@@ -125,6 +156,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         quiet: searched.is_some(),
         metrics: &watched,
         tracker: Some(&tracker),
+        group,
     };
     let ended = course.learn().and_then(|learned| {
         let measured = measure(&mut course, &wanted)?;
@@ -168,6 +200,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
             })
         };
         let (_, artifact) = sconce_model::save_with(&output, &plan.output, draft, describe)?;
+        course.release();
         let work = match busy {
             // The best trial is taken up where it ended: no pod went on from anywhere.
             Some(busy) => Work {
@@ -193,6 +226,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     });
     let ended = match ended {
         Err(TrainError::Interrupted { .. }) => Err(course.interrupted()),
+        Err(TrainError::Group { why, .. }) => Err(course.abandoned(&why)),
         // What was learned is not lost because it could not be written in one place.
         Err(error @ TrainError::Model(_)) => {
             course.save();
@@ -200,8 +234,27 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
         }
         ended => ended,
     };
+    if let Err(error) = &ended {
+        course.leave(error);
+    }
     tracker.end(&Ended::of(&ended));
     ended
+}
+
+/// The first worker meets the others, and gives them what it has.
+fn gather(
+    read: &Material<'_>,
+    lesson: &Candidate,
+    seat: &Seat,
+    learner: &Learner,
+    position: &Position,
+    stop: &Stop,
+) -> Result<Group, TrainError> {
+    tracing::info!(listen = %seat.listen, "waiting for the group");
+    let mut group = group::meet(seat, &read.purpose(lesson, seat), stop)?;
+    tracing::info!(workers = group.workers(), "the group has met");
+    group::hand_out(&mut group, learner, position)?;
+    Ok(group)
 }
 
 /// What the model reached, all of it finite.

@@ -34,7 +34,7 @@ fn of(table: &str) -> Rehearsal {
 fn incumbent(rehearsal: &Rehearsal) -> Option<Incumbent> {
     match rehearsal.run().unwrap() {
         Report::Trained { incumbent, .. } => incumbent,
-        Report::Failed(failure) => panic!("{failure:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -87,7 +87,7 @@ fn a_training_that_stops_early_keeps_the_best_weights() {
     };
     let epochs = |rehearsal: Rehearsal| match rehearsal.run().unwrap() {
         Report::Trained { epochs, metrics, .. } => (epochs, metrics),
-        Report::Failed(failure) => panic!("{failure:?}"),
+        other => panic!("{other:?}"),
     };
     let after = |count: u32| epochs(binary().with("hyperparameters.epochs", json!(count)));
     assert_eq!(epochs(early(true)), (3, after(1).1));

@@ -69,7 +69,7 @@ fn outcome(rehearsal: &Rehearsal) -> (String, u64, String, Work) {
             work,
             ..
         } => (artifact.digest, steps, format!("{loss:?} {metrics:?}"), work),
-        Report::Failed(failure) => panic!("{failure:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -82,7 +82,7 @@ fn failure(rehearsal: &Rehearsal) -> Failure {
     let text = fs::read_to_string(rehearsal.path("report")).unwrap();
     match serde_json::from_str(&text).unwrap() {
         Report::Failed(failure) => failure,
-        trained @ Report::Trained { .. } => panic!("{trained:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

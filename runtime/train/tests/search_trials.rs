@@ -69,7 +69,7 @@ fn trained(report: Report) -> Outcome {
             search: *search.unwrap(),
             epochs,
         },
-        Report::Failed(failure) => panic!("{failure:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -42,7 +42,7 @@ fn finish(rehearsal: &Rehearsal) -> PathBuf {
     let text = fs::read_to_string(rehearsal.path("report")).unwrap();
     match serde_json::from_str(&text).unwrap() {
         Report::Trained { artifact, .. } => rehearsal.path(artifact.uri.strip_prefix("pvc://data/").unwrap()),
-        Report::Failed(failure) => panic!("{failure:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -92,7 +92,8 @@ async fn history(cluster: &Cluster, training: ModelTraining) -> Result<(History,
 /// What the running pod has gathered; nothing where none runs or it has taken no step.
 async fn of_pod(cluster: &Cluster, training: ModelTraining) -> Result<Option<History>, PluginError> {
     let pods = cluster.pods(&Subject::Training(Box::new(training))).await?;
-    let Some(pod) = pods.iter().find(|pod: &&Pod| observed::is_running(pod)) else {
+    let works = |pod: &&Pod| observed::leads(pod) && observed::is_running(pod);
+    let Some(pod) = pods.iter().find(works) else {
         return Ok(None);
     };
     let path = format!(

@@ -104,6 +104,7 @@ fn of_pod(pod: &Pod, now: Timestamp) -> Branch {
         };
         let how = match &ending.report {
             Report::Trained { artifact, .. } => format!("trained, and left {}", artifact.uri),
+            Report::Helped { .. } => "learned along with worker 0".to_owned(),
             Report::Failed(failure) => {
                 format!(
                     "{}: {}",

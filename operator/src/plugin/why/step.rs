@@ -91,7 +91,7 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
             "take the profile that the sentence names, a larger spec.accelerator.count, or compute less at once (batchSize)"
         }
         Reason::ClaimAccessMode => {
-            "set spec.replicas to 1, or use a claim that is ReadOnlyMany or ReadWriteMany (`kubectl get pvc -n {namespace}`)"
+            "set spec.replicas or spec.nodes.count to 1, or use a claim that is ReadOnlyMany or ReadWriteMany (`kubectl get pvc -n {namespace}`)"
         }
         Reason::NameTaken => {
             "delete or rename the object that has the name, or choose another name for this one"

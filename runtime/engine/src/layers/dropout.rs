@@ -45,9 +45,7 @@ pub(super) fn drop(rate: f64, x: &Tensor, random: &mut Random) -> Result<Tensor,
 pub(crate) fn fill(rate: f64, random: &mut Random, mask: &mut [f32]) {
     let dropped_below = (rate * 2f64.powi(32)) as u32;
     let kept = (1.0 / (1.0 - rate)) as f32;
-    for factor in mask {
-        *factor = if random.bits() < dropped_below { 0.0 } else { kept };
-    }
+    random.bits_of_rows(mask, |bits| if bits < dropped_below { 0.0 } else { kept });
 }
 
 #[cfg(test)]

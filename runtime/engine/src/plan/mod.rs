@@ -162,33 +162,36 @@ impl Plan {
         gradient: &mut [f32],
         fresh: bool,
     ) -> f64 {
-        let of = self.count(rows.x);
-        let parts = self.cost.of_learning(of).parts(of, self.threads);
+        let count = self.count(rows.x);
+        let parts = self.cost.of_learning(count).parts(count, self.threads);
+        // Of a batch that is learned together with others, these may be some.
+        let (of, before) = random.place();
         self.give(rows, self.sides, parts, Some(random), |row| Order::Learn {
             divisor,
-            row,
+            row: before + row,
             of,
         });
         let work = Work {
             divisor,
-            chance: Some(Chance { random, row: 0, of }),
+            chance: Some(Chance {
+                random,
+                row: before,
+                of,
+            }),
             ..Work::new(&self.objective, &self.weights, within(parts, self.threads))
         };
         let mut whole = Gradient {
             values: gradient,
             fresh,
         };
-        let first = rows.part(share(of, 0, parts), self.sides);
+        let first = rows.part(share(count, 0, parts), self.sides);
         let mut sum = self.lane.learn(&work, &first, &mut whole);
         for other in 1..parts {
             let part = self.crew.done(other);
             sum += part.sum;
             add(gradient, &part.gradient);
         }
-        let drawn = self.lane.draws() * of;
-        if drawn > 0 {
-            *random = random.ahead(drawn);
-        }
+        random.pass_over(self.lane.draws() * of);
         sum
     }
 

@@ -50,6 +50,7 @@ impl Subject {
         let rows = rows(&self.x, &self.classes);
         let mut gradient = vec![f32::NAN; self.plan.weights().len()];
         let mut random = Random::new(5, Purpose::Dropout, 0);
+        random.narrow(0..self.classes.len(), self.classes.len());
         let sum = self.plan.learn(&rows, 1.0, &mut random, &mut gradient, true);
         (sum, gradient)
     }

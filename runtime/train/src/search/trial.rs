@@ -74,6 +74,7 @@ impl Bench<'_> {
             quiet: true,
             metrics: &[],
             tracker: None,
+            group: None,
         };
         let last = job.epochs >= candidate.hyperparameters.epochs;
         let learned = course.advance(job.epochs);

@@ -63,27 +63,47 @@ impl Rehearsal {
 
     /// The trainer as a process, on one thread; its report is `report`.
     pub fn start(&self) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_sconce-trainer"))
+        self.trainer("report").spawn().unwrap()
+    }
+
+    /// One of a group, whose first worker listens at `leader`; its report is `report-N`.
+    pub fn start_worker(&self, worker: u32, leader: &str) -> Child {
+        let listen = if worker == 0 { leader } else { "127.0.0.1:0" };
+        self.trainer(&format!("report-{worker}"))
+            .args(["--group-worker", &worker.to_string()])
+            .args(["--group-leader", leader, "--group-listen", listen])
+            .args(["--group-token", "secret", "--group-settle", "1"])
+            .spawn()
+            .unwrap()
+    }
+
+    fn trainer(&self, report: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sconce-trainer"));
+        command
             .arg("--plan")
             .arg(self.write_plan())
             .arg("--report")
-            .arg(self.path("report"))
+            .arg(self.path(report))
             .args(["--listen", "127.0.0.1:0"])
             .env("RAYON_NUM_THREADS", "1")
             .env("CANDLE_NUM_THREADS", "1")
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::null());
+        command
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
+    /// Whoever reads the plan meanwhile reads a whole one.
     pub fn write_plan(&self) -> PathBuf {
         let path = self.path("plan.json");
-        fs::write(&path, self.plan.to_string()).unwrap();
+        let text = self.plan.to_string();
+        if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+            return path;
+        }
+        fs::write(&path, text).unwrap();
         path
     }
 
@@ -101,7 +121,7 @@ impl Rehearsal {
             Report::Trained {
                 metrics, artifact, ..
             } => (metrics, artifact),
-            Report::Failed(failure) => panic!("{failure:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
