@@ -6,6 +6,7 @@ use std::time::Duration;
 use sconce_contract::Mount;
 
 use crate::connections::Connections;
+use crate::content::Content;
 use crate::credentials::{self, Variables};
 use crate::{Credentials, StoreError};
 
@@ -13,6 +14,11 @@ use crate::{Credentials, StoreError};
 pub(crate) trait Scheme: Sync {
     /// All bytes, at most `limit`.
     fn read(&self, target: &Target<'_>, limit: u64) -> Result<Vec<u8>, StoreError>;
+
+    /// The same to be read from its beginning to its end. A scheme that knows no better has all of it in memory.
+    fn open<'a>(&self, target: &Target<'a>, limit: u64) -> Result<Content<'a>, StoreError> {
+        self.read(target, limit).map(Content::bytes)
+    }
 
     /// Whether there is something.
     fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError>;

@@ -1,4 +1,6 @@
-//! The table as the loop takes it: three parts, each in one piece of memory.
+//! The table as the loop takes it: three parts of rows that are encoded in one piece of memory.
+
+use std::sync::Arc;
 
 use sconce_contract::artifact::COLUMNS_LIMIT;
 use sconce_contract::{ClassFacts, ColumnFacts, Dataset, Facts, Feature, Preprocess};
@@ -25,9 +27,11 @@ pub struct Data {
 /// Some rows.
 #[derive(Clone, Debug)]
 pub struct Part {
-    /// `[rows, width]`.
-    values: Vec<f32>,
+    /// `[rows of the table, width]`, which all parts share.
+    values: Arc<Vec<f32>>,
     width: usize,
+    /// Which rows of them are those of the part.
+    rows: Vec<usize>,
     answers: Answers,
     /// Classes that the table holds; 0 where numbers are predicted.
     classes: usize,
@@ -52,9 +56,9 @@ pub struct Batch {
 
 impl Data {
     /// Encodes the parts of a table.
-    pub fn new(table: &Table, parts: &Parts, target: &Target, dataset: &Dataset) -> Result<Self, TrainError> {
+    pub fn new(table: Table, parts: Parts, target: &Target, dataset: &Dataset) -> Result<Self, TrainError> {
         let (features, columns): (Vec<Feature>, Vec<ColumnFacts>) =
-            features::measure(table, &parts.training, dataset)
+            features::measure(&table, &parts.training, dataset)
                 .into_iter()
                 .unzip();
         if let Some(feature) = features
@@ -64,28 +68,23 @@ impl Data {
             let problem = format!("the values of {:?} are too large to be scaled", feature.name);
             return Err(TrainError::setting("dataset.features", problem));
         }
-        // The words of texts get their integers by the training rows; all else stands in the table as it is.
-        let readers = match features.iter().any(|feature| feature.text.is_some()) {
-            true => Some(
-                Reader::of(&features, table)
-                    .map_err(|problem| TrainError::setting("dataset.text", problem))?,
-            ),
-            false => None,
-        };
+        let left_out = table.left_out.clone();
+        let values = Arc::new(encoded(table, &features)?);
         let Parts {
             training,
             validation,
             test,
         } = parts;
-        let [training, validation, test] = [training, validation, test]
-            .map(|rows| Part::gather(table, &features, readers.as_deref(), target, rows));
+        let width = encode::width(&features);
+        let [training, validation, test] =
+            [training, validation, test].map(|rows| Part::of(values.clone(), width, target, rows));
         let classes = match target {
             Target::Classes { names, .. } => Some(names.clone()),
             Target::Numbers(_) => None,
         };
         let counts = [&training, &validation, &test].map(Part::class_counts);
         let facts = Facts {
-            left_out: table.left_out.clone(),
+            left_out,
             more_columns: columns.len().saturating_sub(COLUMNS_LIMIT) as u64,
             columns: columns.into_iter().take(COLUMNS_LIMIT).collect(),
             classes: classes
@@ -123,28 +122,41 @@ impl Data {
     }
 }
 
-impl Part {
-    fn gather(
-        table: &Table,
-        features: &[Feature],
-        readers: Option<&[Reader]>,
-        target: &Target,
-        rows: &[usize],
-    ) -> Self {
-        let width = encode::width(features);
-        let columns = table.width();
-        let (mut values, mut raw) = (Vec::with_capacity(rows.len() * width), Vec::new());
-        for row in rows {
-            let read = &table.values[row * columns..(row + 1) * columns];
-            match readers {
-                None => encode::row(features, read, &mut values),
-                Some(readers) => {
-                    raw.clear();
-                    readers.iter().for_each(|reader| reader.read(read, &mut raw));
-                    encode::row(features, &raw, &mut values);
-                }
-            }
+/// The inputs of the network for each row of a table, in its memory where they take no more than that.
+fn encoded(table: Table, features: &[Feature]) -> Result<Vec<f32>, TrainError> {
+    let columns = table.width();
+    let mut inputs = Vec::new();
+    // The words of texts get their integers by the training rows; all else stands in the table as it is.
+    if features.iter().any(|feature| feature.text.is_some()) {
+        let readers = Reader::of(features, &table);
+        let readers = readers.map_err(|problem| TrainError::setting("dataset.text", problem))?;
+        inputs.reserve_exact(table.rows() * encode::width(features));
+        let mut raw = Vec::new();
+        for row in table.values.chunks_exact(columns) {
+            raw.clear();
+            readers.iter().for_each(|reader| reader.read(row, &mut raw));
+            encode::row(features, &raw, &mut inputs);
         }
+        return Ok(inputs);
+    }
+    let mut values = table.values;
+    if encode::width(features) == columns {
+        for row in values.chunks_exact_mut(columns) {
+            inputs.clear();
+            encode::row(features, row, &mut inputs);
+            row.copy_from_slice(&inputs);
+        }
+        return Ok(values);
+    }
+    inputs.reserve_exact(values.len() / columns * encode::width(features));
+    for row in values.chunks_exact(columns) {
+        encode::row(features, row, &mut inputs);
+    }
+    Ok(inputs)
+}
+
+impl Part {
+    fn of(values: Arc<Vec<f32>>, width: usize, target: &Target, rows: Vec<usize>) -> Self {
         Part {
             values,
             width,
@@ -158,6 +170,7 @@ impl Part {
                     Answers::Classes(rows.iter().map(|&row| all[row]).collect())
                 }
             },
+            rows,
         }
     }
 
@@ -177,7 +190,7 @@ impl Part {
     /// Puts these rows into the batch, in the place of those that it held.
     pub fn batch<'b>(&self, rows: &[usize], batch: &'b mut Batch) -> Rows<'b> {
         batch.values.clear();
-        for row in rows {
+        for row in rows.iter().map(|row| self.rows[*row]) {
             batch
                 .values
                 .extend_from_slice(&self.values[row * self.width..(row + 1) * self.width]);

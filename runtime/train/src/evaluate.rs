@@ -10,6 +10,7 @@ use crate::{
     TrainError,
     data::{Batch, Data, Part},
     learn::mean_loss,
+    split::Parts,
     watch::Stop,
 };
 
@@ -75,6 +76,14 @@ pub fn plan(evaluation: &Evaluation, data: &Data) -> Result<Wanted, TrainError> 
         }
     }
     Ok(Wanted { metrics, split })
+}
+
+/// The rows that metrics are measured on.
+pub fn split(parts: &Parts) -> MetricSplit {
+    match parts.test.is_empty() {
+        true => MetricSplit::Validation,
+        false => MetricSplit::Test,
+    }
 }
 
 /// Those of the metrics that are measured on the validation rows after an epoch, beside the loss.
@@ -239,7 +248,7 @@ mod tests {
         let table = table::read(csv.as_bytes(), &dataset).unwrap();
         let target = target::read(&table.target, "y", None).unwrap();
         let parts = split::parts([Some(table.rows()), None, None], &dataset.split).unwrap();
-        Data::new(&table, &parts, &target, &dataset).unwrap().test
+        Data::new(table, parts, &target, &dataset).unwrap().test
     }
 
     #[test]

@@ -65,7 +65,9 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     let loss = fit::loss(before_target, &target);
     fit::check(loss, &field, &last, &target, &plan.dataset.target)?;
     let parts = split::parts(of_each, &plan.dataset.split)?;
-    let data = Data::new(&table, &parts, &target, &plan.dataset)?;
+    // Before anything is learned, and before the table's values become the network's inputs where they are.
+    let incumbent = incumbent::measure(&output, plan, &table, &parts, &target, evaluate::split(&parts))?;
+    let data = Data::new(table, parts, &target, &plan.dataset)?;
     tell(&data);
     let read = Material {
         plan,
@@ -76,9 +78,6 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     };
     read.objective(&own)?;
     let wanted = evaluate::plan(&plan.evaluation, &data)?;
-    // Before anything is learned: what cannot be compared is not worth the time.
-    let incumbent = incumbent::measure(&output, plan, &table, &parts, &target, wanted.split)?;
-    drop(table);
     let counts = [&data.training, &data.validation, &data.test].map(|part| part.rows() as u64);
     watch.update(|seen| seen.rows = counts);
     tracing::info!(

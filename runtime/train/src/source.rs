@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use sconce_contract::digest::sha256_hex;
 use sconce_contract::{Dataset, DatasetFormat, FileDigest};
-use sconce_store::{Store, StoreError, shown};
+use sconce_store::{Content, Store, StoreError, shown};
 
-use crate::table::{Builder, Format, Table};
+use crate::table::{Builder, Format, Input, Table};
 use crate::watch::Stop;
 use crate::{TrainError, locations};
 
@@ -129,15 +129,17 @@ impl Reader<'_> {
         if self.stop.asked() {
             return Err(TrainError::interrupted("while reading the table"));
         }
-        let read = self.store.read(uri, self.left);
-        let bytes = read.map_err(|error| failed(dataset, field, error))?;
-        self.left -= bytes.len() as u64;
-        self.digests.push((path.to_owned(), FileDigest::of(&bytes)));
+        let opened = self.store.open(uri, self.left);
+        let content = opened.map_err(|error| failed(dataset, field, error))?;
+        let refused = |error| failed(dataset, field, Content::refused(uri, error));
+        let mut input = Input::new(content, Some(self.stop), Box::new(refused));
         // A part without any row is nothing that Spark would not write; a text may be empty.
-        if bytes.is_empty() && !path.is_empty() && format.name != DatasetFormat::Text {
-            return Ok(());
+        if path.is_empty() || format.name == DatasetFormat::Text || !input.is_empty()? {
+            (format.read)(&mut input, builder)?;
         }
-        (format.read)(&bytes.into(), builder)?;
+        let digest = input.digest()?;
+        self.left = self.left.saturating_sub(digest.size);
+        self.digests.push((path.to_owned(), digest));
         Ok(())
     }
 

@@ -276,6 +276,16 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// About so many rows are still to come: room for them is made at once, since memory that grows by doubling takes
+    /// up to three times as much.
+    pub fn expect(&mut self, rows: u64) {
+        let width: usize = self.features.iter().map(Column::width).sum();
+        let values = (rows + rows / 32).saturating_mul(width as u64);
+        let room = usize::try_from(values).unwrap_or(usize::MAX);
+        // What cannot be had at once may still be had bit by bit.
+        let _ = self.values.try_reserve_exact(room.min(MOST_EXPECTED));
+    }
+
     /// Rows so far.
     pub fn rows(&self) -> usize {
         self.target.len()
@@ -349,6 +359,8 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Most values that room is made for before they are there.
+const MOST_EXPECTED: usize = 1 << 28;
 const EMPTY_TEXT: &str = "fill it in, or set dataset.missing to Drop to leave the row out, or to Mean to take it as a text \
                           without words";
 const EMPTY: &str = "fill it in, set dataset.missing to Mean, Median or Drop, or leave the column out of \

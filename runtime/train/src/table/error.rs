@@ -23,6 +23,12 @@ pub enum TableError {
     /// The reader gave up.
     #[error("the table cannot be read: {0}")]
     Malformed(String),
+    /// A row that does not end.
+    #[error("a row is longer than {mebibytes} MiB; is a quotation mark left open?")]
+    LongRow {
+        /// Longest row in MiB.
+        mebibytes: usize,
+    },
     /// A row with more or fewer cells than the header.
     #[error("{place}: the row has {found} cells, but the header has {expected} columns{hint}")]
     Ragged {

@@ -8,14 +8,19 @@ use image::imageops::{FilterType, resize};
 use image::{DynamicImage, ImageReader, Limits};
 use sconce_contract::Images;
 
-use super::{Builder, Cell, TableError, Unit};
+use super::{Builder, Cell, Input, TableError, Unit};
+use crate::TrainError;
 
 /// Longest side of a picture, and most bytes while it is decoded: a small file may claim any size.
 const SIDE: u32 = 16_384;
 const MEMORY: u64 = 1 << 30;
 
 /// Reads a picture.
-pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
+pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
+    Ok(take(&input.whole()?, builder)?)
+}
+
+fn take(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
     let Some(images) = builder.images() else {
         return Err(TableError::NoImages);
     };

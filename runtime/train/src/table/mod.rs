@@ -18,6 +18,7 @@ mod decimal;
 mod error;
 mod formats;
 mod images;
+mod input;
 mod jsonl;
 mod parquet;
 mod place;
@@ -28,6 +29,7 @@ pub use builder::Builder;
 pub use cell::Cell;
 pub use error::TableError;
 pub use formats::Format;
+pub use input::Input;
 pub use place::{File, Place, Unit};
 use sconce_contract::RowsLeftOut;
 
@@ -94,8 +96,13 @@ pub fn read(bytes: &[u8], dataset: &sconce_contract::Dataset) -> Result<Table, T
     let format = dataset.format.unwrap_or(sconce_contract::DatasetFormat::Csv);
     let mut builder = Builder::new(dataset);
     builder.begin(None, Vec::new());
-    (Format::named(format).read)(&bytes::Bytes::copy_from_slice(bytes), &mut builder)?;
-    builder.finish()
+    match (Format::named(format).read)(&mut Input::of(bytes), &mut builder) {
+        Err(crate::TrainError::Table(error)) => Err(error),
+        read => {
+            assert!(read.is_ok(), "{read:?}");
+            builder.finish()
+        }
+    }
 }
 
 /// The cells of one column, in one piece of memory, each with the place where it stands.
@@ -103,7 +110,8 @@ pub fn read(bytes: &[u8], dataset: &sconce_contract::Dataset) -> Result<Table, T
 pub struct Cells {
     text: String,
     ends: Vec<usize>,
-    numbers: Vec<u64>,
+    /// Where lines or rows do not follow each other: the index of a cell, and the number of its row.
+    jumps: Vec<(usize, u64)>,
     /// The files in order, each with the index of its first cell.
     files: Vec<(usize, File)>,
 }
@@ -114,9 +122,12 @@ impl Cells {
         if self.files.last().is_none_or(|(_, file)| *file != place.file) {
             self.files.push((self.ends.len(), place.file.clone()));
         }
+        let index = self.ends.len();
+        if self.number(index) != Some(place.number) {
+            self.jumps.push((index, place.number));
+        }
         self.text.push_str(text);
         self.ends.push(self.text.len());
-        self.numbers.push(place.number);
     }
 
     /// Number of cells.
@@ -141,8 +152,15 @@ impl Cells {
         let file = after.checked_sub(1).map(|before| self.files[before].1.clone());
         Place {
             file: file.unwrap_or_default(),
-            number: self.numbers.get(index).copied().unwrap_or_default(),
+            number: self.number(index).unwrap_or_default(),
         }
+    }
+
+    /// The number of a cell's row, as far as those before it tell.
+    fn number(&self, index: usize) -> Option<u64> {
+        let after = self.jumps.partition_point(|(first, _)| *first <= index);
+        let (first, number) = *self.jumps.get(after.checked_sub(1)?)?;
+        Some(number + (index - first) as u64)
     }
 }
 

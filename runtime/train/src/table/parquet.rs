@@ -14,13 +14,18 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
-use super::{Builder, Cell, TableError, Unit};
+use super::{Builder, Cell, Input, TableError, Unit};
+use crate::TrainError;
 
 /// Most values of a file: a few bytes may stand for any number of equal ones.
 const VALUES: i64 = 1 << 31;
 
 /// Reads a file.
-pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
+pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
+    Ok(take(&input.whole()?, builder)?)
+}
+
+fn take(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
     let file = guarded(|| SerializedFileReader::new(bytes.clone()))
         .map_err(|problem| malformed(builder, problem))?;
     let about = file.metadata().file_metadata();

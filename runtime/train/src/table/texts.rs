@@ -2,10 +2,15 @@
 
 use bytes::Bytes;
 
-use super::{Builder, Cell, TableError, Unit};
+use super::{Builder, Cell, Input, TableError, Unit};
+use crate::TrainError;
 
 /// Reads a text, which may be empty.
-pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
+pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
+    Ok(take(&input.whole()?, builder)?)
+}
+
+fn take(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
     let Some(column) = builder.text().map(|text| text.column.clone()) else {
         return Err(TableError::NoText);
     };
