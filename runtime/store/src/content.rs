@@ -2,27 +2,33 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::os::unix::fs::FileExt;
 
 use crate::{StoreError, shown};
 
 /// Bytes that are read one after another.
 pub struct Content<'a> {
     size: u64,
-    body: Box<dyn Read + 'a>,
+    body: Body<'a>,
+}
+
+enum Body<'a> {
+    /// Read by its own offset, so that others may look around in the file.
+    File(File, u64),
+    Stream(Box<dyn Read + 'a>),
 }
 
 impl<'a> Content<'a> {
     /// Of so many bytes, as far as their place says.
     pub(crate) fn new(size: u64, body: impl Read + 'a) -> Self {
-        Content {
-            size,
-            body: Box::new(body),
-        }
+        let body = Body::Stream(Box::new(body));
+        Content { size, body }
     }
 
     /// Of a file with its length.
-    pub(crate) fn file((file, size): (File, u64)) -> Self {
-        Content::new(size, file)
+    pub(crate) fn of_file((file, size): (File, u64)) -> Self {
+        let body = Body::File(file, 0);
+        Content { size, body }
     }
 
     /// Of what is in memory.
@@ -33,6 +39,14 @@ impl<'a> Content<'a> {
     /// Bytes in all, as their place says before they are read.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The file, where it is one of this machine, for formats that begin at the end.
+    pub fn file(&self) -> Option<&File> {
+        match &self.body {
+            Body::File(file, _) => Some(file),
+            Body::Stream(_) => None,
+        }
     }
 
     /// What an error of reading this URI means.
@@ -46,6 +60,13 @@ impl<'a> Content<'a> {
 
 impl Read for Content<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.body.read(buffer)
+        match &mut self.body {
+            Body::Stream(body) => body.read(buffer),
+            Body::File(file, offset) => {
+                let count = file.read_at(buffer, *offset)?;
+                *offset += count as u64;
+                Ok(count)
+            }
+        }
     }
 }

@@ -30,7 +30,7 @@ impl Scheme for File {
     }
 
     fn open<'a>(&self, target: &Target<'a>, limit: u64) -> Result<Content<'a>, StoreError> {
-        confined(target)?.open(limit).map(Content::file)
+        confined(target)?.open(limit).map(Content::of_file)
     }
 
     fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError> {

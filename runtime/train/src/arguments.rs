@@ -22,4 +22,11 @@ pub struct Arguments {
     /// Address of the progress, metrics and probe endpoints.
     #[arg(long, env = "SCONCE_LISTEN", default_value = "0.0.0.0:9090")]
     pub listen: SocketAddr,
+    /// Bytes of memory that it may use. Default: the limit of its control group, or all memory of the machine.
+    #[arg(long, env = "SCONCE_MEMORY")]
+    pub memory: Option<u64>,
+    /// Folder for temporary files: the rows of a table that is larger than the memory that it may take. Default:
+    /// /run/sconce/scratch where it exists, else that of all temporary files.
+    #[arg(long, env = "SCONCE_SCRATCH")]
+    pub scratch: Option<PathBuf>,
 }

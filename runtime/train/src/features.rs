@@ -6,27 +6,37 @@ use sconce_contract::{
 };
 use sconce_model::text;
 
+use crate::scratch::ScratchError;
 use crate::table::{Table, Texts};
 
-/// Most bytes of columns that are gathered at once, and most columns: a line of the processor's cache has 16 values.
-const GATHERED: usize = 64 << 20;
+/// Most bytes of columns in memory that are gathered at once, and most columns: a line of the processor's cache has 16
+/// values.
+const GATHERED: u64 = 64 << 20;
 const AT_ONCE: usize = 16;
 
 /// The features of a table as the artifact keeps them, with what they hold, over these rows of it.
 ///
 /// The scale is the standard deviation of the rows themselves (divided by their number); 1 for a column that is
 /// constant there, and where none is wanted.
-pub fn measure(table: &Table, rows: &[usize], dataset: &Dataset) -> Vec<(Feature, ColumnFacts)> {
-    let mut columns = Columns::of(table, rows);
+///
+/// # Errors
+/// Where the rows are on disk and cannot be read.
+pub fn measure(
+    table: &Table,
+    rows: &[usize],
+    dataset: &Dataset,
+    most: u64,
+) -> Result<Vec<(Feature, ColumnFacts)>, ScratchError> {
+    let mut columns = Columns::of(table, rows, most);
     let mut next = 0;
     let measured = table.features.iter().map(|feature| {
         let place = next;
         next += feature.width();
-        match (&feature.texts, &feature.words) {
-            (Some(texts), _) => of_texts(&mut columns, place, &feature.name, texts, dataset),
-            (None, Some(words)) => columns.at(place).of_words(&feature.name, words, dataset),
-            (None, None) => columns.at(place).of_numbers(&feature.name, dataset),
-        }
+        Ok(match (&feature.texts, &feature.words) {
+            (Some(texts), _) => of_texts(&mut columns, place, &feature.name, texts, dataset)?,
+            (None, Some(words)) => columns.at(place)?.of_words(&feature.name, words, dataset),
+            (None, None) => columns.at(place)?.of_numbers(&feature.name, dataset),
+        })
     });
     measured.collect()
 }
@@ -41,11 +51,28 @@ struct Columns<'a> {
     gathered: Vec<f32>,
     /// The first of them.
     first: usize,
+    /// Of rows on disk, the index of each among `rows`.
+    places: Vec<u32>,
+    /// Most columns that are gathered at once.
+    at_once: usize,
 }
 
 impl<'a> Columns<'a> {
-    fn of(table: &'a Table, rows: &'a [usize]) -> Self {
+    fn of(table: &'a Table, rows: &'a [usize], most: u64) -> Self {
+        let bytes = 4 * rows.len().max(1) as u64;
+        let mut places = Vec::new();
+        let at_once = match &table.stored {
+            None => usize::try_from(most.min(GATHERED) / bytes).unwrap_or(AT_ONCE).min(AT_ONCE),
+            Some(_) => {
+                places.resize(table.rows(), u32::MAX);
+                (0..).zip(rows).for_each(|(index, row)| places[*row] = index);
+                // Each time, all rows are read.
+                usize::try_from(most / bytes).unwrap_or(usize::MAX)
+            }
+        };
         Columns {
+            places,
+            at_once: at_once.max(1),
             table,
             rows,
             width: table.width(),
@@ -55,30 +82,41 @@ impl<'a> Columns<'a> {
     }
 
     /// The column of that place in a row.
-    fn at(&mut self, place: usize) -> Column<'_> {
+    fn at(&mut self, place: usize) -> Result<Column<'_>, ScratchError> {
         let count = self.rows.len();
         let held = self.gathered.len() / count.max(1);
         if !(self.first..self.first + held).contains(&place) {
-            let room = GATHERED / (4 * count.max(1));
-            self.gather(place, room.clamp(1, AT_ONCE).min(self.width - place));
+            self.gather(place, self.at_once.min(self.width - place))?;
         }
         let start = (place - self.first) * count;
-        Column {
+        Ok(Column {
             values: &self.gathered[start..start + count],
-        }
+        })
     }
 
-    fn gather(&mut self, first: usize, columns: usize) {
+    fn gather(&mut self, first: usize, columns: usize) -> Result<(), ScratchError> {
         let count = self.rows.len();
         self.first = first;
         self.gathered.resize(columns * count, 0.0);
-        for (index, row) in self.rows.iter().enumerate() {
-            let start = row * self.width + first;
-            let values = &self.table.values[start..start + columns];
-            for (column, value) in values.iter().enumerate() {
-                self.gathered[column * count + index] = *value;
+        let gathered = &mut self.gathered;
+        let mut take = |index: usize, row: &[f32]| {
+            for (column, value) in row[first..first + columns].iter().enumerate() {
+                gathered[column * count + index] = *value;
             }
+        };
+        if self.table.stored.is_none() {
+            for (index, row) in self.rows.iter().enumerate() {
+                take(index, &self.table.values[row * self.width..(row + 1) * self.width]);
+            }
+            return Ok(());
         }
+        self.table.each(|row, values| {
+            let index = self.places[row] as usize;
+            if index < count {
+                take(index, values);
+            }
+            Ok(())
+        })
     }
 }
 
@@ -94,14 +132,14 @@ fn of_texts(
     name: &str,
     texts: &Texts,
     dataset: &Dataset,
-) -> (Feature, ColumnFacts) {
+) -> Result<(Feature, ColumnFacts), ScratchError> {
     let mut counts = vec![0_u64; texts.words.len()];
     for place in start..start + texts.length {
         // NaN, the place of a missing text's words, is no place either.
-        let words = columns.at(place).values.iter().filter(|place| **place >= 0.0);
+        let words = columns.at(place)?.values.iter().filter(|place| **place >= 0.0);
         words.for_each(|place| counts[*place as usize] += 1);
     }
-    let missing = columns.at(start).missing();
+    let missing = columns.at(start)?.missing();
     let mut known: Vec<(&String, u64)> = texts.words.iter().zip(counts).collect();
     known.retain(|(_, count)| *count > 0);
     known.sort_unstable_by(|(word, count), (other, others)| others.cmp(count).then(word.cmp(other)));
@@ -130,7 +168,7 @@ fn of_texts(
         }),
         ..Feature::number(name, 0.0, 1.0)
     };
-    (feature, facts)
+    Ok((feature, facts))
 }
 
 impl Column<'_> {
@@ -269,7 +307,7 @@ mod tests {
             .extend(settings.as_object().unwrap().clone());
         let dataset: Dataset = serde_json::from_value(dataset).unwrap();
         let table = crate::table::read(csv.as_bytes(), &dataset).unwrap();
-        measure(&table, rows, &dataset)
+        measure(&table, rows, &dataset, u64::MAX).unwrap()
     }
 
     #[test]

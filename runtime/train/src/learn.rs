@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sconce_contract::{Hyperparameters, MetricName, TrainingPhase};
-use sconce_engine::{Learner, Purpose, Random, schedules};
+use sconce_engine::{Learner, Rows, schedules};
 
 use crate::{
     TrainError,
@@ -87,19 +87,18 @@ impl Course<'_> {
         let mut pace = Pace::default();
         loop {
             let epoch = self.position.epoch;
-            let mut order: Vec<usize> = (0..rows).collect();
-            Random::new(*seed, Purpose::Order, u64::from(epoch)).shuffle(&mut order);
             let taken = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
             let mut since = Instant::now();
-            for batch in order.chunks(rows_per_step).skip(taken) {
+            let mut batches = self.data.training.epoch(*seed, epoch, rows_per_step, taken);
+            while let Some((count, batch)) = batches.next(&mut space)? {
                 if self.stop.asked() {
                     return Err(TrainError::interrupted("between two steps"));
                 }
                 let rate = self.learning_rate();
-                let value = self.step(batch, &mut space, rate)?;
+                let value = self.step(&batch, rate)?;
                 let now = Instant::now();
                 busy += now - since;
-                pace.add(batch.len(), now - since);
+                pace.add(count, now - since);
                 since = now;
                 let step = self.position.step;
                 self.watch.update(|seen| {
@@ -173,9 +172,8 @@ impl Course<'_> {
         schedules::learning_rate(schedule, optimizer.learning_rate, &moment)
     }
 
-    fn step(&mut self, batch: &[usize], space: &mut Batch, rate: f64) -> Result<f64, TrainError> {
-        let rows = self.data.training.batch(batch, space);
-        let value = self.learner.step(&rows, rate)?;
+    fn step(&mut self, batch: &Rows<'_>, rate: f64) -> Result<f64, TrainError> {
+        let value = self.learner.step(batch, rate)?;
         let position = &mut self.position;
         if !value.is_finite() {
             let at = format!("in epoch {}, step {}", position.epoch + 1, position.step + 1);
@@ -376,7 +374,7 @@ fn mean_loss_and_outputs(
             return Err(TrainError::interrupted("while measuring"));
         }
         let count = rows.len() as f64;
-        let rows = part.batch(&rows, &mut batch);
+        let rows = part.batch(&rows, &mut batch)?;
         let mean = match &mut outputs {
             Some(outputs) => learner.loss_and_outputs(&rows, outputs)?,
             None => learner.loss(&rows)?,

@@ -18,7 +18,9 @@ use crate::{
     fit, incumbent,
     learn::Course,
     lesson::{Material, TRAINER},
-    locations, plan, search,
+    locations, plan,
+    room::Room,
+    search,
     source::{self, Source},
     split, target,
     track::{Ended, Told, Tracker},
@@ -27,6 +29,17 @@ use crate::{
 
 /// Does what the plan says. `start` is when the process started.
 pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> Result<Report, TrainError> {
+    run_within(plan, &Room::found(None, None), start, watch, stop)
+}
+
+/// The same with so much memory, and the rows that do not fit into it in that folder.
+pub fn run_within(
+    plan: &TrainingPlan,
+    room: &Room,
+    start: Instant,
+    watch: &Watch,
+    stop: &Stop,
+) -> Result<Report, TrainError> {
     plan::check(plan)?;
     let Hyperparameters {
         epochs,
@@ -51,7 +64,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     })?;
 
     tracing::info!(uri = shown(&plan.dataset.uri), "reading the table");
-    let source = source::read(&locations::of_dataset(plan), &plan.dataset, stop)?;
+    let source = source::read(&locations::of_dataset(plan), &plan.dataset, room, stop)?;
     interrupted_before(stop, "reading the table")?;
     let Source {
         table,
@@ -67,7 +80,7 @@ pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> R
     let parts = split::parts(of_each, &plan.dataset.split)?;
     // Before anything is learned, and before the table's values become the network's inputs where they are.
     let incumbent = incumbent::measure(&output, plan, &table, &parts, &target, evaluate::split(&parts))?;
-    let data = Data::new(table, parts, &target, &plan.dataset)?;
+    let data = Data::new(table, parts, &target, &plan.dataset, room)?;
     tell(&data);
     let read = Material {
         plan,

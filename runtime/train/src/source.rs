@@ -16,11 +16,12 @@ use sconce_contract::{Dataset, DatasetFormat, FileDigest};
 use sconce_store::{Content, Store, StoreError, shown};
 
 use crate::table::{Builder, Format, Input, Table};
+use crate::room::Room;
 use crate::watch::Stop;
 use crate::{TrainError, locations};
 
-/// Most bytes of all files together: the table is held in memory.
-const LIMIT: u64 = 4 << 30;
+/// Most bytes of all files together: a number that only a mistake reaches.
+const LIMIT: u64 = 16 << 40;
 /// What Hive writes for a value that is missing.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -36,14 +37,14 @@ pub struct Source {
 }
 
 /// Reads all that a data set names.
-pub fn read(store: &Store, dataset: &Dataset, stop: &Stop) -> Result<Source, TrainError> {
+pub fn read(store: &Store, dataset: &Dataset, room: &Room, stop: &Stop) -> Result<Source, TrainError> {
     let mut reader = Reader {
         store,
         stop,
         left: LIMIT,
         digests: Vec::new(),
     };
-    let mut builder = Builder::new(dataset);
+    let mut builder = Builder::new(dataset, Some(room.clone()));
     let uris = [
         ("dataset.uri", Some(&dataset.uri)),
         ("dataset.validationUri", dataset.validation_uri.as_ref()),

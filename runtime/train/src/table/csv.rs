@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn records_are_those_of_the_csv_crate() {
         let dataset = dataset("y", &[]);
-        let builder = Builder::new(&dataset);
+        let builder = Builder::new(&dataset, None);
         let mut quoted = 0;
         for bytes in odd_files().filter(|bytes| std::str::from_utf8(bytes).is_ok()) {
             let mut reader = csv::ReaderBuilder::new();

@@ -3,7 +3,6 @@
 
 use std::io::Cursor;
 
-use bytes::Bytes;
 use image::imageops::{FilterType, resize};
 use image::{DynamicImage, ImageReader, Limits};
 use sconce_contract::Images;
@@ -17,17 +16,15 @@ const MEMORY: u64 = 1 << 30;
 
 /// Reads a picture.
 pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
-    Ok(take(&input.whole()?, builder)?)
-}
-
-fn take(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
+    let bytes = &input.whole()?;
     let Some(images) = builder.images() else {
-        return Err(TableError::NoImages);
+        return Err(TableError::NoImages.into());
     };
     let Some(class) = builder.folder() else {
         return Err(TableError::NoClass {
             place: builder.file_place(),
-        });
+        }
+        .into());
     };
     if !builder.header_again(Unit::File) {
         let target = builder.target().to_owned();
@@ -41,11 +38,11 @@ fn take(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
         }),
         Err(problem) => {
             let place = builder.file_place();
-            builder.malformed(TableError::NotThatFormat {
+            Ok(builder.malformed(TableError::NotThatFormat {
                 place,
                 format: "PNG or JPEG",
                 problem,
-            })
+            })?)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The bytes of a file of a table: a window that moves over them, so that a file may be larger than the memory.
 
+use std::fs::File;
 use std::io::Read;
 
 use bytes::Bytes;
@@ -13,6 +14,8 @@ use crate::watch::Stop;
 
 /// Bytes that are asked for at once.
 const PIECE: usize = 256 << 10;
+/// Most bytes of a file whose format needs all of it.
+const WHOLE: u64 = 4 << 30;
 /// Longest row: what is longer is most likely a quotation mark left open.
 const LONGEST: usize = 64 << 20;
 
@@ -141,17 +144,26 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// The file itself, where it is one of this machine.
+    pub fn file(&self) -> Result<Option<File>, TrainError> {
+        let file = self.content.file().map(File::try_clone).transpose();
+        file.map_err(|error| (self.refused)(error))
+    }
+
     /// All that is left, in one piece of memory.
     pub fn whole(&mut self) -> Result<Bytes, TrainError> {
         let mut all = std::mem::take(&mut self.window);
         all.drain(..self.start);
         self.start = 0;
         let left = self.size().saturating_sub(all.len() as u64);
+        if left > WHOLE {
+            return Err(TableError::TooLarge { gibibytes: WHOLE >> 30 }.into());
+        }
         // As many as there are: grown by doubling, a file would take twice its size. One more says that it ended.
         let room = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1);
-        let _ = all.try_reserve_exact(room.min(4 << 30));
+        let _ = all.try_reserve_exact(room);
         let held = all.len();
-        let read = (&mut self.content).read_to_end(&mut all);
+        let read = (&mut self.content).take(WHOLE + 1).read_to_end(&mut all);
         read.map_err(|error| (self.refused)(error))?;
         self.hash.add(&all[held..]);
         self.ended = true;
