@@ -209,7 +209,11 @@ impl Ahead {
         }
         if self.window.order.is_empty() || self.given == self.window.order.len() {
             // The rows that were skipped are of the first one.
-            self.given = if self.window.order.is_empty() { self.given } else { 0 };
+            self.given = if self.window.order.is_empty() {
+                self.given
+            } else {
+                0
+            };
             match self.windows.recv() {
                 Ok(window) => self.window = window?,
                 Err(_) => {
@@ -245,7 +249,8 @@ mod tests {
     }
 
     fn order(part: &Part, seed: u64, epoch: u32, taken: usize) -> Vec<usize> {
-        let (mut batches, mut batch, mut all) = (part.epoch(seed, epoch, 100, taken), Batch::default(), Vec::new());
+        let (mut batches, mut batch, mut all) =
+            (part.epoch(seed, epoch, 100, taken), Batch::default(), Vec::new());
         while let Some((count, rows)) = batches.next(&mut batch).unwrap() {
             let sconce_engine::metrics::Targets::Numbers(answers) = rows.targets else {
                 panic!("numbers were given");
@@ -279,7 +284,11 @@ mod tests {
         let part = part(40_001);
         let all = order(&part, 7, 3, 0);
         for taken in [1, 163, 164, 200, 400, 401] {
-            assert_eq!(order(&part, 7, 3, taken), all[(taken * 100).min(40_001)..], "{taken}");
+            assert_eq!(
+                order(&part, 7, 3, taken),
+                all[(taken * 100).min(40_001)..],
+                "{taken}"
+            );
         }
     }
 

@@ -248,7 +248,9 @@ mod tests {
         let table = table::read(csv.as_bytes(), &dataset).unwrap();
         let target = target::read(&table.target, "y", None).unwrap();
         let parts = split::parts([Some(table.rows()), None, None], &dataset.split).unwrap();
-        Data::new(table, parts, &target, &dataset, &Room::found(None, None)).unwrap().test
+        Data::new(table, parts, &target, &dataset, &Room::found(None, None))
+            .unwrap()
+            .test
     }
 
     #[test]

@@ -62,7 +62,9 @@ impl<'a> Columns<'a> {
         let bytes = 4 * rows.len().max(1) as u64;
         let mut places = Vec::new();
         let at_once = match &table.stored {
-            None => usize::try_from(most.min(GATHERED) / bytes).unwrap_or(AT_ONCE).min(AT_ONCE),
+            None => usize::try_from(most.min(GATHERED) / bytes)
+                .unwrap_or(AT_ONCE)
+                .min(AT_ONCE),
             Some(_) => {
                 places.resize(table.rows(), u32::MAX);
                 (0..).zip(rows).for_each(|(index, row)| places[*row] = index);
@@ -106,7 +108,10 @@ impl<'a> Columns<'a> {
         };
         if self.table.stored.is_none() {
             for (index, row) in self.rows.iter().enumerate() {
-                take(index, &self.table.values[row * self.width..(row + 1) * self.width]);
+                take(
+                    index,
+                    &self.table.values[row * self.width..(row + 1) * self.width],
+                );
             }
             return Ok(());
         }

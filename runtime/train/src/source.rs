@@ -15,8 +15,8 @@ use sconce_contract::digest::sha256_hex;
 use sconce_contract::{Dataset, DatasetFormat, FileDigest};
 use sconce_store::{Content, Store, StoreError, shown};
 
-use crate::table::{Builder, Format, Input, Table};
 use crate::room::Room;
+use crate::table::{Builder, Format, Input, Table};
 use crate::watch::Stop;
 use crate::{TrainError, locations};
 

@@ -327,7 +327,9 @@ impl<'a> Builder<'a> {
         let values = values.min(most).min(MOST_EXPECTED);
         // What cannot be had at once may still be had bit by bit.
         if self.writer.is_none() {
-            let _ = self.values.try_reserve_exact(usize::try_from(values).unwrap_or(usize::MAX));
+            let _ = self
+                .values
+                .try_reserve_exact(usize::try_from(values).unwrap_or(usize::MAX));
         }
     }
 

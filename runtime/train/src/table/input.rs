@@ -157,7 +157,10 @@ impl<'a> Input<'a> {
         self.start = 0;
         let left = self.size().saturating_sub(all.len() as u64);
         if left > WHOLE {
-            return Err(TableError::TooLarge { gibibytes: WHOLE >> 30 }.into());
+            return Err(TableError::TooLarge {
+                gibibytes: WHOLE >> 30,
+            }
+            .into());
         }
         // As many as there are: grown by doubling, a file would take twice its size. One more says that it ended.
         let room = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1);

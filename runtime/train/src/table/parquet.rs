@@ -30,8 +30,7 @@ pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(
 }
 
 fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<(), TrainError> {
-    let file = guarded(|| SerializedFileReader::new(bytes))
-        .map_err(|problem| malformed(builder, problem))?;
+    let file = guarded(|| SerializedFileReader::new(bytes)).map_err(|problem| malformed(builder, problem))?;
     let about = file.metadata().file_metadata();
     let schema = about.schema_descr();
     let names: Vec<String> = about

@@ -62,8 +62,9 @@ impl Rehearsal {
     }
 
     /// The trainer as a process, on one thread; its report is `report`.
-    pub fn start(&self) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_sconce-trainer"))
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sconce-trainer"));
+        command
             .arg("--plan")
             .arg(self.write_plan())
             .arg("--report")
@@ -72,9 +73,22 @@ impl Rehearsal {
             .env("RAYON_NUM_THREADS", "1")
             .env("CANDLE_NUM_THREADS", "1")
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// The same, at work.
+    pub fn start(&self) -> Child {
+        self.command().spawn().unwrap()
+    }
+
+    /// The step of the newest checkpoint that stands in its folder.
+    pub fn newest_checkpoint(&self) -> Option<u64> {
+        let entries = fs::read_dir(self.path("checkpoints/abc")).ok()?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names
+            .filter_map(|name| name.strip_prefix("step-")?.split_once('-')?.0.parse().ok())
+            .max()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
