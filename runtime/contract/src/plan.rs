@@ -17,7 +17,7 @@ use crate::{CachePlan, CheckpointPlan, Dataset, Device, Evaluation, Hyperparamet
 pub const PLAN_PATH: &str = "/etc/sconce/plan.json";
 
 /// Where a training's pod may make temporary files.
-pub const SCRATCH_PATH: &str = "/run/sconce/scratch";
+pub const SCRATCH_PATH: &str = "/mnt/sconce/scratch";
 
 /// What the trainer is to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
