@@ -101,14 +101,7 @@ impl Cloud {
         let program = installed(|| GOFAKES3.path()).await?;
         Self::start(|address, _| {
             let mut command = Command::new(program);
-            command.args([
-                "-backend",
-                "memory",
-                "-initialbucket",
-                "models",
-                "-host",
-                address,
-            ]);
+            command.args(["-backend", "memory", "-initialbucket", "models", "-host", address]);
             command
         })
         .await

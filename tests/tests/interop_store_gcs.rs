@@ -86,13 +86,20 @@ async fn store_gcs_a_bucket_that_is_not_there_or_not_ones_own_is_told() -> Outco
         let [store, stranger] = keys.map(|keys| store_by(&keys, &[]));
         for error in [
             store.read("gs://absent/table.csv", LIMIT).unwrap_err(),
-            store.write_folder("gs://absent/m", "a", &files(b"1"), RECORD).unwrap_err(),
+            store
+                .write_folder("gs://absent/m", "a", &files(b"1"), RECORD)
+                .unwrap_err(),
         ] {
-            assert!(error.to_string().contains("there is no bucket for gs://absent"), "{error}");
+            assert!(
+                error.to_string().contains("there is no bucket for gs://absent"),
+                "{error}"
+            );
         }
         for error in [
             stranger.read("gs://models/table.csv", LIMIT).unwrap_err(),
-            stranger.write_folder("gs://models/m", "a", &files(b"1"), RECORD).unwrap_err(),
+            stranger
+                .write_folder("gs://models/m", "a", &files(b"1"), RECORD)
+                .unwrap_err(),
         ] {
             assert!(matches!(error, StoreError::Forbidden { .. }), "{error:?}");
         }
