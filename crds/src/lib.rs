@@ -22,6 +22,7 @@
 pub mod accelerator;
 pub mod autoscaling;
 pub mod cache;
+mod compact;
 pub mod condition;
 pub mod custom;
 pub mod deployment;
