@@ -1,4 +1,5 @@
-"""train-seed as a user of Keras writes it: python keras_seed.py TABLE FOLDER SEED. The last line is the test loss."""
+"""train-seed as a user of Keras writes it: python keras_seed.py TABLE FOLDER SEED. The last line is the test
+rows' loss and accuracy."""
 
 import pathlib
 import sys
@@ -29,6 +30,6 @@ model.compile(
     optimizer="adam", loss="binary_crossentropy", metrics=["accuracy", keras.metrics.AUC()], steps_per_execution=50
 )
 model.fit(x[training], y[training], batch_size=32, epochs=10, verbose=0)
-loss, *_ = model.evaluate(x[test], y[test], batch_size=1024, verbose=0)
+loss, accuracy, _ = model.evaluate(x[test], y[test], batch_size=1024, verbose=0)
 model.save(folder / "model.keras")
-print(loss)
+print(loss, accuracy)

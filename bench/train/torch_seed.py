@@ -1,5 +1,5 @@
 """train-seed as a user of PyTorch writes it: python torch_seed.py TABLE FOLDER SEED THREADS [compile] [cuda]. The last
-line is the test loss."""
+line is the test rows' loss and accuracy."""
 
 import pathlib
 import sys
@@ -42,4 +42,4 @@ with torch.inference_mode():
     loss = criterion(logits, y[test]).item()
     right = ((logits > 0) == (y[test] > 0.5)).float().mean().item()
 torch.save({"model": model.state_dict(), "mean": mean, "deviation": deviation, "accuracy": right}, folder / "model.pt")
-print(loss)
+print(loss, right)
