@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::cache::{self, Key};
-use crate::tools::{FAKE_GCS_SERVER, VERSITYGW};
+use crate::tools::{FAKE_GCS_SERVER, GOFAKES3, VERSITYGW};
 use crate::wait::until;
 use crate::{Error, Result, azure, hadoop, ports, process};
 
@@ -89,6 +89,22 @@ impl Cloud {
             .await?;
         }
         Ok(cloud)
+    }
+
+    /// One that Google's client can write to, with an empty bucket `models`. What the client says to Google is the XML
+    /// interface, which Google has so that clients of Amazon's can be taken: put, get, head, delete, a list of version 2,
+    /// and uploads by parts.
+    ///
+    /// # Errors
+    /// When it cannot be built or does not start.
+    pub async fn gcs_to_write() -> Result<Self> {
+        let program = installed(|| GOFAKES3.path()).await?;
+        Self::start(|address, _| {
+            let mut command = Command::new(program);
+            command.args(["-backend", "memory", "-initialbucket", "models", "-host", address]);
+            command
+        })
+        .await
     }
 
     /// One that speaks Azure's, with a container `models`.

@@ -94,12 +94,21 @@ pub const VERSITYGW: Tool = Tool {
     in_its_source: false,
 };
 
-/// Speaks Google's storage protocol.
+/// Speaks Google's storage protocol, as far as reading goes: it refuses an upload by Google's XML interface.
 pub const FAKE_GCS_SERVER: Tool = Tool {
     name: "fake-gcs-server",
     package: "github.com/fsouza/fake-gcs-server",
     version: "v1.56.1",
     minutes: "2 minutes",
+    in_its_source: false,
+};
+
+/// Speaks the interface that Amazon's storage and Google's (in XML) have in common, and asks nobody who he is.
+pub const GOFAKES3: Tool = Tool {
+    name: "gofakes3",
+    package: "github.com/johannesboyne/gofakes3/cmd/gofakes3",
+    version: "v1.2.0",
+    minutes: "20 s",
     in_its_source: false,
 };
 

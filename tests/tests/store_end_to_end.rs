@@ -1,4 +1,4 @@
-//! A table, checkpoints and a model in S3: real trainers and a real server, as pods would run them.
+//! A table, checkpoints and a model in a cloud: real trainers and a real server, as pods would run them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use sconce_contract::{Artifact, FailureClass, Report};
-use sconce_tests::clouds::{Cloud, s3_keys, store_by};
+use sconce_tests::clouds::{Cloud, gcs_keys, s3_keys, store_by};
 use sconce_tests::wait::until;
 use sconce_tests::{binaries, ports};
 use serde_json::{Value, json};
@@ -25,14 +25,18 @@ impl Drop for Program {
     }
 }
 
-fn plan(output: &str, mounts: &Value) -> Value {
+fn plan(scheme: &str, output: &str, mounts: &Value) -> Value {
     json!({
         "name": "model", "run": "r", "output": output, "mounts": mounts,
         "network": {"layers": [{"dense": {"units": 8, "activation": "Tanh"}}, {"dense": {"units": 1, "activation": "Linear"}}]},
-        "dataset": {"uri": "s3://models/tables/table.csv", "target": "y", "credentialsRef": {"name": "reader"}},
+        "dataset": {"uri": table_uri(scheme), "target": "y", "credentialsRef": {"name": "reader"}},
         "hyperparameters": {"epochs": 4000},
         "checkpoint": {"uri": format!("{output}/checkpoints/model"), "every": {"steps": 400}, "keep": 2},
     })
+}
+
+fn table_uri(scheme: &str) -> String {
+    format!("{scheme}://models/tables/table.csv")
 }
 
 fn table() -> String {
@@ -116,32 +120,42 @@ async fn ask(address: SocketAddr, head: &str, body: &str) -> Option<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn store_a_training_stopped_goes_on_from_s3_and_a_server_answers_from_there() -> Outcome {
     let cloud = Cloud::s3().await?;
-    let keys = s3_keys(&cloud.address);
-    let folder = tempfile::tempdir()?;
-    let table_file = cloud.file("models/tables/table.csv");
-    std::fs::create_dir_all(table_file.parent().ok_or("it has a folder")?)?;
-    std::fs::write(table_file, table())?;
+    goes_on_and_answers("s3", &s3_keys(&cloud.address)).await
+}
 
-    // Nobody stops this one, and it knows S3 only for its table.
+#[tokio::test(flavor = "multi_thread")]
+async fn store_a_training_stopped_goes_on_from_gs_and_a_server_answers_from_there() -> Outcome {
+    let cloud = Cloud::gcs_to_write().await?;
+    goes_on_and_answers("gs", &gcs_keys(&cloud.address)).await
+}
+
+async fn goes_on_and_answers(scheme: &'static str, keys: &[(&'static str, String)]) -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let store = store_by(keys, &[]);
+    let writing = spawn_blocking(move || store.grow_file(&table_uri(scheme), table().as_bytes(), 0));
+    writing.await??;
+
+    // Nobody stops this one, and it knows the cloud only for its table.
     let mounts = json!([{"uri": "pvc://local", "path": folder.path()}]);
     let undisturbed = train(
         folder.path(),
         "undisturbed",
-        &plan("pvc://local/out", &mounts),
-        &keys,
+        &plan(scheme, "pvc://local/out", &mounts),
+        keys,
     )?;
     let (expected, _) = undisturbed.artifact().await?;
 
-    let in_s3 = plan("s3://models/out", &json!([]));
-    let stopped = train(folder.path(), "stopped", &in_s3, &keys)?;
+    let in_cloud = plan(scheme, &format!("{scheme}://models/out"), &json!([]));
+    let stopped = train(folder.path(), "stopped", &in_cloud, keys)?;
     let checkpoints = || {
-        let store = store_by(&keys, &[]);
+        let store = store_by(keys, &[]);
         async move {
-            let folders = spawn_blocking(move || store.folders("s3://models/out/checkpoints/model/r"));
+            let uri = format!("{scheme}://models/out/checkpoints/model/r");
+            let folders = spawn_blocking(move || store.folders(&uri));
             folders.await.ok()?.ok()
         }
     };
-    until("a checkpoint is in S3", async || {
+    until("a checkpoint is in the cloud", async || {
         checkpoints().await.filter(|names| !names.is_empty())
     })
     .await?;
@@ -150,13 +164,15 @@ async fn store_a_training_stopped_goes_on_from_s3_and_a_server_answers_from_ther
     let (code, report, _) = stopped.end().await?;
     assert_eq!(code, Some(75), "{report:?}");
 
-    let (artifact, log) = train(folder.path(), "resumed", &in_s3, &keys)?.artifact().await?;
+    let (artifact, log) = train(folder.path(), "resumed", &in_cloud, keys)?
+        .artifact()
+        .await?;
     assert!(log.contains("going on from a checkpoint"), "{log}");
     assert_eq!(artifact.digest, expected.digest, "the same to the bit");
     assert_eq!(
         artifact.uri,
         format!(
-            "s3://models/out/{}",
+            "{scheme}://models/out/{}",
             expected.digest.trim_start_matches("sha256:")
         )
     );
@@ -214,9 +230,9 @@ async fn store_credentials_that_are_refused_are_told_by_their_field_and_tried_no
     }
     let mounts = json!([{"uri": "pvc://local", "path": folder.path()}]);
     for (plan, field) in [
-        (plan("pvc://local/out", &mounts), "dataset.credentialsRef"),
+        (plan("s3", "pvc://local/out", &mounts), "dataset.credentialsRef"),
         // It has no credentialsRef: it is asked with the pod's own environment.
-        (plan("s3://models/out", &json!([])), "output.uri"),
+        (plan("s3", "s3://models/out", &json!([])), "output.uri"),
     ] {
         let (code, report, _) = train(folder.path(), "refused", &plan, &keys)?.end().await?;
         let Report::Failed(failure) = report else {

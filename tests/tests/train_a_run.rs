@@ -82,7 +82,15 @@ async fn it_becomes_a_claim_a_plan_and_a_job_that_it_owns() -> Outcome {
         .flatten()
         .map(|mount| mount.mount_path.as_str())
         .collect();
-    assert_eq!(mounts, ["/etc/sconce", "/mnt/sconce/pvc/iris-artifacts"].into());
+    assert_eq!(
+        mounts,
+        [
+            "/etc/sconce",
+            "/mnt/sconce/pvc/iris-artifacts",
+            "/mnt/sconce/scratch"
+        ]
+        .into()
+    );
     let told_mount = written.mounts[0].path.display().to_string();
     assert!(
         mounts.contains(told_mount.as_str()),

@@ -7,14 +7,15 @@ use k8s_openapi::api::batch::v1::{
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{
-    EnvFromSource, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec, Service,
-    VolumeResourceRequirements,
+    EmptyDirVolumeSource, EnvFromSource, EnvVar, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+    PodTemplateSpec, Service, Volume, VolumeMount, VolumeResourceRequirements,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sconce_contract::credentials::{CHECKPOINT_CREDENTIALS, DATASET_CREDENTIALS, OUTPUT_CREDENTIALS};
 use sconce_contract::nodes::GROUP_PORT;
+use sconce_contract::plan::SCRATCH_PATH;
 use sconce_contract::progress::OBSERVABILITY_PORT;
 use sconce_contract::report::{EXIT_BAD_INPUT, EXIT_INTERRUPTED};
 use sconce_crds::ModelTraining;
@@ -34,6 +35,8 @@ use crate::pod::{self, Program, Shape, variable};
 const CLAIM_SIZE: &str = "1Gi";
 /// Seconds from SIGTERM to SIGKILL: time to write the report, and an artifact that is being written.
 const GRACE_PERIOD: i64 = 30;
+/// Name of the volume for temporary files.
+const SCRATCH: &str = "scratch";
 
 /// The objects of a run.
 #[derive(Clone, Debug)]
@@ -101,7 +104,7 @@ fn claim(run: &Run<'_>, name: &str) -> PersistentVolumeClaim {
 }
 
 fn job(run: &Run<'_>, images: &Images) -> Job {
-    let template = pod::template(Shape {
+    let mut template = pod::template(Shape {
         labels: child_labels(run),
         program: program(run, images),
         env: environment(run),
@@ -122,6 +125,9 @@ fn job(run: &Run<'_>, images: &Images) -> Job {
         drain_delay: None,
         overrides: run.spec.pod_overrides.as_ref(),
     });
+    if run.spec.model.custom.is_none() {
+        add_scratch(&mut template);
+    }
     let mut metadata = metadata(run, &run.identity.job);
     let queue = run.spec.scheduling.queue_name.as_ref();
     if let Some(queue) = queue {
@@ -152,6 +158,24 @@ fn ports(run: &Run<'_>) -> Vec<(&'static str, u16)> {
         .into_iter()
         .chain(of_group)
         .collect()
+}
+
+/// A folder of the node for the rows of a table that is larger than the memory: the root of our pods is read only. Nothing
+/// bounds it but what the node or the namespace grants a pod of ephemeral storage.
+fn add_scratch(template: &mut PodTemplateSpec) {
+    let Some(spec) = &mut template.spec else { return };
+    spec.volumes.get_or_insert_default().push(Volume {
+        name: SCRATCH.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    });
+    for container in &mut spec.containers {
+        container.volume_mounts.get_or_insert_default().push(VolumeMount {
+            name: SCRATCH.to_owned(),
+            mount_path: SCRATCH_PATH.to_owned(),
+            ..VolumeMount::default()
+        });
+    }
 }
 
 fn program<'a>(run: &'a Run<'_>, images: &'a Images) -> Program<'a> {

@@ -3,9 +3,34 @@
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::FileDigest;
+
 /// Lower-case hexadecimal SHA-256.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of bytes that come a piece at a time.
+#[derive(Clone, Debug, Default)]
+pub struct Hash {
+    state: Sha256,
+    size: u64,
+}
+
+impl Hash {
+    /// Adds the next piece.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.state.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    /// Of all pieces, with their bytes.
+    pub fn digest(self) -> FileDigest {
+        FileDigest {
+            sha256: hex(&self.state.finalize()),
+            size: self.size,
+        }
+    }
 }
 
 /// Lower-case hexadecimal.

@@ -18,6 +18,9 @@ use crate::{
 /// Where a pod finds its plan.
 pub const PLAN_PATH: &str = "/etc/sconce/plan.json";
 
+/// Where a training's pod may make temporary files.
+pub const SCRATCH_PATH: &str = "/mnt/sconce/scratch";
+
 /// What the trainer is to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

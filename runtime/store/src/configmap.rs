@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use crate::confined::Confined;
+use crate::content::Content;
 use crate::scheme::{Scheme, Target};
 
 pub(crate) struct ConfigMap;
@@ -24,6 +25,10 @@ fn confined<'a>(target: &Target<'a>) -> Result<Confined<'a>, StoreError> {
 impl Scheme for ConfigMap {
     fn read(&self, target: &Target<'_>, limit: u64) -> Result<Vec<u8>, StoreError> {
         confined(target)?.read(limit)
+    }
+
+    fn open<'a>(&self, target: &Target<'a>, limit: u64) -> Result<Content<'a>, StoreError> {
+        confined(target)?.open(limit).map(Content::of_file)
     }
 
     fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError> {

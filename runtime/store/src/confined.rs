@@ -60,10 +60,8 @@ impl<'a> Confined<'a> {
         Confined::new(target, &found.path, relative)
     }
 
-    /// All bytes of the file, at most `limit`.
-    pub(crate) fn read(&self, limit: u64) -> Result<Vec<u8>, StoreError> {
-        use std::io::Read;
-
+    /// The file, which has at most `limit` bytes, and how many.
+    pub(crate) fn open(&self, limit: u64) -> Result<(fs::File, u64), StoreError> {
         let path = self
             .resolve(&self.path)
             .map_err(|error| self.error("reading", error))?;
@@ -80,24 +78,35 @@ impl<'a> Confined<'a> {
                 kind,
             });
         }
-        let too_large = || StoreError::TooLarge {
-            uri: self.target.shown(),
-            limit,
-        };
         if metadata.len() > limit {
-            return Err(too_large());
+            return Err(self.too_large(limit));
         }
+        let file = fs::File::open(&path).map_err(|error| self.error("reading", error))?;
+        Ok((file, metadata.len()))
+    }
+
+    /// All bytes of the file, at most `limit`.
+    pub(crate) fn read(&self, limit: u64) -> Result<Vec<u8>, StoreError> {
+        use std::io::Read;
+
+        let (file, length) = self.open(limit)?;
         // As many as there are: grown by doubling, a table would take twice its size.
         let mut bytes = Vec::new();
-        let room = bytes.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX));
+        let room = bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX));
         room.map_err(|_| self.error("reading", io::ErrorKind::OutOfMemory.into()))?;
-        let file = fs::File::open(&path).map_err(|error| self.error("reading", error))?;
         let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|error| self.error("reading", error))?;
         if bytes.len() as u64 > limit {
-            Err(too_large())
+            Err(self.too_large(limit))
         } else {
             Ok(bytes)
+        }
+    }
+
+    fn too_large(&self, limit: u64) -> StoreError {
+        StoreError::TooLarge {
+            uri: self.target.shown(),
+            limit,
         }
     }
 

@@ -11,8 +11,8 @@
 //!                      └─ hdfs       hdfs://NAMENODE/PATH  ──── read (by parts), folder (atomic writes)
 //! ```
 //!
-//! A URI stays as the user wrote it; [`Mount`] says which are folders on this machine. Bytes are read whole,
-//! within a limit that the caller sets. A new scheme is one file with a [`Scheme`] in it and one line in
+//! A URI stays as the user wrote it; [`Mount`] says which are folders on this machine. Bytes are read whole, or from
+//! their beginning to their end ([`Content`]), within a limit that the caller sets. A new scheme is one file with a [`Scheme`] in it and one line in
 //! [`SCHEMES`]. Read `scheme.rs` first.
 
 pub mod cache;
@@ -20,6 +20,7 @@ mod cloud;
 mod configmap;
 mod confined;
 mod connections;
+mod content;
 mod credentials;
 mod download;
 mod error;
@@ -41,6 +42,7 @@ use std::time::Duration;
 use sconce_contract::Mount;
 
 use connections::Connections;
+pub use content::Content;
 pub use credentials::Credentials;
 pub use error::StoreError;
 pub use scheme::shown;
@@ -93,13 +95,21 @@ impl Store {
     /// Blocks, as everything here does: up to about 20 s where a server is unreachable and longer where it is slow but
     /// alive, or breaks off and goes on. Asynchronous code calls it on a thread for blocking work.
     pub fn read(&self, uri: &str, limit: u64) -> Result<Vec<u8>, StoreError> {
-        let (scheme, target) = self.open(uri)?;
+        let (scheme, target) = self.resolve(uri)?;
         scheme.read(&target, limit)
+    }
+
+    /// What is at the URI, at most `limit` bytes, to be read from its beginning to its end.
+    ///
+    /// A file and an object of a cloud are read as they are asked for; what comes from elsewhere is whole in memory.
+    pub fn open<'a>(&'a self, uri: &'a str, limit: u64) -> Result<Content<'a>, StoreError> {
+        let (scheme, target) = self.resolve(uri)?;
+        scheme.open(&target, limit)
     }
 
     /// Whether there is something at the URI. An unknown scheme or an unreachable server is an error.
     pub fn exists(&self, uri: &str) -> Result<bool, StoreError> {
-        let (scheme, target) = self.open(uri)?;
+        let (scheme, target) = self.resolve(uri)?;
         scheme.exists(&target)
     }
 
@@ -115,7 +125,7 @@ impl Store {
         files: &BTreeMap<String, Vec<u8>>,
         record: &str,
     ) -> Result<String, StoreError> {
-        let (scheme, target) = self.open(parent_uri)?;
+        let (scheme, target) = self.resolve(parent_uri)?;
         for part in files.keys().map(String::as_str).chain([name]) {
             plain(part, &target)?;
         }
@@ -127,28 +137,28 @@ impl Store {
     /// are put behind them, so that whoever has the file open goes on reading, and in a cloud the file is replaced. Of
     /// what a crash cuts short, the beginning is there.
     pub fn grow_file(&self, uri: &str, bytes: &[u8], known: usize) -> Result<(), StoreError> {
-        let (scheme, target) = self.open(uri)?;
+        let (scheme, target) = self.resolve(uri)?;
         scheme.grow_file(&target, bytes, known)
     }
 
     /// Names of the folders at the URI, in no order; none where there is nothing. Those that are being written or
     /// removed are left out.
     pub fn folders(&self, uri: &str) -> Result<Vec<String>, StoreError> {
-        let (scheme, target) = self.open(uri)?;
+        let (scheme, target) = self.resolve(uri)?;
         scheme.folders(&target)
     }
 
     /// Paths of all files below the URI, with `/` in between, in the order of their names; nothing where it is no
     /// folder, or its scheme knows none (a web server, a ConfigMap).
     pub fn files(&self, uri: &str) -> Result<Option<Vec<String>>, StoreError> {
-        let (scheme, target) = self.open(uri)?;
+        let (scheme, target) = self.resolve(uri)?;
         scheme.files(&target)
     }
 
     /// Removes the folder `name` under the parent with all that is in it. To whoever lists the parent it goes at
     /// once. It is no error where there is none.
     pub fn remove_folder(&self, parent_uri: &str, name: &str) -> Result<(), StoreError> {
-        let (scheme, target) = self.open(parent_uri)?;
+        let (scheme, target) = self.resolve(parent_uri)?;
         plain(name, &target)?;
         scheme.remove_folder(&target, name)
     }
@@ -156,11 +166,11 @@ impl Store {
     /// Removes what crashed writers left at the URI longer than `age` ago, and the folder itself where that leaves
     /// it empty.
     pub fn tidy(&self, uri: &str, age: Duration) -> Result<(), StoreError> {
-        let (scheme, target) = self.open(uri)?;
+        let (scheme, target) = self.resolve(uri)?;
         scheme.tidy(&target, age)
     }
 
-    fn open<'a>(&'a self, uri: &'a str) -> Result<(&'static dyn Scheme, Target<'a>), StoreError> {
+    fn resolve<'a>(&'a self, uri: &'a str) -> Result<(&'static dyn Scheme, Target<'a>), StoreError> {
         let unknown = || StoreError::UnknownScheme {
             uri: shown(uri),
             known: SCHEMES

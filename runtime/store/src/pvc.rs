@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::StoreError;
 use crate::confined::Confined;
+use crate::content::Content;
 use crate::folder;
 use crate::listing;
 use crate::scheme::{Scheme, Target};
@@ -26,6 +27,10 @@ fn confined<'a>(target: &Target<'a>) -> Result<Confined<'a>, StoreError> {
 impl Scheme for Pvc {
     fn read(&self, target: &Target<'_>, limit: u64) -> Result<Vec<u8>, StoreError> {
         confined(target)?.read(limit)
+    }
+
+    fn open<'a>(&self, target: &Target<'a>, limit: u64) -> Result<Content<'a>, StoreError> {
+        confined(target)?.open(limit).map(Content::of_file)
     }
 
     fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError> {

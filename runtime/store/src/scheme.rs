@@ -6,13 +6,22 @@ use std::time::Duration;
 use sconce_contract::Mount;
 
 use crate::connections::Connections;
+use crate::content::Content;
 use crate::credentials::{self, Variables};
 use crate::{Credentials, StoreError};
+
+/// Most bytes that are read whole because there is no other way.
+const WHOLE: u64 = 4 << 30;
 
 /// One way to reach bytes.
 pub(crate) trait Scheme: Sync {
     /// All bytes, at most `limit`.
     fn read(&self, target: &Target<'_>, limit: u64) -> Result<Vec<u8>, StoreError>;
+
+    /// The same to be read from its beginning to its end. A scheme that knows no better has all of it in memory.
+    fn open<'a>(&self, target: &Target<'a>, limit: u64) -> Result<Content<'a>, StoreError> {
+        self.read(target, limit.min(WHOLE)).map(Content::bytes)
+    }
 
     /// Whether there is something.
     fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError>;

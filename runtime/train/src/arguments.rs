@@ -25,4 +25,11 @@ pub struct Arguments {
     /// The place in a group.
     #[command(flatten)]
     pub group: SeatArguments,
+    /// Bytes of memory that it may use. Default: the limit of its control group, or all memory of the machine.
+    #[arg(long, env = "SCONCE_MEMORY")]
+    pub memory: Option<u64>,
+    /// Folder for temporary files: the rows of a table that is larger than the memory that it may take. Default:
+    /// /mnt/sconce/scratch where it exists, else that of all temporary files.
+    #[arg(long, env = "SCONCE_SCRATCH")]
+    pub scratch: Option<PathBuf>,
 }

@@ -1,11 +1,11 @@
-//! The table as the loop takes it: three parts, each in one piece of memory.
+//! The table as the loop takes it: three parts of rows that are encoded.
 
 use sconce_contract::artifact::COLUMNS_LIMIT;
 use sconce_contract::{ClassFacts, ColumnFacts, Dataset, Facts, Feature, Preprocess};
-use sconce_engine::{Rows, metrics};
 use sconce_model::encode;
 
-use crate::{TrainError, features, reader::Reader, split::Parts, table::Table, target::Target};
+pub use crate::part::{Batch, Part};
+use crate::{TrainError, features, inputs, room::Room, split::Parts, table::Table, target::Target};
 
 /// A table, divided and encoded.
 #[derive(Debug)]
@@ -22,41 +22,17 @@ pub struct Data {
     pub facts: Facts,
 }
 
-/// Some rows.
-#[derive(Clone, Debug)]
-pub struct Part {
-    /// `[rows, width]`.
-    values: Vec<f32>,
-    width: usize,
-    answers: Answers,
-    /// Classes that the table holds; 0 where numbers are predicted.
-    classes: usize,
-}
-
-/// What is true of some rows.
-#[derive(Clone, Debug)]
-pub enum Answers {
-    /// Numbers.
-    Numbers(Vec<f32>),
-    /// Indices of classes.
-    Classes(Vec<u32>),
-}
-
-/// Memory for the rows of a step, used again for the next one.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    values: Vec<f32>,
-    numbers: Vec<f32>,
-    classes: Vec<u32>,
-}
-
 impl Data {
     /// Encodes the parts of a table.
-    pub fn new(table: &Table, parts: &Parts, target: &Target, dataset: &Dataset) -> Result<Self, TrainError> {
-        let (features, columns): (Vec<Feature>, Vec<ColumnFacts>) =
-            features::measure(table, &parts.training, dataset)
-                .into_iter()
-                .unzip();
+    pub fn new(
+        table: Table,
+        parts: Parts,
+        target: &Target,
+        dataset: &Dataset,
+        room: &Room,
+    ) -> Result<Self, TrainError> {
+        let measured = features::measure(&table, &parts.training, dataset, room.columns())?;
+        let (features, columns): (Vec<Feature>, Vec<ColumnFacts>) = measured.into_iter().unzip();
         if let Some(feature) = features
             .iter()
             .find(|feature| !(feature.mean + feature.scale).is_finite())
@@ -64,28 +40,15 @@ impl Data {
             let problem = format!("the values of {:?} are too large to be scaled", feature.name);
             return Err(TrainError::setting("dataset.features", problem));
         }
-        // The words of texts get their integers by the training rows; all else stands in the table as it is.
-        let readers = match features.iter().any(|feature| feature.text.is_some()) {
-            true => Some(
-                Reader::of(&features, table)
-                    .map_err(|problem| TrainError::setting("dataset.text", problem))?,
-            ),
-            false => None,
-        };
-        let Parts {
-            training,
-            validation,
-            test,
-        } = parts;
-        let [training, validation, test] = [training, validation, test]
-            .map(|rows| Part::gather(table, &features, readers.as_deref(), target, rows));
+        let left_out = table.left_out.clone();
+        let [training, validation, test] = inputs::of(table, parts, &features, target, room)?;
         let classes = match target {
             Target::Classes { names, .. } => Some(names.clone()),
             Target::Numbers(_) => None,
         };
         let counts = [&training, &validation, &test].map(Part::class_counts);
         let facts = Facts {
-            left_out: table.left_out.clone(),
+            left_out,
             more_columns: columns.len().saturating_sub(COLUMNS_LIMIT) as u64,
             columns: columns.into_iter().take(COLUMNS_LIMIT).collect(),
             classes: classes
@@ -120,118 +83,5 @@ impl Data {
     /// Inputs of the network.
     pub fn width(&self) -> usize {
         encode::width(&self.preprocess.features)
-    }
-}
-
-impl Part {
-    fn gather(
-        table: &Table,
-        features: &[Feature],
-        readers: Option<&[Reader]>,
-        target: &Target,
-        rows: &[usize],
-    ) -> Self {
-        let width = encode::width(features);
-        let columns = table.width();
-        let (mut values, mut raw) = (Vec::with_capacity(rows.len() * width), Vec::new());
-        for row in rows {
-            let read = &table.values[row * columns..(row + 1) * columns];
-            match readers {
-                None => encode::row(features, read, &mut values),
-                Some(readers) => {
-                    raw.clear();
-                    readers.iter().for_each(|reader| reader.read(read, &mut raw));
-                    encode::row(features, &raw, &mut values);
-                }
-            }
-        }
-        Part {
-            values,
-            width,
-            classes: match target {
-                Target::Numbers(_) => 0,
-                Target::Classes { names, .. } => names.len(),
-            },
-            answers: match target {
-                Target::Numbers(all) => Answers::Numbers(rows.iter().map(|&row| all[row]).collect()),
-                Target::Classes { rows: all, .. } => {
-                    Answers::Classes(rows.iter().map(|&row| all[row]).collect())
-                }
-            },
-        }
-    }
-
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        match &self.answers {
-            Answers::Numbers(numbers) => numbers.len(),
-            Answers::Classes(classes) => classes.len(),
-        }
-    }
-
-    /// Classes that the table holds, in these rows or not; 0 where numbers are predicted.
-    pub fn classes(&self) -> usize {
-        self.classes
-    }
-
-    /// Puts these rows into the batch, in the place of those that it held.
-    pub fn batch<'b>(&self, rows: &[usize], batch: &'b mut Batch) -> Rows<'b> {
-        batch.values.clear();
-        for row in rows {
-            batch
-                .values
-                .extend_from_slice(&self.values[row * self.width..(row + 1) * self.width]);
-        }
-        let targets = match &self.answers {
-            Answers::Numbers(all) => {
-                batch.numbers.clear();
-                batch.numbers.extend(rows.iter().map(|&row| all[row]));
-                metrics::Targets::Numbers(&batch.numbers)
-            }
-            Answers::Classes(all) => {
-                batch.classes.clear();
-                batch.classes.extend(rows.iter().map(|&row| all[row]));
-                metrics::Targets::Classes(&batch.classes)
-            }
-        };
-        Rows {
-            x: &batch.values,
-            targets,
-        }
-    }
-
-    /// Rows of each class; empty where numbers are predicted.
-    pub fn class_counts(&self) -> Vec<u64> {
-        let mut counts = vec![0; self.classes];
-        if let Answers::Classes(classes) = &self.answers {
-            for &class in classes {
-                counts[class as usize] += 1;
-            }
-        }
-        counts
-    }
-
-    /// All rows in pieces of at most `size`, in order.
-    pub fn pieces(&self, size: usize) -> impl Iterator<Item = Vec<usize>> {
-        let rows = self.rows();
-        (0..rows)
-            .step_by(size.max(1))
-            .map(move |from| (from..rows.min(from + size)).collect())
-    }
-
-    /// What is true, for the metrics.
-    pub fn truth(&self) -> metrics::Targets<'_> {
-        match &self.answers {
-            Answers::Numbers(numbers) => metrics::Targets::Numbers(numbers),
-            Answers::Classes(classes) => metrics::Targets::Classes(classes),
-        }
-    }
-
-    /// Whether numbers or classes are predicted.
-    pub fn kind(&self) -> metrics::TargetKind {
-        match &self.answers {
-            Answers::Numbers(_) => metrics::TargetKind::Numbers,
-            Answers::Classes(_) => metrics::TargetKind::Classes,
-        }
     }
 }

@@ -9,7 +9,7 @@ use sconce_model::ModelError;
 use sconce_store::StoreError;
 use thiserror::Error;
 
-use crate::{group::GroupError, table::TableError};
+use crate::{group::GroupError, scratch::ScratchError, table::TableError};
 
 /// Why a training could not be done, as a sentence that says what to do.
 #[derive(Debug, Error)]
@@ -42,6 +42,9 @@ pub enum TrainError {
     /// The table is not what it should be.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// Rows could not be kept on disk.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
     /// A location could not be read or written.
     #[error("{field}: {source}")]
     Store {
@@ -147,6 +150,7 @@ impl TrainError {
         let field = match self {
             TrainError::Setting { field, .. } => Some(field.clone()),
             TrainError::Table(error) => Some(error.field().to_owned()),
+            TrainError::Scratch(_) => Some("resources.memory".to_owned()),
             TrainError::Store { field, .. } => Some((*field).to_owned()),
             TrainError::Incumbent(_) => Some("evaluation.gates".to_owned()),
             TrainError::Model(ModelError::Store(_)) => Some("output.uri".to_owned()),
@@ -174,7 +178,7 @@ impl TrainError {
             TrainError::PlanMalformed { .. } | TrainError::Setting { .. } | TrainError::Table(_) => {
                 FailureClass::BadInput
             }
-            TrainError::PlanUnreadable { .. } => FailureClass::Storage,
+            TrainError::PlanUnreadable { .. } | TrainError::Scratch(_) => FailureClass::Storage,
             TrainError::Store { source, .. } => source.class(),
             TrainError::Model(error) | TrainError::Incumbent(error) => error.class(),
             TrainError::Engine(error) => error.failure().class,

@@ -10,6 +10,7 @@ use crate::{
     TrainError,
     data::{Batch, Data, Part},
     learn::mean_loss,
+    split::Parts,
     watch::Stop,
 };
 
@@ -75,6 +76,14 @@ pub fn plan(evaluation: &Evaluation, data: &Data) -> Result<Wanted, TrainError> 
         }
     }
     Ok(Wanted { metrics, split })
+}
+
+/// The rows that metrics are measured on.
+pub fn split(parts: &Parts) -> MetricSplit {
+    match parts.test.is_empty() {
+        true => MetricSplit::Validation,
+        false => MetricSplit::Test,
+    }
 }
 
 /// Those of the metrics that are measured on the validation rows after an epoch, beside the loss.
@@ -215,7 +224,7 @@ fn predict(learner: &mut Learner, part: &Part, stop: &Stop) -> Result<Vec<f32>, 
         if stop.asked() {
             return Err(TrainError::interrupted("while measuring"));
         }
-        learner.predict(part.batch(&rows, &mut batch).x, &mut outputs)?;
+        learner.predict(part.batch(&rows, &mut batch)?.x, &mut outputs)?;
     }
     Ok(outputs)
 }
@@ -226,7 +235,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{split, table, target};
+    use crate::{room::Room, split, table, target};
 
     /// All rows of a target but the one that is learned from.
     fn held_out(values: &[&str]) -> Part {
@@ -239,7 +248,9 @@ mod tests {
         let table = table::read(csv.as_bytes(), &dataset).unwrap();
         let target = target::read(&table.target, "y", None).unwrap();
         let parts = split::parts([Some(table.rows()), None, None], &dataset.split).unwrap();
-        Data::new(&table, &parts, &target, &dataset).unwrap().test
+        Data::new(table, parts, &target, &dataset, &Room::found(None, None))
+            .unwrap()
+            .test
     }
 
     #[test]

@@ -6,52 +6,185 @@ use sconce_contract::{
 };
 use sconce_model::text;
 
+use crate::scratch::ScratchError;
 use crate::table::{Table, Texts};
+
+/// Most bytes of columns in memory that are gathered at once, and most columns: a line of the processor's cache has 16
+/// values.
+const GATHERED: u64 = 64 << 20;
+const AT_ONCE: usize = 16;
 
 /// The features of a table as the artifact keeps them, with what they hold, over these rows of it.
 ///
 /// The scale is the standard deviation of the rows themselves (divided by their number); 1 for a column that is
 /// constant there, and where none is wanted.
-pub fn measure(table: &Table, rows: &[usize], dataset: &Dataset) -> Vec<(Feature, ColumnFacts)> {
-    let width = table.width();
+///
+/// # Errors
+/// Where the rows are on disk and cannot be read.
+pub fn measure(
+    table: &Table,
+    rows: &[usize],
+    dataset: &Dataset,
+    most: u64,
+) -> Result<Vec<(Feature, ColumnFacts)>, ScratchError> {
+    let mut columns = Columns::of(table, rows, most);
     let mut next = 0;
     let measured = table.features.iter().map(|feature| {
-        let column = Column {
-            values: &table.values,
-            width,
-            place: next,
-            rows,
-        };
+        let place = next;
         next += feature.width();
-        match (&feature.texts, &feature.words) {
-            (Some(texts), _) => column.of_texts(&feature.name, texts, dataset),
-            (None, Some(words)) => column.of_words(&feature.name, words, dataset),
-            (None, None) => column.of_numbers(&feature.name, dataset),
-        }
+        Ok(match (&feature.texts, &feature.words) {
+            (Some(texts), _) => of_texts(&mut columns, place, &feature.name, texts, dataset)?,
+            (None, Some(words)) => columns.at(place)?.of_words(&feature.name, words, dataset),
+            (None, None) => columns.at(place)?.of_numbers(&feature.name, dataset),
+        })
     });
     measured.collect()
+}
+
+/// The columns of some rows, a few at a time, each in one piece: column after column in a table whose rows follow each
+/// other, every value would be far from the one before.
+struct Columns<'a> {
+    table: &'a Table,
+    rows: &'a [usize],
+    width: usize,
+    /// The columns that are gathered, one after another.
+    gathered: Vec<f32>,
+    /// The first of them.
+    first: usize,
+    /// Of rows on disk, the index of each among `rows`.
+    places: Vec<u32>,
+    /// Most columns that are gathered at once.
+    at_once: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn of(table: &'a Table, rows: &'a [usize], most: u64) -> Self {
+        let bytes = 4 * rows.len().max(1) as u64;
+        let mut places = Vec::new();
+        let at_once = match &table.stored {
+            None => usize::try_from(most.min(GATHERED) / bytes)
+                .unwrap_or(AT_ONCE)
+                .min(AT_ONCE),
+            Some(_) => {
+                places.resize(table.rows(), u32::MAX);
+                (0..).zip(rows).for_each(|(index, row)| places[*row] = index);
+                // Each time, all rows are read.
+                usize::try_from(most / bytes).unwrap_or(usize::MAX)
+            }
+        };
+        Columns {
+            places,
+            at_once: at_once.max(1),
+            table,
+            rows,
+            width: table.width(),
+            gathered: Vec::new(),
+            first: 0,
+        }
+    }
+
+    /// The column of that place in a row.
+    fn at(&mut self, place: usize) -> Result<Column<'_>, ScratchError> {
+        let count = self.rows.len();
+        let held = self.gathered.len() / count.max(1);
+        if !(self.first..self.first + held).contains(&place) {
+            self.gather(place, self.at_once.min(self.width - place))?;
+        }
+        let start = (place - self.first) * count;
+        Ok(Column {
+            values: &self.gathered[start..start + count],
+        })
+    }
+
+    fn gather(&mut self, first: usize, columns: usize) -> Result<(), ScratchError> {
+        let count = self.rows.len();
+        self.first = first;
+        self.gathered.resize(columns * count, 0.0);
+        let gathered = &mut self.gathered;
+        let mut take = |index: usize, row: &[f32]| {
+            for (column, value) in row[first..first + columns].iter().enumerate() {
+                gathered[column * count + index] = *value;
+            }
+        };
+        if self.table.stored.is_none() {
+            for (index, row) in self.rows.iter().enumerate() {
+                take(
+                    index,
+                    &self.table.values[row * self.width..(row + 1) * self.width],
+                );
+            }
+            return Ok(());
+        }
+        self.table.each(|row, values| {
+            let index = self.places[row] as usize;
+            if index < count {
+                take(index, values);
+            }
+            Ok(())
+        })
+    }
 }
 
 /// Some rows of a column.
 struct Column<'a> {
     values: &'a [f32],
-    width: usize,
-    place: usize,
-    rows: &'a [usize],
+}
+
+/// The most frequent words, as many as the vocabulary has room for.
+fn of_texts(
+    columns: &mut Columns<'_>,
+    start: usize,
+    name: &str,
+    texts: &Texts,
+    dataset: &Dataset,
+) -> Result<(Feature, ColumnFacts), ScratchError> {
+    let mut counts = vec![0_u64; texts.words.len()];
+    for place in start..start + texts.length {
+        // NaN, the place of a missing text's words, is no place either.
+        let words = columns.at(place)?.values.iter().filter(|place| **place >= 0.0);
+        words.for_each(|place| counts[*place as usize] += 1);
+    }
+    let missing = columns.at(start)?.missing();
+    let mut known: Vec<(&String, u64)> = texts.words.iter().zip(counts).collect();
+    known.retain(|(_, count)| *count > 0);
+    known.sort_unstable_by(|(word, count), (other, others)| others.cmp(count).then(word.cmp(other)));
+    let all: u64 = known.iter().map(|(_, count)| count).sum();
+    let different = known.len() as u64;
+    let room = dataset.text.as_ref().map_or(0, |text| text.vocabulary as usize);
+    known.truncate(room.saturating_sub(text::FIRST));
+    let held: u64 = known.iter().map(|(_, count)| count).sum();
+    let facts = ColumnFacts {
+        name: name.to_owned(),
+        missing,
+        words: None,
+        numbers: None,
+        texts: Some(TextFacts {
+            texts: columns.rows.len() as u64 - missing,
+            words: different,
+            kept: known.len() as u64,
+            unknown: (all - held) as f64 / all.max(1) as f64,
+        }),
+    };
+    let feature = Feature {
+        missing: dataset.missing.fills().then_some(f64::from(text::PADDING)),
+        text: Some(TextWords {
+            length: texts.length as u32,
+            words: known.into_iter().map(|(word, _)| word.clone()).collect(),
+        }),
+        ..Feature::number(name, 0.0, 1.0)
+    };
+    Ok((feature, facts))
 }
 
 impl Column<'_> {
     /// The values that are there.
     fn values(&self) -> impl Iterator<Item = f64> {
-        let values = self
-            .rows
-            .iter()
-            .map(|row| self.values[row * self.width + self.place]);
-        values.filter(|value| !value.is_nan()).map(f64::from)
+        let values = self.values.iter().filter(|value| !value.is_nan());
+        values.map(|value| f64::from(*value))
     }
 
     fn missing(&self) -> u64 {
-        (self.rows.len() - self.values().count()) as u64
+        (self.values.len() - self.values().count()) as u64
     }
 
     fn of_numbers(&self, name: &str, dataset: &Dataset) -> (Feature, ColumnFacts) {
@@ -103,49 +236,6 @@ impl Column<'_> {
                 unknown: categorical.unknown,
             }),
             ..Feature::number(name, mean, scale)
-        };
-        (feature, facts)
-    }
-
-    /// The most frequent words, as many as the vocabulary has room for.
-    fn of_texts(&self, name: &str, texts: &Texts, dataset: &Dataset) -> (Feature, ColumnFacts) {
-        let mut counts = vec![0_u64; texts.words.len()];
-        for row in self.rows {
-            let start = row * self.width + self.place;
-            // NaN, the place of a missing text's words, is no place either.
-            let words = self.values[start..start + texts.length].iter();
-            words
-                .filter(|place| **place >= 0.0)
-                .for_each(|place| counts[*place as usize] += 1);
-        }
-        let mut known: Vec<(&String, u64)> = texts.words.iter().zip(counts).collect();
-        known.retain(|(_, count)| *count > 0);
-        known.sort_unstable_by(|(word, count), (other, others)| others.cmp(count).then(word.cmp(other)));
-        let all: u64 = known.iter().map(|(_, count)| count).sum();
-        let different = known.len() as u64;
-        let room = dataset.text.as_ref().map_or(0, |text| text.vocabulary as usize);
-        known.truncate(room.saturating_sub(text::FIRST));
-        let held: u64 = known.iter().map(|(_, count)| count).sum();
-        let missing = self.missing();
-        let facts = ColumnFacts {
-            name: name.to_owned(),
-            missing,
-            words: None,
-            numbers: None,
-            texts: Some(TextFacts {
-                texts: self.rows.len() as u64 - missing,
-                words: different,
-                kept: known.len() as u64,
-                unknown: (all - held) as f64 / all.max(1) as f64,
-            }),
-        };
-        let feature = Feature {
-            missing: dataset.missing.fills().then_some(f64::from(text::PADDING)),
-            text: Some(TextWords {
-                length: texts.length as u32,
-                words: known.into_iter().map(|(word, _)| word.clone()).collect(),
-            }),
-            ..Feature::number(name, 0.0, 1.0)
         };
         (feature, facts)
     }
@@ -222,7 +312,7 @@ mod tests {
             .extend(settings.as_object().unwrap().clone());
         let dataset: Dataset = serde_json::from_value(dataset).unwrap();
         let table = crate::table::read(csv.as_bytes(), &dataset).unwrap();
-        measure(&table, rows, &dataset)
+        measure(&table, rows, &dataset, u64::MAX).unwrap()
     }
 
     #[test]

@@ -96,20 +96,23 @@ pub fn check_integers(network: &Network, table: &Table, dataset: &Dataset) -> Re
         ));
     }
     let unknown = |value: &f32| !(*value >= 0.0 && *value < vocabulary as f32 && value.fract() == 0.0);
-    let Some(place) = table.values.iter().position(unknown) else {
-        return Ok(());
-    };
-    let (row, column) = (place / table.features.len(), place % table.features.len());
+    table.each(|row, values| match values.iter().position(unknown) {
+        None => Ok(()),
+        Some(column) => Err(not_of(vocabulary, table, row, column, values[column])),
+    })
+}
+
+fn not_of(vocabulary: u32, table: &Table, row: usize, column: usize, value: f32) -> TrainError {
     let problem = format!(
         "row {} holds {} in the column {:?}, but the vocabulary is the integers from 0 to {}: raise it or correct the \
          table",
         row + 1,
-        table.values[place],
+        value,
         table.features[column].name,
         vocabulary - 1
     );
     let field = format!("{}.embedding.vocabulary", layer_field(0));
-    Err(TrainError::setting(field, problem))
+    TrainError::setting(field, problem)
 }
 
 /// How much a row of each class counts: nothing where all count the same. A class without training rows counts 1.

@@ -77,15 +77,14 @@ fn asked(evaluation: &Evaluation) -> Vec<MetricName> {
 }
 
 fn predict(model: &Model, table: &Table, rows: &[usize]) -> Result<Vec<f32>, TrainError> {
-    let width = table.width();
+    let mut space = Vec::new();
     let readers = Reader::of(model.features(), table).map_err(|problem| unlike(&problem))?;
     let mut outputs = Vec::new();
     for piece in rows.chunks(model.rows_per_step()) {
         let mut raw = Vec::with_capacity(piece.len() * readers.len());
         for row in piece {
-            for reader in &readers {
-                reader.read(&table.values[row * width..(row + 1) * width], &mut raw);
-            }
+            let read = table.row(*row, &mut space)?;
+            readers.iter().for_each(|reader| reader.read(read, &mut raw));
         }
         outputs.extend(model.predict(&raw, piece.len()).map_err(TrainError::Incumbent)?);
     }

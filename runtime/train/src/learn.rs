@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sconce_contract::{Hyperparameters, MetricName, TrainingPhase};
-use sconce_engine::{EngineError, Learner, Purpose, Random, schedules};
+use sconce_engine::{EngineError, Learner, Rows, schedules};
 
 use crate::{
     TrainError,
@@ -94,17 +94,19 @@ impl Course<'_> {
         let mut pace = Pace::default();
         loop {
             let epoch = self.position.epoch;
-            let mut order: Vec<usize> = (0..rows).collect();
-            Random::new(*seed, Purpose::Order, u64::from(epoch)).shuffle(&mut order);
             let taken = usize::try_from(self.position.batch).unwrap_or(usize::MAX);
             let mut since = Instant::now();
-            for batch in order.chunks(rows_per_step).skip(taken) {
+            let mut batches = self.data.training.epoch(*seed, epoch, rows_per_step, taken);
+            if let Some(group) = &self.group {
+                batches = batches.shared(group.share(), self.hyperparameters.batch_size as usize);
+            }
+            while let Some((count, batch)) = batches.next(&mut space)? {
                 self.may_go_on()?;
                 let rate = self.learning_rate();
-                let value = self.step(batch, &mut space, rate)?;
+                let value = self.step(&batch, count, rate)?;
                 let now = Instant::now();
                 busy += now - since;
-                pace.add(batch.len(), now - since);
+                pace.add(count, now - since);
                 since = now;
                 let step = self.position.step;
                 self.watch.update(|seen| {
@@ -245,16 +247,13 @@ impl Course<'_> {
         schedules::learning_rate(schedule, optimizer.learning_rate, &moment)
     }
 
-    fn step(&mut self, batch: &[usize], space: &mut Batch, rate: f64) -> Result<f64, TrainError> {
-        let training = &self.data.training;
+    /// Learns from this worker's rows of the `count` that all have.
+    fn step(&mut self, batch: &Rows<'_>, count: usize, rate: f64) -> Result<f64, TrainError> {
         let value = match &mut self.group {
-            None => self.learner.step(&training.batch(batch, space), rate)?,
+            None => self.learner.step(batch, rate)?,
             Some(group) => {
                 let share = group.share();
-                let own = share.of_step(batch, self.hyperparameters.batch_size as usize);
-                let rows = training.batch(&own, space);
-                let count = batch.len();
-                let value = self.learner.step_together(&rows, count, share, group, rate);
+                let value = self.learner.step_together(batch, count, share, group, rate);
                 let value = value.map_err(|error| match error {
                     EngineError::Group(why) => TrainError::group(why),
                     error => error.into(),
@@ -478,7 +477,7 @@ fn mean_loss_and_outputs(
             return Err(TrainError::interrupted("while measuring"));
         }
         let count = rows.len() as f64;
-        let rows = part.batch(&rows, &mut batch);
+        let rows = part.batch(&rows, &mut batch)?;
         let mean = match &mut outputs {
             Some(outputs) => learner.loss_and_outputs(&rows, outputs)?,
             None => learner.loss(&rows)?,

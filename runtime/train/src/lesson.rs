@@ -45,7 +45,11 @@ impl Material<'_> {
         Subject {
             name: self.plan.name.clone(),
             run: self.plan.run.clone(),
-            asked: short_hash(&(&lesson.network, &dataset, &lesson.hyperparameters)),
+            // The order of rows on disk is another one.
+            asked: match self.data.training.is_on_disk() {
+                false => short_hash(&(&lesson.network, &dataset, &lesson.hyperparameters)),
+                true => short_hash(&(&lesson.network, &dataset, &lesson.hyperparameters, "on disk")),
+            },
             data: self.digest.clone(),
             trainer: TRAINER.to_owned(),
         }

@@ -9,6 +9,7 @@ use sconce_train::{
     arguments::Arguments,
     checkpoint, display, observe, plan,
     report::Destination,
+    room::Room,
     run,
     supervise::supervise,
     watch::{Stop, Watch},
@@ -22,7 +23,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const UNREPORTED: u8 = 1;
 
 fn main() -> ExitCode {
-    // First of all: it may start the program again.
+    use_small_pages();
+    // First of all but that: it may start the program again.
     let threads = sconce_engine::threads::ensure();
     let start = Instant::now();
     let arguments = Arguments::parse();
@@ -42,10 +44,11 @@ fn main() -> ExitCode {
     let work = {
         let (path, group) = (arguments.plan.clone(), arguments.group.clone());
         let (watch, stop) = (watch.clone(), stop.clone());
+        let room = Room::found(arguments.memory, arguments.scratch);
         move || {
             let plan = plan::read(&path)?;
             let seat = group.seat(plan.nodes.unwrap_or_default())?;
-            run::run_in(&plan, seat.as_ref(), start, &watch, &stop)
+            run::run_in(&plan, seat.as_ref(), &room, start, &watch, &stop)
         }
     };
     let report = supervise(&watch, &stop, work).unwrap_or_else(|error| failed(&error, &watch));
@@ -64,6 +67,14 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::from(report.exit_code())
+}
+
+/// A huge page is 2 MiB of which a small training uses a few: with them it takes twice its memory, and a large one is not
+/// faster. What was given to the process before stays; a program that is started again has none from the beginning.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    // A kernel that knows no huge pages gives none.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn failed(error: &TrainError, watch: &Watch) -> Report {

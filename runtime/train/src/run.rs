@@ -21,7 +21,9 @@ use crate::{
     incumbent,
     learn::{Course, is_learned},
     lesson::{Material, TRAINER},
-    locations, plan, search,
+    locations, plan,
+    room::Room,
+    search,
     source::{self, Source},
     split, target,
     track::{Ended, Told, Tracker},
@@ -31,13 +33,15 @@ use crate::{
 /// Does what the plan says. `start` is when the process started.
 pub fn run(plan: &TrainingPlan, start: Instant, watch: &Watch, stop: &Stop) -> Result<Report, TrainError> {
     let seat = SeatArguments::default().seat(plan.nodes.unwrap_or_default())?;
-    run_in(plan, seat.as_ref(), start, watch, stop)
+    run_in(plan, seat.as_ref(), &Room::found(None, None), start, watch, stop)
 }
 
-/// The same in a group, where it has a seat there.
+/// The same in a group, where it has a seat there, with so much memory, and the rows that do not fit into it in that
+/// folder.
 pub fn run_in(
     plan: &TrainingPlan,
     seat: Option<&Seat>,
+    room: &Room,
     start: Instant,
     watch: &Watch,
     stop: &Stop,
@@ -69,7 +73,7 @@ pub fn run_in(
     }
 
     tracing::info!(uri = shown(&plan.dataset.uri), "reading the table");
-    let source = source::read(&locations::of_dataset(plan), &plan.dataset, stop)?;
+    let source = source::read(&locations::of_dataset(plan), &plan.dataset, room, stop)?;
     interrupted_before(stop, "reading the table")?;
     let Source {
         table,
@@ -83,7 +87,12 @@ pub fn run_in(
     let loss = fit::loss(before_target, &target);
     fit::check(loss, &field, &last, &target, &plan.dataset.target)?;
     let parts = split::parts(of_each, &plan.dataset.split)?;
-    let data = Data::new(&table, &parts, &target, &plan.dataset)?;
+    // Before anything is learned, and before the table's values become the network's inputs where they are.
+    let incumbent = match leads {
+        true => incumbent::measure(&output, plan, &table, &parts, &target, evaluate::split(&parts))?,
+        false => None,
+    };
+    let data = Data::new(table, parts, &target, &plan.dataset, room)?;
     tell(&data);
     let read = Material {
         plan,
@@ -94,12 +103,6 @@ pub fn run_in(
     };
     read.objective(&own)?;
     let wanted = evaluate::plan(&plan.evaluation, &data)?;
-    // Before anything is learned: what cannot be compared is not worth the time.
-    let incumbent = match leads {
-        true => incumbent::measure(&output, plan, &table, &parts, &target, wanted.split)?,
-        false => None,
-    };
-    drop(table);
     let counts = [&data.training, &data.validation, &data.test].map(|part| part.rows() as u64);
     watch.update(|seen| seen.rows = counts);
     tracing::info!(

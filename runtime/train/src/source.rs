@@ -13,14 +13,15 @@ use std::sync::Arc;
 
 use sconce_contract::digest::sha256_hex;
 use sconce_contract::{Dataset, DatasetFormat, FileDigest};
-use sconce_store::{Store, StoreError, shown};
+use sconce_store::{Content, Store, StoreError, shown};
 
-use crate::table::{Builder, Format, Table};
+use crate::room::Room;
+use crate::table::{Builder, Format, Input, Table};
 use crate::watch::Stop;
 use crate::{TrainError, locations};
 
-/// Most bytes of all files together: the table is held in memory.
-const LIMIT: u64 = 4 << 30;
+/// Most bytes of all files together: a number that only a mistake reaches.
+const LIMIT: u64 = 16 << 40;
 /// What Hive writes for a value that is missing.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -36,14 +37,14 @@ pub struct Source {
 }
 
 /// Reads all that a data set names.
-pub fn read(store: &Store, dataset: &Dataset, stop: &Stop) -> Result<Source, TrainError> {
+pub fn read(store: &Store, dataset: &Dataset, room: &Room, stop: &Stop) -> Result<Source, TrainError> {
     let mut reader = Reader {
         store,
         stop,
         left: LIMIT,
         digests: Vec::new(),
     };
-    let mut builder = Builder::new(dataset);
+    let mut builder = Builder::new(dataset, Some(room.clone()));
     let uris = [
         ("dataset.uri", Some(&dataset.uri)),
         ("dataset.validationUri", dataset.validation_uri.as_ref()),
@@ -129,15 +130,17 @@ impl Reader<'_> {
         if self.stop.asked() {
             return Err(TrainError::interrupted("while reading the table"));
         }
-        let read = self.store.read(uri, self.left);
-        let bytes = read.map_err(|error| failed(dataset, field, error))?;
-        self.left -= bytes.len() as u64;
-        self.digests.push((path.to_owned(), FileDigest::of(&bytes)));
+        let opened = self.store.open(uri, self.left);
+        let content = opened.map_err(|error| failed(dataset, field, error))?;
+        let refused = |error| failed(dataset, field, Content::refused(uri, error));
+        let mut input = Input::new(content, Some(self.stop), Box::new(refused));
         // A part without any row is nothing that Spark would not write; a text may be empty.
-        if bytes.is_empty() && !path.is_empty() && format.name != DatasetFormat::Text {
-            return Ok(());
+        if path.is_empty() || format.name == DatasetFormat::Text || !input.is_empty()? {
+            (format.read)(&mut input, builder)?;
         }
-        (format.read)(&bytes.into(), builder)?;
+        let digest = input.digest()?;
+        self.left = self.left.saturating_sub(digest.size);
+        self.digests.push((path.to_owned(), digest));
         Ok(())
     }
 

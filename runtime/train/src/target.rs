@@ -6,6 +6,7 @@ use sconce_contract::Loss;
 
 use crate::{
     TrainError,
+    part::Answers,
     table::{Cells, TableError, number},
 };
 
@@ -24,6 +25,16 @@ pub enum Target {
 }
 
 impl Target {
+    /// What is true of these rows.
+    pub fn of(&self, rows: &[usize]) -> Answers {
+        match self {
+            Target::Numbers(all) => Answers::Numbers(rows.iter().map(|&row| all[row]).collect()),
+            Target::Classes { names, rows: all } => {
+                Answers::Classes(rows.iter().map(|&row| all[row]).collect(), names.len())
+            }
+        }
+    }
+
     /// What it is, without what the rows hold.
     pub fn kind(&self) -> Self {
         match self {

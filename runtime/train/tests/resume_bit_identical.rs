@@ -86,20 +86,11 @@ fn failure(rehearsal: &Rehearsal) -> Failure {
     }
 }
 
-/// The step of the newest checkpoint that stands in its folder.
-fn newest(rehearsal: &Rehearsal) -> Option<u64> {
-    let entries = fs::read_dir(rehearsal.path("checkpoints/abc")).ok()?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names
-        .filter_map(|name| name.strip_prefix("step-")?.split_once('-')?.0.parse().ok())
-        .max()
-}
-
 /// Sends the signal once the checkpoint of the step is there.
 fn signalled(rehearsal: &Rehearsal, signal: &str, step: u64) -> ExitStatus {
     let mut child = rehearsal.start();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while newest(rehearsal).is_none_or(|newest| newest < step) {
+    while rehearsal.newest_checkpoint().is_none_or(|newest| newest < step) {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
@@ -122,7 +113,7 @@ fn resume_bit_identical_after_sigkill_at_every_step() {
             status.code().is_none().then_some(rehearsal)
         });
         let rehearsal = killed.unwrap_or_else(|| panic!("never killed at step {step}"));
-        let left = newest(&rehearsal);
+        let left = rehearsal.newest_checkpoint();
         assert!(left >= Some(step), "{left:?} at {step}");
         let (again, steps, reached_again, work) = finish(&rehearsal);
         assert_eq!(
@@ -156,7 +147,7 @@ fn resume_bit_identical_after_sigterm_at_every_step() {
         let says = "the state is saved, and the next attempt goes on from there";
         assert!(failure.message.contains(says), "{}", failure.message);
         let mark = failure.work.and_then(|work| work.last_checkpoint).unwrap();
-        assert_eq!(Some(mark.step), newest(&rehearsal));
+        assert_eq!(Some(mark.step), rehearsal.newest_checkpoint());
         let (again, _, reached_again, work) = finish(&rehearsal);
         assert_eq!(work.resumed_from, Some(mark.step));
         assert_eq!(
@@ -280,7 +271,7 @@ fn resume_bit_identical_of_texts() {
             status.code().is_none().then_some(rehearsal)
         });
         let rehearsal = killed.unwrap_or_else(|| panic!("never killed at step {step}"));
-        let left = newest(&rehearsal);
+        let left = rehearsal.newest_checkpoint();
         let (again, _, reached_again, work) = finish(&rehearsal);
         assert_eq!(work.resumed_from, left);
         assert_eq!((&again, &reached_again), (&digest, &reached), "killed at {step}");
@@ -292,7 +283,7 @@ fn resume_goes_on_with_the_progress_that_was_saved() {
     let rehearsal = every(network(adam()), json!({"steps": 5}));
     let status = signalled(&rehearsal, "-KILL", 5);
     assert_eq!(status.code(), None);
-    let left = newest(&rehearsal).unwrap();
+    let left = rehearsal.newest_checkpoint().unwrap();
     assert_eq!(left % 5, 0, "every fifth step is saved");
     let (_, steps, _, work) = finish(&rehearsal);
     assert_eq!(

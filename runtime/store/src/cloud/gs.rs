@@ -11,6 +11,9 @@ use crate::credentials::Variables;
 /// Where Google's own clients look for an emulator.
 const EMULATOR: &str = "STORAGE_EMULATOR_HOST";
 
+/// What an emulator is shown by who writes.
+const EMULATOR_TOKEN: &str = "emulator";
+
 /// Where it is.
 pub(super) const SETTINGS: &[&str] = &[EMULATOR];
 
@@ -31,8 +34,10 @@ pub(super) fn connect(variables: &Variables, bucket: &str) -> object_store::Resu
         } else {
             format!("http://{host}")
         };
-        // An emulator asks for no credentials, and there are none to show.
+        // An emulator asks for no credentials, and there are none to show: without a token of its own, the client would ask
+        // the metadata service for one before it writes.
         builder = builder.with_base_url(&url).with_skip_signature(true);
+        builder = builder.with_config(GoogleConfigKey::BearerToken, EMULATOR_TOKEN);
     }
     let store = builder
         .with_bucket_name(bucket)

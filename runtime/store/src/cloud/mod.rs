@@ -3,6 +3,7 @@
 //! ```text
 //!   Cloud ──┬─ s3, gs, az   what the environment says, to a client of the service
 //!           ├─ read         one object, by parts at once, all of one version
+//!           ├─ stream       the same one part after another, as it is asked for
 //!           ├─ folder       files, the one that lists them last, behind a mark while they are incomplete
 //!           ├─ refusal      what the service says, to a sentence
 //!           └─ transport    connections, their time limits, the authorities that are trusted
@@ -17,6 +18,7 @@ mod gs;
 mod read;
 mod refusal;
 mod s3;
+mod stream;
 mod transport;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt, RetryConfig};
 
 use crate::StoreError;
+use crate::content::Content;
 use crate::credentials::Variables;
 use crate::runtime::threads;
 use crate::scheme::{Scheme, Target, has_userinfo};
@@ -87,7 +90,7 @@ struct Opened {
 }
 
 impl Cloud {
-    fn open(&self, target: &Target<'_>) -> Result<Opened, StoreError> {
+    fn open_store(&self, target: &Target<'_>) -> Result<Opened, StoreError> {
         let malformed = |reason: String| StoreError::Malformed {
             uri: target.shown(),
             reason,
@@ -130,26 +133,25 @@ impl Cloud {
 
 impl Scheme for Cloud {
     fn read(&self, target: &Target<'_>, limit: u64) -> Result<Vec<u8>, StoreError> {
-        let Opened { store, path } = self.open(target)?;
-        self.run(target, async {
-            match read::read(&*store, &path, limit).await {
-                Err(Trouble::Service(error)) if refusal::is_absent(&error) => {
-                    // Both are answered alike: only a look into the bucket tells whether it is there.
-                    store
-                        .list(Some(&path))
-                        .next()
-                        .await
-                        .transpose()
-                        .map_err(place_or)?;
-                    Err(Trouble::Service(error))
-                }
-                read => read,
-            }
-        })
+        let Opened { store, path } = self.open_store(target)?;
+        let work = async { found(&*store, &path, read::read(&*store, &path, limit).await).await };
+        self.run(target, work)
+    }
+
+    fn open<'a>(&self, target: &Target<'a>, limit: u64) -> Result<Content<'a>, StoreError> {
+        let Opened { store, path } = self.open_store(target)?;
+        let work = async { found(&*store, &path, read::begin(&*store, &path, limit).await).await };
+        let begun = self.run(target, work)?;
+        let size = begun.size();
+        let parts = begun.parts(store, path, threads(target)?);
+        Ok(Content::new(
+            size,
+            stream::Stream::new(size, *target, self.place, parts),
+        ))
     }
 
     fn exists(&self, target: &Target<'_>) -> Result<bool, StoreError> {
-        let Opened { store, path } = self.open(target)?;
+        let Opened { store, path } = self.open_store(target)?;
         self.run(target, async {
             if path.as_ref() != "" {
                 match store.head(&path).await {
@@ -171,34 +173,49 @@ impl Scheme for Cloud {
         files: &BTreeMap<String, Vec<u8>>,
         record: &str,
     ) -> Result<(), StoreError> {
-        let Opened { store, path } = self.open(target)?;
+        let Opened { store, path } = self.open_store(target)?;
         self.run(target, folder::write(&*store, &path, name, files, record))
     }
 
     fn grow_file(&self, target: &Target<'_>, bytes: &[u8], _known: usize) -> Result<(), StoreError> {
-        let Opened { store, path } = self.open(target)?;
+        let Opened { store, path } = self.open_store(target)?;
         self.run(target, folder::put(&*store, &path, bytes))
     }
 
     fn folders(&self, target: &Target<'_>) -> Result<Vec<String>, StoreError> {
-        let Opened { store, path } = self.open(target)?;
+        let Opened { store, path } = self.open_store(target)?;
         self.run(target, folder::names(&*store, &path))
     }
 
     fn files(&self, target: &Target<'_>) -> Result<Option<Vec<String>>, StoreError> {
-        let Opened { store, path } = self.open(target)?;
+        let Opened { store, path } = self.open_store(target)?;
         self.run(target, folder::files(&*store, &path))
     }
 
     fn remove_folder(&self, target: &Target<'_>, name: &str) -> Result<(), StoreError> {
-        let Opened { store, path } = self.open(target)?;
+        let Opened { store, path } = self.open_store(target)?;
         self.run(target, folder::remove(&*store, &path, name))
     }
 
     fn tidy(&self, target: &Target<'_>, age: Duration) -> Result<(), StoreError> {
-        let Opened { store, path } = self.open(target)?;
+        let Opened { store, path } = self.open_store(target)?;
         self.run(target, folder::tidy(&*store, &path, age))
     }
+}
+
+/// What was read. Whether the object or its bucket is absent is answered alike: only a look into the bucket tells.
+async fn found<T>(store: &dyn ObjectStore, path: &Path, read: Result<T, Trouble>) -> Result<T, Trouble> {
+    if let Err(Trouble::Service(error)) = &read
+        && refusal::is_absent(error)
+    {
+        store
+            .list(Some(path))
+            .next()
+            .await
+            .transpose()
+            .map_err(place_or)?;
+    }
+    read
 }
 
 /// A list is empty where nothing is, and absent where its bucket is.

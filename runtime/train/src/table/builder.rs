@@ -9,7 +9,10 @@ use sconce_contract::{Dataset, Images, Missing, RowsLeftOut, Text};
 
 use super::column::{Column, Value};
 use super::columns::{self, Columns};
-use super::{Cell, Cells, File, Place, Table, TableError, Unit};
+use super::{Cell, Cells, File, OnDisk, Place, Table, TableError, Unit};
+use crate::TrainError;
+use crate::room::Room;
+use crate::scratch::{Stored, Writer};
 
 /// Longest sentence about the first row that could not be read: it goes into a report of 4 KiB.
 const FIRST_LIMIT: usize = 256;
@@ -21,6 +24,9 @@ pub struct Builder<'a> {
     /// Features in the order of the first file.
     features: Vec<Column>,
     values: Vec<f32>,
+    room: Option<Room>,
+    /// Where the rows before `values` are.
+    writer: Option<Writer>,
     target: Cells,
     left_out: RowsLeftOut,
     /// The file that is read.
@@ -34,10 +40,12 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// An empty table.
-    pub fn new(dataset: &'a Dataset) -> Self {
+    /// An empty table, which goes to disk where it is larger than its room.
+    pub fn new(dataset: &'a Dataset, room: Option<Room>) -> Self {
         Builder {
             dataset,
+            room,
+            writer: None,
             features: Vec::new(),
             values: Vec::new(),
             target: Cells::default(),
@@ -159,9 +167,9 @@ impl<'a> Builder<'a> {
     }
 
     /// A row, whose cells are asked for by their place in the header.
-    pub fn row<'c>(&mut self, number: u64, cell: impl Fn(usize) -> Cell<'c>) -> Result<(), TableError> {
+    pub fn row<'c>(&mut self, number: u64, cell: impl Fn(usize) -> Cell<'c>) -> Result<(), TrainError> {
         let Some(columns) = self.columns.take() else {
-            return Err(TableError::Empty);
+            return Err(TableError::Empty.into());
         };
         let checked = self.check(&columns, number, cell);
         self.columns = Some(columns);
@@ -174,14 +182,47 @@ impl<'a> Builder<'a> {
                 }
                 self.row = row;
                 self.target.push(&target, &place);
-                Ok(())
+                self.make_room()
             }
             Ok(None) => {
                 self.left_out.missing += 1;
                 Ok(())
             }
-            Err(error) => self.malformed(error),
+            Err(error) => Ok(self.malformed(error)?),
         }
+    }
+
+    /// Puts the rows on disk where they are more than may be held.
+    fn make_room(&mut self) -> Result<(), TrainError> {
+        let Some(room) = &self.room else { return Ok(()) };
+        let bytes = 4 * self.values.len() as u64;
+        let limit = match &self.writer {
+            Some(_) => PIECE.min(room.rows()),
+            None => room.rows(),
+        };
+        if bytes <= limit {
+            return Ok(());
+        }
+        if self.writer.is_none() {
+            tracing::info!(
+                rows = self.rows(),
+                mebibytes = bytes >> 20,
+                memory = room.memory >> 20,
+                folder = %room.folder.display(),
+                "the table is larger than two fifths of the memory (MiB): its rows are kept on disk, and an epoch reads \
+                 them in blocks"
+            );
+            let width = self.features.iter().map(Column::width).sum();
+            self.writer = Some(Writer::new(&room.scratch(), width)?);
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.add(&self.values)?;
+        }
+        if self.values.capacity() as u64 > 2 * PIECE {
+            self.values = Vec::new();
+        }
+        self.values.clear();
+        Ok(())
     }
 
     /// Checks a row and keeps its values for the moment; nothing where it is to be dropped.
@@ -276,13 +317,41 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// About so many rows are still to come: room for them is made at once, since memory that grows by doubling takes
+    /// up to three times as much.
+    pub fn expect(&mut self, rows: u64) {
+        let width: usize = self.features.iter().map(Column::width).sum();
+        let values = (rows + rows / 32).saturating_mul(width as u64);
+        // What is larger goes to disk before it needs more.
+        let most = self.room.as_ref().map_or(MOST_EXPECTED, |room| room.rows() / 4);
+        let values = values.min(most).min(MOST_EXPECTED);
+        // What cannot be had at once may still be had bit by bit.
+        if self.writer.is_none() {
+            let _ = self
+                .values
+                .try_reserve_exact(usize::try_from(values).unwrap_or(usize::MAX));
+        }
+    }
+
     /// Rows so far.
     pub fn rows(&self) -> usize {
         self.target.len()
     }
 
     /// The table.
-    pub fn finish(self) -> Result<Table, TableError> {
+    pub fn finish(mut self) -> Result<Table, TrainError> {
+        let stored = match self.writer.take() {
+            None => None,
+            Some(mut writer) => {
+                writer.add(&self.values)?;
+                self.values = Vec::new();
+                Some(writer.finish()?)
+            }
+        };
+        Ok(self.table(stored)?)
+    }
+
+    fn table(self, stored: Option<Stored>) -> Result<Table, TableError> {
         if self.target.is_empty() {
             return Err(match self.left_out.is_none() {
                 true => TableError::HeaderOnly,
@@ -299,7 +368,7 @@ impl<'a> Builder<'a> {
         let mut values = self.values;
         let width: usize = self.features.iter().map(Column::width).sum();
         let mut features = Vec::with_capacity(self.features.len());
-        let mut place = 0;
+        let (mut place, mut moved) = (0, Vec::new());
         for mut column in self.features {
             let name = column.name.clone();
             let own = column.width();
@@ -307,14 +376,17 @@ impl<'a> Builder<'a> {
             if texts.as_ref().is_some_and(|texts| texts.words.is_empty()) {
                 return Err(TableError::NoWords(name));
             }
-            let words = column.words().map(|(words, moved)| {
+            let words = column.words().map(|(words, to)| {
                 for value in values
                     .iter_mut()
                     .skip(place)
                     .step_by(width)
                     .filter(|value| !value.is_nan())
                 {
-                    *value = moved[*value as usize] as f32;
+                    *value = to[*value as usize] as f32;
+                }
+                if stored.is_some() {
+                    moved.push((place, to));
                 }
                 words
             });
@@ -324,6 +396,7 @@ impl<'a> Builder<'a> {
         Ok(Table {
             features,
             values,
+            stored: stored.map(|rows| OnDisk { rows, moved }),
             target: self.target,
             left_out: self.left_out,
         })
@@ -349,6 +422,10 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Most values that room is made for before they are there.
+const MOST_EXPECTED: u64 = 1 << 30;
+/// Bytes of rows that are put on disk at once.
+const PIECE: u64 = 1 << 20;
 const EMPTY_TEXT: &str = "fill it in, or set dataset.missing to Drop to leave the row out, or to Mean to take it as a text \
                           without words";
 const EMPTY: &str = "fill it in, set dataset.missing to Mean, Median or Drop, or leave the column out of \

@@ -1,38 +1,30 @@
 //! Comma-separated values with a header row (RFC 4180).
 
-use bytes::Bytes;
+use std::ops::Range;
 
-use super::{Builder, Cell, TableError, Unit};
+use csv_core::ReadRecordResult;
+
+use super::{Builder, Cell, Input, TableError, Unit};
+use crate::TrainError;
 
 /// What spreadsheets write before UTF-8.
-const BYTE_ORDER_MARK: &str = "\u{feff}";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Rows after which it is known how long one is.
+const MEASURED: u64 = 64;
 
 /// Reads a file. Blanks around a cell and empty lines do not count.
-pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
-    let text = std::str::from_utf8(bytes).map_err(|error| TableError::NotUtf8 {
-        place: builder.place(
-            1 + bytes[..error.valid_up_to()]
-                .iter()
-                .filter(|&&byte| byte == b'\n')
-                .count() as u64,
-        ),
-    })?;
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    // Rows are counted here instead of by the reader, whose sentence would not name the columns.
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .has_headers(false)
-        .from_reader(text.as_bytes());
-    let mut record = csv::StringRecord::new();
-    if !advance(&mut reader, &mut record)? {
-        return Err(TableError::Empty);
-    }
-    let header: Vec<String> = record.iter().map(|name| name.trim().to_owned()).collect();
+pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
+    let mut records = Records::new(input)?;
+    let Some(record) = records.next(builder)? else {
+        return Err(TableError::Empty.into());
+    };
+    let header: Vec<String> = record.cells().map(|name| name.trim().to_owned()).collect();
     builder.header(&header, Unit::Line)?;
-    while advance(&mut reader, &mut record)? {
-        let line = line_of(&record, text);
+    let (mut rows, begin) = (0, records.passed());
+    while let Some(record) = records.next(builder)? {
+        let line = record.line;
         if record.len() == header.len() {
-            builder.row(line, |position| Cell::of_text(&record[position]))?;
+            builder.row(line, |position| Cell::of_text(record.cell(position)))?;
         } else {
             let error = TableError::Ragged {
                 place: builder.place(line),
@@ -42,34 +34,190 @@ pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), Table
             };
             builder.malformed(error)?;
         }
+        rows += 1;
+        if rows == MEASURED {
+            builder.expect(records.left() * MEASURED / (records.passed() - begin).max(1));
+        }
     }
     Ok(())
 }
 
-fn advance(reader: &mut csv::Reader<&[u8]>, record: &mut csv::StringRecord) -> Result<bool, TableError> {
-    reader
-        .read_record(record)
-        .map_err(|error| TableError::Malformed(error.to_string()))
+/// One after another, the records of a file.
+struct Records<'i, 'c> {
+    input: &'i mut Input<'c>,
+    /// The line that the window begins on, from 1.
+    line: u64,
+    /// Bytes of the window that the last record had.
+    taken: usize,
+    /// Where its cells are in the window, or in `unquoted`.
+    cells: Vec<Range<usize>>,
+    core: Box<csv_core::Reader>,
+    unquoted: Vec<u8>,
+    ends: Vec<usize>,
 }
 
-/// The line that a record stands on. The reader counts it from where the record before it ended, which may be
-/// some empty lines earlier.
-fn line_of(record: &csv::StringRecord, text: &str) -> u64 {
-    let Some(position) = record.position() else {
-        return 0;
-    };
-    let from = text
-        .as_bytes()
-        .get(position.byte() as usize..)
-        .unwrap_or_default();
-    let empty = from.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-    position.line() + empty.filter(|&&byte| byte == b'\n').count() as u64
+struct Record<'a> {
+    line: u64,
+    text: &'a str,
+    cells: &'a [Range<usize>],
 }
 
-fn hint(record: &csv::StringRecord, columns: usize) -> &'static str {
-    if record.iter().any(|cell| cell.contains('\n')) {
+impl Record<'_> {
+    fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    fn cell(&self, position: usize) -> &str {
+        let range = self.cells.get(position).cloned();
+        range.and_then(|range| self.text.get(range)).unwrap_or_default()
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|position| self.cell(position))
+    }
+}
+
+impl<'i, 'c> Records<'i, 'c> {
+    fn new(input: &'i mut Input<'c>) -> Result<Self, TrainError> {
+        while input.window().len() < BYTE_ORDER_MARK.len() && input.more()? {}
+        if input.window().starts_with(BYTE_ORDER_MARK) {
+            input.pass(BYTE_ORDER_MARK.len());
+        }
+        Ok(Records {
+            input,
+            line: 1,
+            taken: 0,
+            cells: Vec::new(),
+            core: Box::new(csv_core::Reader::new()),
+            unquoted: Vec::new(),
+            ends: Vec::new(),
+        })
+    }
+
+    /// Bytes before the record that comes next.
+    fn passed(&self) -> u64 {
+        self.input.passed() + self.taken as u64
+    }
+
+    /// Bytes from there on.
+    fn left(&self) -> u64 {
+        self.input.size().saturating_sub(self.passed())
+    }
+
+    fn next(&mut self, builder: &Builder<'_>) -> Result<Option<Record<'_>>, TrainError> {
+        self.go_past(self.taken);
+        self.taken = 0;
+        if !self.skip_empty()? {
+            return Ok(None);
+        }
+        let line = self.line;
+        let end = self.input.end_of_line()?;
+        let text = &self.input.window()[..end];
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        // Most have no quotation mark, and are where they are read.
+        let plain = memchr::memchr2(b'"', b'\r', text).is_none();
+        let length = text.len();
+        let not_utf8 = |window: &[u8], invalid: std::str::Utf8Error| {
+            let lines = memchr::memchr_iter(b'\n', &window[..invalid.valid_up_to()]).count();
+            TableError::NotUtf8 {
+                place: builder.place(line + lines as u64),
+            }
+        };
+        if plain {
+            self.taken = end;
+            self.cells.clear();
+            let text = &self.input.window()[..length];
+            let mut start = 0;
+            for comma in memchr::memchr_iter(b',', text) {
+                self.cells.push(start..comma);
+                start = comma + 1;
+            }
+            self.cells.push(start..length);
+            let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error))?;
+            return Ok(Some(Record {
+                line,
+                text,
+                cells: &self.cells,
+            }));
+        }
+        self.unquote()?;
+        let read = &self.input.window()[..self.taken];
+        std::str::from_utf8(read).map_err(|error| not_utf8(read, error))?;
+        let text = std::str::from_utf8(&self.unquoted).map_err(|error| not_utf8(&self.unquoted, error))?;
+        Ok(Some(Record {
+            line,
+            text,
+            cells: &self.cells,
+        }))
+    }
+
+    /// Passes so many bytes of the window, and counts their lines.
+    fn go_past(&mut self, count: usize) {
+        self.line += memchr::memchr_iter(b'\n', &self.input.window()[..count]).count() as u64;
+        self.input.pass(count);
+    }
+
+    /// Passes empty lines; false where nothing is behind them.
+    fn skip_empty(&mut self) -> Result<bool, TrainError> {
+        loop {
+            if self.input.is_empty()? {
+                return Ok(false);
+            }
+            let window = self.input.window();
+            let filled = window.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+            self.go_past(filled.unwrap_or(window.len()));
+            if filled.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Takes the record at the beginning of the window apart as RFC 4180 has it.
+    fn unquote(&mut self) -> Result<(), TrainError> {
+        self.core.reset();
+        let (mut read, mut written, mut ended) = (0, 0, 0);
+        self.unquoted.clear();
+        loop {
+            self.unquoted.resize(self.unquoted.len().max(1 << 10), 0);
+            self.ends.resize(self.ends.len().max(64), 0);
+            let (result, bytes, output, ends) = self.core.read_record(
+                &self.input.window()[read..],
+                &mut self.unquoted[written..],
+                &mut self.ends[ended..],
+            );
+            read += bytes;
+            written += output;
+            ended += ends;
+            match result {
+                // The core takes no bytes for the end, which only an empty window is.
+                ReadRecordResult::InputEmpty if self.input.more()? => {}
+                ReadRecordResult::InputEmpty => {
+                    let (_, _, output, ends) =
+                        self.core
+                            .read_record(&[], &mut self.unquoted[written..], &mut self.ends[ended..]);
+                    written += output;
+                    ended += ends;
+                    break;
+                }
+                ReadRecordResult::OutputFull => self.unquoted.resize(2 * self.unquoted.len(), 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
+                ReadRecordResult::Record | ReadRecordResult::End => break,
+            }
+        }
+        self.taken = read;
+        self.unquoted.truncate(written);
+        self.cells.clear();
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        self.cells
+            .extend(starts.zip(&self.ends[..ended]).map(|(start, &end)| start..end));
+        Ok(())
+    }
+}
+
+fn hint(record: &Record<'_>, columns: usize) -> &'static str {
+    if record.cells().any(|cell| cell.contains('\n')) {
         "; is a quotation mark left open?"
-    } else if record.len() == columns + 1 && record.iter().next_back() == Some("") {
+    } else if record.len() == columns + 1 && record.cells().last() == Some("") {
         "; is there a comma at its end?"
     } else {
         ""
@@ -188,31 +336,63 @@ mod tests {
         assert!(error.to_string().contains("its columns are \"a;y\""), "{error}");
     }
 
-    #[test]
-    fn no_bytes_make_it_panic() {
+    const PIECES: [&[u8]; 14] = [
+        b"a",
+        b"y",
+        b",",
+        b"\n",
+        b"\r",
+        b"\"",
+        b"1",
+        b"-",
+        b".",
+        b"e",
+        b" ",
+        b"\xff",
+        b"\0",
+        "é".as_bytes(),
+    ];
+
+    /// Thousands of files that nobody would write.
+    fn odd_files() -> impl Iterator<Item = Vec<u8>> {
         use sconce_engine::{Purpose, Random};
-        let pieces: [&[u8]; 14] = [
-            b"a",
-            b"y",
-            b",",
-            b"\n",
-            b"\r",
-            b"\"",
-            b"1",
-            b"-",
-            b".",
-            b"e",
-            b" ",
-            b"\xff",
-            b"\0",
-            "é".as_bytes(),
-        ];
         let mut random = Random::new(1, Purpose::Split, 0);
-        for _ in 0..20_000 {
+        (0..20_000).map(move |_| {
             let mut bytes = b"a,y\n".to_vec();
             for _ in 0..random.below(24) {
-                bytes.extend_from_slice(pieces[random.below(pieces.len() as u64) as usize]);
+                bytes.extend_from_slice(PIECES[random.below(PIECES.len() as u64) as usize]);
             }
+            bytes
+        })
+    }
+
+    #[test]
+    fn records_are_those_of_the_csv_crate() {
+        let dataset = dataset("y", &[]);
+        let builder = Builder::new(&dataset, None);
+        let mut quoted = 0;
+        for bytes in odd_files().filter(|bytes| std::str::from_utf8(bytes).is_ok()) {
+            let mut reader = csv::ReaderBuilder::new();
+            let mut reader = reader.flexible(true).has_headers(false).from_reader(&bytes[..]);
+            let expected: Vec<Vec<String>> = reader
+                .records()
+                .map(|record| record.unwrap().iter().map(str::to_owned).collect())
+                .collect();
+            let mut input = Input::of(&bytes);
+            let mut records = Records::new(&mut input).unwrap();
+            let mut found = Vec::new();
+            while let Some(record) = records.next(&builder).unwrap() {
+                found.push(record.cells().map(str::to_owned).collect::<Vec<_>>());
+            }
+            assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(&bytes));
+            quoted += usize::from(bytes.contains(&b'"'));
+        }
+        assert!(quoted > 1000);
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        for bytes in odd_files() {
             if let Ok(table) = read(&bytes, &dataset("y", &[])) {
                 assert_eq!(table.values.len(), table.rows() * table.features.len());
                 assert_eq!(table.target.iter().count(), table.rows());

@@ -23,6 +23,18 @@ pub enum TableError {
     /// The reader gave up.
     #[error("the table cannot be read: {0}")]
     Malformed(String),
+    /// A file that would have to be in memory as a whole.
+    #[error("a file of more than {gibibytes} GiB cannot be read whole: write the table in several files")]
+    TooLarge {
+        /// Largest file in GiB.
+        gibibytes: u64,
+    },
+    /// A row that does not end.
+    #[error("a row is longer than {mebibytes} MiB; is a quotation mark left open?")]
+    LongRow {
+        /// Longest row in MiB.
+        mebibytes: usize,
+    },
     /// A row with more or fewer cells than the header.
     #[error("{place}: the row has {found} cells, but the header has {expected} columns{hint}")]
     Ragged {

@@ -1,9 +1,9 @@
 //! The formats, one line each: a format is a file with a function in it that gives rows to a [`Builder`].
 
-use bytes::Bytes;
 use sconce_contract::DatasetFormat;
 
-use super::{Builder, TableError, csv, images, jsonl, parquet, texts};
+use super::{Builder, Input, csv, images, jsonl, parquet, texts};
+use crate::TrainError;
 
 /// A format.
 pub struct Format {
@@ -12,7 +12,7 @@ pub struct Format {
     /// How the names of its files end, in lower case.
     pub ends: &'static [&'static str],
     /// Reads a file of it.
-    pub read: fn(&Bytes, &mut Builder<'_>) -> Result<(), TableError>,
+    pub read: fn(&mut Input<'_>, &mut Builder<'_>) -> Result<(), TrainError>,
 }
 
 /// Every format.

@@ -3,26 +3,28 @@
 
 use std::io::Cursor;
 
-use bytes::Bytes;
 use image::imageops::{FilterType, resize};
 use image::{DynamicImage, ImageReader, Limits};
 use sconce_contract::Images;
 
-use super::{Builder, Cell, TableError, Unit};
+use super::{Builder, Cell, Input, TableError, Unit};
+use crate::TrainError;
 
 /// Longest side of a picture, and most bytes while it is decoded: a small file may claim any size.
 const SIDE: u32 = 16_384;
 const MEMORY: u64 = 1 << 30;
 
 /// Reads a picture.
-pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
+pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
+    let bytes = &input.whole()?;
     let Some(images) = builder.images() else {
-        return Err(TableError::NoImages);
+        return Err(TableError::NoImages.into());
     };
     let Some(class) = builder.folder() else {
         return Err(TableError::NoClass {
             place: builder.file_place(),
-        });
+        }
+        .into());
     };
     if !builder.header_again(Unit::File) {
         let target = builder.target().to_owned();
@@ -36,11 +38,11 @@ pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), Table
         }),
         Err(problem) => {
             let place = builder.file_place();
-            builder.malformed(TableError::NotThatFormat {
+            Ok(builder.malformed(TableError::NotThatFormat {
                 place,
                 format: "PNG or JPEG",
                 problem,
-            })
+            })?)
         }
     }
 }

@@ -5,16 +5,28 @@
 
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::{Builder, Cell, TableError, Unit};
+use super::{Builder, Cell, Input, TableError, Unit};
+use crate::TrainError;
 
 /// Reads a file.
-pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
+pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
     let mut columns: HashMap<String, usize> = HashMap::new();
     let mut names = Vec::new();
-    for (line, text) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
+    let mut taken = 0;
+    for line in 1.. {
+        input.pass(taken);
+        if input.is_empty()? {
+            break;
+        }
+        if line == MEASURED + 1 {
+            let left = input.size().saturating_sub(input.passed());
+            builder.expect(left * MEASURED / input.passed().max(1));
+        }
+        let end = input.end_of_line()?;
+        taken = end + 1;
+        let text = &input.window()[..end];
         let text = text
             .strip_prefix(BYTE_ORDER_MARK)
             .filter(|_| line == 1)
@@ -63,6 +75,8 @@ pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), Table
     Ok(())
 }
 
+/// Lines after which it is known how long one is.
+const MEASURED: u64 = 64;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Nothing for a list or an object.

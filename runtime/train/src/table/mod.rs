@@ -18,6 +18,7 @@ mod decimal;
 mod error;
 mod formats;
 mod images;
+mod input;
 mod jsonl;
 mod parquet;
 mod place;
@@ -28,22 +29,53 @@ pub use builder::Builder;
 pub use cell::Cell;
 pub use error::TableError;
 pub use formats::Format;
+pub use input::Input;
 pub use place::{File, Place, Unit};
 use sconce_contract::RowsLeftOut;
 
+use crate::scratch::{ScratchError, Stored};
+
 /// A table as read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Table {
     /// The features, in the order of the file.
     pub features: Vec<Feature>,
     /// Their raw values, row after row: `[rows, width]`. F32, as the server reads what it is asked; a word is its place
     /// among the words, and what is missing is NaN. A text is as many places of words as count, after [`NOWHERE`] where
     /// it has fewer.
+    ///
+    /// Empty where the rows are on disk.
     pub values: Vec<f32>,
+    /// The rows, where they are more than fits into memory.
+    pub stored: Option<OnDisk>,
     /// The cells of the target.
     pub target: Cells,
     /// Rows that are not in the table.
     pub left_out: RowsLeftOut,
+}
+
+/// Rows as they were read, on disk.
+#[derive(Debug)]
+pub struct OnDisk {
+    rows: Stored,
+    /// Columns of words by their place in a row: the place of each word in alphabetical order, by the one that it had when
+    /// it came.
+    moved: Vec<(usize, Vec<u32>)>,
+}
+
+impl OnDisk {
+    /// Puts `count` rows from the one at `first` on in the place of what is in `values`.
+    fn read(&self, first: usize, count: usize, values: &mut Vec<f32>) -> Result<(), ScratchError> {
+        values.clear();
+        self.rows.read(first, count, values)?;
+        for (place, moved) in &self.moved {
+            let words = values.iter_mut().skip(*place).step_by(self.rows.width());
+            for word in words.filter(|word| !word.is_nan()) {
+                *word = moved[*word as usize] as f32;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A feature as read.
@@ -86,16 +118,53 @@ impl Table {
     pub fn rows(&self) -> usize {
         self.target.len()
     }
+
+    /// Shows each row in order, with its index, until one fails.
+    pub fn each<E: From<ScratchError>>(
+        &self,
+        mut show: impl FnMut(usize, &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let width = self.width().max(1);
+        let Some(stored) = &self.stored else {
+            let rows = self.values.chunks_exact(width).enumerate();
+            return rows.into_iter().try_for_each(|(row, values)| show(row, values));
+        };
+        let (at_once, mut block) = (stored.rows.rows_at_once(), Vec::new());
+        for first in (0..stored.rows.rows()).step_by(at_once) {
+            let count = at_once.min(stored.rows.rows() - first);
+            stored.read(first, count, &mut block)?;
+            for (row, values) in block.chunks_exact(width).enumerate() {
+                show(first + row, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One row, with `space` for it where it is on disk.
+    pub fn row<'a>(&'a self, row: usize, space: &'a mut Vec<f32>) -> Result<&'a [f32], ScratchError> {
+        let width = self.width();
+        match &self.stored {
+            None => Ok(&self.values[row * width..(row + 1) * width]),
+            Some(stored) => {
+                stored.read(row, 1, space)?;
+                Ok(space)
+            }
+        }
+    }
 }
 
 /// Reads a table of one file.
 #[cfg(test)]
 pub fn read(bytes: &[u8], dataset: &sconce_contract::Dataset) -> Result<Table, TableError> {
     let format = dataset.format.unwrap_or(sconce_contract::DatasetFormat::Csv);
-    let mut builder = Builder::new(dataset);
+    let mut builder = Builder::new(dataset, None);
     builder.begin(None, Vec::new());
-    (Format::named(format).read)(&bytes::Bytes::copy_from_slice(bytes), &mut builder)?;
-    builder.finish()
+    let read = (Format::named(format).read)(&mut Input::of(bytes), &mut builder);
+    match read.and_then(|()| builder.finish()) {
+        Ok(table) => Ok(table),
+        Err(crate::TrainError::Table(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// The cells of one column, in one piece of memory, each with the place where it stands.
@@ -103,7 +172,8 @@ pub fn read(bytes: &[u8], dataset: &sconce_contract::Dataset) -> Result<Table, T
 pub struct Cells {
     text: String,
     ends: Vec<usize>,
-    numbers: Vec<u64>,
+    /// Where lines or rows do not follow each other: the index of a cell, and the number of its row.
+    jumps: Vec<(usize, u64)>,
     /// The files in order, each with the index of its first cell.
     files: Vec<(usize, File)>,
 }
@@ -114,9 +184,12 @@ impl Cells {
         if self.files.last().is_none_or(|(_, file)| *file != place.file) {
             self.files.push((self.ends.len(), place.file.clone()));
         }
+        let index = self.ends.len();
+        if self.number(index) != Some(place.number) {
+            self.jumps.push((index, place.number));
+        }
         self.text.push_str(text);
         self.ends.push(self.text.len());
-        self.numbers.push(place.number);
     }
 
     /// Number of cells.
@@ -141,8 +214,15 @@ impl Cells {
         let file = after.checked_sub(1).map(|before| self.files[before].1.clone());
         Place {
             file: file.unwrap_or_default(),
-            number: self.numbers.get(index).copied().unwrap_or_default(),
+            number: self.number(index).unwrap_or_default(),
         }
+    }
+
+    /// The number of a cell's row, as far as those before it tell.
+    fn number(&self, index: usize) -> Option<u64> {
+        let after = self.jumps.partition_point(|(first, _)| *first <= index);
+        let (first, number) = *self.jumps.get(after.checked_sub(1)?)?;
+        Some(number + (index - first) as u64)
     }
 }
 

@@ -1,28 +1,36 @@
 //! Parquet as Spark, pandas and pyarrow write it: flat columns of numbers, text and booleans, compressed by Snappy,
-//! Zstandard or gzip. Only the columns that are used are read, one row group after another.
+//! Zstandard or gzip. Only the columns that are used are read, some rows of a group after others.
 //!
 //! A decimal becomes a number; a date the days since 1970, a time what it is stored as. Lists, structs, INT96 and
 //! decimals of more than 18 digits are refused where they are asked for.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use bytes::Bytes;
 use parquet::basic::{ConvertedType, LogicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 
-use super::{Builder, Cell, TableError, Unit};
+use super::{Builder, Cell, Input, TableError, Unit};
+use crate::TrainError;
 
+/// Rows that are decoded at once.
+const ROWS: usize = 4096;
 /// Most values of a file: a few bytes may stand for any number of equal ones.
 const VALUES: i64 = 1 << 31;
 
 /// Reads a file.
-pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), TableError> {
-    let file = guarded(|| SerializedFileReader::new(bytes.clone()))
-        .map_err(|problem| malformed(builder, problem))?;
+pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
+    match input.file()? {
+        Some(file) => take(file, builder),
+        None => take(input.whole()?, builder),
+    }
+}
+
+fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<(), TrainError> {
+    let file = guarded(|| SerializedFileReader::new(bytes)).map_err(|problem| malformed(builder, problem))?;
     let about = file.metadata().file_metadata();
     let schema = about.schema_descr();
     let names: Vec<String> = about
@@ -42,7 +50,7 @@ pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), Table
             column.path().parts() == [names[position].clone()] && column.max_rep_level() == 0
         });
         let Some(leaf) = leaf else {
-            return Err(unusable(builder, &names[position], "a list or a struct"));
+            return Err(unusable(builder, &names[position], "a list or a struct").into());
         };
         leaves[position] = Some(leaf);
     }
@@ -50,31 +58,39 @@ pub(super) fn read(bytes: &Bytes, builder: &mut Builder<'_>) -> Result<(), Table
         return Err(malformed(
             builder,
             format!("it says that it holds more than {VALUES} values"),
-        ));
+        )
+        .into());
     }
     let mut number = 0;
     for group in 0..file.num_row_groups() {
         let group = guarded(|| file.get_row_group(group)).map_err(|problem| malformed(builder, problem))?;
         let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
-        let mut columns: Vec<Column> = names.iter().map(|_| Column::default()).collect();
+        let mut readers = Vec::with_capacity(used.len());
         for &position in &used {
             let leaf = leaves[position].unwrap_or_default();
-            columns[position] = column(group.as_ref(), leaf, &schema.column(leaf), rows).map_err(
-                |problem| match problem {
-                    Problem::Damaged(problem) => malformed(builder, problem),
-                    Problem::Kind(kind) => unusable(builder, &names[position], kind),
-                },
-            )?;
+            let reader = guarded(|| group.get_column_reader(leaf));
+            let reader = reader.map_err(|problem| malformed(builder, problem))?;
+            readers.push((position, reader, schema.column(leaf)));
         }
-        for row in 0..rows {
-            number += 1;
-            builder.row(number, |position| columns[position].cell(row))?;
+        let mut columns: Vec<Column> = names.iter().map(|_| Column::default()).collect();
+        for done in (0..rows).step_by(ROWS) {
+            let count = ROWS.min(rows - done);
+            for (position, reader, about) in &mut readers {
+                columns[*position] = column(reader, about, count).map_err(|problem| match problem {
+                    Problem::Damaged(problem) => malformed(builder, problem),
+                    Problem::Kind(kind) => unusable(builder, &names[*position], kind),
+                })?;
+            }
+            for row in 0..count {
+                number += 1;
+                builder.row(number, |position| columns[position].cell(row))?;
+            }
         }
     }
     Ok(())
 }
 
-/// The values of a column in a row group.
+/// The values of a column in some rows.
 #[derive(Default)]
 struct Column {
     values: Values,
@@ -122,13 +138,8 @@ enum Problem {
     Kind(&'static str),
 }
 
-fn column(
-    group: &dyn RowGroupReader,
-    leaf: usize,
-    about: &ColumnDescriptor,
-    rows: usize,
-) -> Result<Column, Problem> {
-    let reader = guarded(|| group.get_column_reader(leaf)).map_err(Problem::Damaged)?;
+/// The values of the next so many rows.
+fn column(reader: &mut ColumnReader, about: &ColumnDescriptor, rows: usize) -> Result<Column, Problem> {
     let optional = about.max_def_level() > 0;
     let scale = match (about.logical_type_ref(), about.converted_type()) {
         (Some(LogicalType::Decimal(_)), _) | (_, ConvertedType::DECIMAL) => Some(about.type_scale()),
@@ -191,10 +202,10 @@ fn integers(values: Vec<i64>, scale: Option<i32>) -> Values {
     }
 }
 
-/// All values of a column, and the place of each row's among them where some have none.
+/// The values of so many rows of a column, and the place of each row's among them where some have none.
 #[allow(clippy::type_complexity)] // It is taken apart at once.
 fn all<T: DataType>(
-    mut reader: ColumnReaderImpl<T>,
+    reader: &mut ColumnReaderImpl<T>,
     rows: usize,
     optional: bool,
 ) -> Result<(Vec<T::T>, Option<Vec<Option<u32>>>), Problem> {

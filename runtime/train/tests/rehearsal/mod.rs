@@ -62,8 +62,13 @@ impl Rehearsal {
     }
 
     /// The trainer as a process, on one thread; its report is `report`.
+    pub fn command(&self) -> Command {
+        self.trainer("report")
+    }
+
+    /// The same, at work.
     pub fn start(&self) -> Child {
-        self.trainer("report").spawn().unwrap()
+        self.command().spawn().unwrap()
     }
 
     /// One of a group, whose first worker listens at `leader`; its report is `report-N`.
@@ -90,6 +95,15 @@ impl Rehearsal {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         command
+    }
+
+    /// The step of the newest checkpoint that stands in its folder.
+    pub fn newest_checkpoint(&self) -> Option<u64> {
+        let entries = fs::read_dir(self.path("checkpoints/abc")).ok()?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names
+            .filter_map(|name| name.strip_prefix("step-")?.split_once('-')?.0.parse().ok())
+            .max()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -1,0 +1,90 @@
+//! What a training may take of its machine, and where what does not fit into memory goes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sconce_contract::plan::SCRATCH_PATH;
+
+use crate::scratch::Scratch;
+
+/// Memory, and a folder for temporary files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that the process may use, of which other things than the table need a part.
+    pub memory: u64,
+    /// Where temporary files are made. They have no names, so that nobody has to remove them.
+    pub folder: PathBuf,
+}
+
+impl Room {
+    /// What is said, else what the machine says: the limit of the control group or, without one, all memory; the folder
+    /// that a pod has for this, or that of all temporary files.
+    pub fn found(memory: Option<u64>, folder: Option<PathBuf>) -> Self {
+        let of_pod = || Some(PathBuf::from(SCRATCH_PATH)).filter(|path| path.is_dir());
+        Room {
+            memory: memory.unwrap_or_else(|| available(Path::new("/"))),
+            folder: folder.or_else(of_pod).unwrap_or_else(std::env::temp_dir),
+        }
+    }
+
+    /// Bytes of rows as read that are held in memory: what is larger is kept on disk.
+    pub fn rows(&self) -> u64 {
+        self.memory / 5 * 2
+    }
+
+    /// Bytes of rows as read and of the network's inputs that are held together.
+    pub fn both(&self) -> u64 {
+        self.memory / 5 * 3
+    }
+
+    /// Temporary files for what is larger.
+    pub fn scratch(&self) -> Scratch {
+        Scratch::new(&self.folder, self.rows())
+    }
+
+    /// Bytes of columns that are looked at together of a table on disk.
+    pub fn columns(&self) -> u64 {
+        self.memory / 10
+    }
+}
+
+/// Bytes that this process may use, below that root of the file system.
+fn available(root: &Path) -> u64 {
+    let read = |file: &str| fs::read_to_string(root.join(file)).ok();
+    let limits = ["memory.max", "memory/memory.limit_in_bytes"];
+    let limits = limits.map(|file| read(&format!("sys/fs/cgroup/{file}"))?.trim().parse().ok());
+    let installed = read("proc/meminfo").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kibibytes << 10)
+    });
+    // Version 1 of control groups says a number beyond all memory where there is no limit.
+    let all = limits.into_iter().chain([installed]).flatten();
+    all.min().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_of_limit_and_memory_counts_and_max_is_no_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        assert_eq!(available(folder.path()), u64::MAX);
+        write("proc/meminfo", "MemFree: 1 kB\nMemTotal:       4096 kB\n");
+        assert_eq!(available(folder.path()), 4 << 20);
+        for (file, text, expected) in [
+            ("memory.max", "max\n", 4 << 20),
+            ("memory.max", "1048576\n", 1 << 20),
+            ("memory/memory.limit_in_bytes", "9223372036854771712\n", 1 << 20),
+        ] {
+            write(&format!("sys/fs/cgroup/{file}"), text);
+            assert_eq!(available(folder.path()), expected, "{file} {text}");
+        }
+    }
+}
