@@ -126,8 +126,8 @@ impl Table {
     ) -> Result<(), E> {
         let width = self.width().max(1);
         let Some(stored) = &self.stored else {
-            let rows = self.values.chunks_exact(width).enumerate();
-            return rows.into_iter().try_for_each(|(row, values)| show(row, values));
+            let mut rows = self.values.chunks_exact(width).enumerate();
+            return rows.try_for_each(|(row, values)| show(row, values));
         };
         let (at_once, mut block) = (stored.rows.rows_at_once(), Vec::new());
         for first in (0..stored.rows.rows()).step_by(at_once) {
@@ -160,11 +160,10 @@ pub fn read(bytes: &[u8], dataset: &sconce_contract::Dataset) -> Result<Table, T
     let mut builder = Builder::new(dataset, None);
     builder.begin(None, Vec::new());
     let read = (Format::named(format).read)(&mut Input::of(bytes), &mut builder);
-    match read.and_then(|()| builder.finish()) {
-        Ok(table) => Ok(table),
-        Err(crate::TrainError::Table(error)) => Err(error),
-        Err(error) => panic!("{error}"),
-    }
+    read.and_then(|()| builder.finish()).map_err(|error| match error {
+        crate::TrainError::Table(error) => error,
+        error => TableError::Malformed(error.to_string()),
+    })
 }
 
 /// The cells of one column, in one piece of memory, each with the place where it stands.
