@@ -48,7 +48,7 @@ fn trained(rehearsal: &Rehearsal, memory: Option<u64>, file: &str) -> (Vec<Metri
 fn failed(rehearsal: &Rehearsal) -> Failure {
     match report(rehearsal) {
         Report::Failed(failure) => failure,
-        trained @ Report::Trained { .. } => panic!("{trained:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -106,7 +106,7 @@ fn streams_tables_several_times_larger_than_the_memory_and_learns_as_much() {
     let in_memory = peak(trainer(&rehearsal, None));
     let accuracy = |rehearsal: &Rehearsal| match report(rehearsal) {
         Report::Trained { metrics, .. } => metric(&metrics, MetricName::Accuracy),
-        Report::Failed(failure) => panic!("{failure:?}"),
+        other => panic!("{other:?}"),
     };
     let before = accuracy(&rehearsal);
     let on_disk = peak(trainer(&rehearsal, Some(24 << 20)));
@@ -226,7 +226,7 @@ fn streams_tables_and_goes_on_to_the_same_bits_after_a_kill() {
             work,
             ..
         } => (artifact.digest, steps, work.resumed_from),
-        Report::Failed(failure) => panic!("{failure:?}"),
+        other => panic!("{other:?}"),
     };
     let whole = rehearsal();
     trained(&whole, Some(LITTLE), "manifest.json");
