@@ -62,7 +62,8 @@ impl Material<'_> {
             trainer: subject.trainer.clone(),
             token: seat.token.clone(),
             run: subject.run.clone(),
-            subject: short_hash(&subject),
+            // Where the rows are decides in which order they are taken.
+            subject: short_hash(&(&subject, self.data.training.is_on_disk())),
             count: self.plan.nodes.unwrap_or_default().count,
         }
     }

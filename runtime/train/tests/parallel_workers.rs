@@ -404,6 +404,29 @@ fn parallel_workers_have_nobody_but_the_first_look_at_the_storage() {
 }
 
 #[test]
+fn parallel_workers_that_would_take_the_rows_in_another_order_do_not_meet() {
+    let rehearsal = network(momentum()).with("nodes", json!({"count": 2}));
+    let leader = free();
+    let start = |worker: u32, memory: &str| {
+        let listen = if worker == 0 { &leader } else { "127.0.0.1:0" };
+        rehearsal
+            .trainer(&format!("report-{worker}"))
+            .args(["--group-worker", &worker.to_string(), "--group-leader", &leader])
+            .args(["--group-listen", listen, "--group-token", "secret"])
+            .args(["--group-wait", "10", "--memory", memory])
+            .spawn()
+            .unwrap()
+    };
+    let workers = vec![start(0, "1000000000"), start(1, "2000")];
+    assert_eq!(codes(workers), [Some(75), Some(75)]);
+    let told = failure_of(&rehearsal, 1).message;
+    assert!(
+        told.contains("worker 1 was told to learn something else"),
+        "{told}"
+    );
+}
+
+#[test]
 fn parallel_workers_refuse_what_cannot_be_divided() {
     let normed = json!([{"batchNorm": {}}, {"dense": {"units": 1, "activation": "Sigmoid"}}]);
     let rehearsal = network(momentum())

@@ -81,7 +81,7 @@ pub(super) fn refusal(hello: &Hello, ours: &Purpose) -> Option<String> {
         ),
         (
             theirs.subject == ours.subject,
-            "was told to learn something else, or read other bytes: the data set changed meanwhile",
+            "was told to learn something else, read other bytes, or has less memory and its rows on disk",
         ),
         (
             (1..ours.count).contains(&hello.worker),

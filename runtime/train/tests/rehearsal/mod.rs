@@ -82,7 +82,8 @@ impl Rehearsal {
             .unwrap()
     }
 
-    fn trainer(&self, report: &str) -> Command {
+    /// The same with a report of that name.
+    pub fn trainer(&self, report: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sconce-trainer"));
         command
             .arg("--plan")
