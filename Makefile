@@ -101,7 +101,7 @@ ci: ## What CI runs
 
 ## Measure
 
-.PHONY: bench-operator bench-train
+.PHONY: bench-operator bench-train bench-load
 bench-operator: ## How fast the operator is and what it costs, JobSet beside it (ARGS="--parts compare --objects 500")
 	$(CARGO) build --release --bin sconce-operator $(filter-out --bins,$(filter-out --release,$(release)))
 	$(CARGO) build $(dev) --bin bench_operator
@@ -112,6 +112,11 @@ bench-train: ## How fast a model is trained, Keras and PyTorch beside it (ARGS="
 	$(CARGO) build --release --package sconce-engine --example step_clock
 	$(CARGO) build $(dev) --bin bench_train
 	target/debug/bench_train $(ARGS)
+
+bench-load: ## How fast a table becomes batches, pandas, polars and PyTorch beside it (ARGS="--megabytes 200 --pairs 3")
+	$(CARGO) build --release --package sconce-train --example take_batches
+	$(CARGO) build $(dev) --bin bench_train
+	target/debug/bench_train --parts load $(ARGS)
 
 ## CUDA
 

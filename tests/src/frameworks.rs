@@ -41,6 +41,13 @@ pub const CURVES: Framework = Framework {
     requirements: include_str!("../frameworks/curves.txt"),
 };
 
+/// pandas, polars and pyarrow: how others read a table. Only `make bench-load` needs it.
+pub const TABLES: Framework = Framework {
+    name: "tables",
+    label: "installing pandas 3.1.1 and polars 2.1.0 (once; 400 MB, about 20 seconds)",
+    requirements: include_str!("../frameworks/tables.txt"),
+};
+
 impl Framework {
     /// Its interpreter.
     ///
@@ -107,7 +114,7 @@ impl Framework {
     }
 }
 
-/// Installs all of them.
+/// Installs those that `make interop` needs.
 ///
 /// # Errors
 /// When one cannot be installed.

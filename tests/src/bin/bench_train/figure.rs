@@ -1,5 +1,7 @@
 //! What is printed: a line per figure, and notes where figures are not looked for.
 
+use std::cmp::Ordering;
+
 /// What each contender took, turn by turn; ours is the first.
 pub struct Turns {
     names: Vec<String>,
@@ -30,16 +32,25 @@ impl Turns {
 
     /// Ours, the peer with the least median, and the median of the ratios turn by turn. The other peers are a note.
     pub fn print(&self, name: &str, unit: &str) {
+        self.print_beside(name, unit, f64::total_cmp);
+    }
+
+    /// The same where more is better: the peer with the greatest median.
+    pub fn print_most(&self, name: &str, unit: &str) {
+        self.print_beside(name, unit, |one, other| other.total_cmp(one));
+    }
+
+    fn print_beside(&self, name: &str, unit: &str, order: impl Fn(&f64, &f64) -> Ordering) {
         let medians: Vec<f64> = self.values.iter().map(|values| median(values.clone())).collect();
         let all: Vec<String> = self
             .each()
             .map(|(contender, values)| {
-                let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-                format!("{contender} {:.3} (least {least:.3})", median(values.to_vec()))
+                let best = values.iter().copied().min_by(&order).unwrap_or(f64::NAN);
+                format!("{contender} {:.3} (best {best:.3})", median(values.to_vec()))
             })
             .collect();
         note(&format!("{name}, {unit}: {}", all.join(", ")));
-        let best = (1..medians.len()).min_by(|one, other| medians[*one].total_cmp(&medians[*other]));
+        let best = (1..medians.len()).min_by(|one, other| order(&medians[*one], &medians[*other]));
         let Some(best) = best else {
             return println!("{name} {:.3} {unit}", medians[0]);
         };

@@ -1,16 +1,18 @@
 //! `make bench-train`: how fast a model is trained, how much memory that takes, and Keras and PyTorch beside it in the same
-//! run, on the same cores.
+//! run, on the same cores. `make bench-load`: likewise how fast a table becomes batches, pandas and polars beside it.
 //!
 //! ```text
 //!   main ── one line per figure (figure)
 //!    ├── seed ── whole processes: table (a CSV) → train, evaluate, save; time and memory of each (child)
-//!    └── steps ── processes that are asked for the time of a step, by turns; and for the speed of gemm
+//!    ├── steps ── processes that are asked for the time of a step, by turns; and for the speed of gemm
+//!    └── load ── whole processes: a CSV or Parquet file → the batches of an epoch
 //! ```
 //!
-//! What users of the others would write is in `bench/train`. Read [`seed`] first.
+//! What users of the others would write is in `bench/train` and `bench/load`. Read [`seed`] first.
 
 mod child;
 mod figure;
+mod load;
 mod seed;
 mod steps;
 mod table;
@@ -19,7 +21,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Parser;
-use sconce_tests::frameworks::{KERAS, PYTORCH};
+use sconce_tests::frameworks::{KERAS, PYTORCH, TABLES};
 use sconce_tests::process;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -36,7 +38,10 @@ struct Options {
     /// Rows of the table.
     #[arg(long, default_value_t = 20_000)]
     rows: u32,
-    /// Parts: seed (train-seed and train-memory), steps (the others).
+    /// Megabytes of the table that is loaded.
+    #[arg(long, default_value_t = 1_000)]
+    megabytes: u32,
+    /// Parts: seed (train-seed and train-memory), steps (the others of train), load (load-csv and load-parquet).
     #[arg(long, value_delimiter = ',', default_value = "seed,steps")]
     parts: Vec<String>,
     /// Processors that all contenders run on, as taskset(1) takes them.
@@ -51,6 +56,7 @@ struct Options {
 struct Peers {
     keras: PathBuf,
     pytorch: PathBuf,
+    tables: PathBuf,
 }
 
 impl Options {
@@ -72,6 +78,7 @@ fn main() -> Result {
     let peers = Peers {
         keras: KERAS.python()?,
         pytorch: PYTORCH.python()?,
+        tables: TABLES.python()?,
     };
     figure::note(&format!(
         "all on processors {} (taskset), {} turns",
@@ -83,6 +90,9 @@ fn main() -> Result {
     }
     if wants("steps") {
         steps::measure(&options, &peers)?;
+    }
+    if wants("load") {
+        load::measure(&options, &peers)?;
     }
     Ok(())
 }
