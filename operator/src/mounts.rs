@@ -12,7 +12,7 @@ use kube::{Api, Client, ResourceExt};
 use crate::error::{Doing, Error};
 use crate::observed::{self, Hindrance};
 use crate::reason::Reason;
-use crate::seen::{Pod, PodCondition};
+use crate::seen::{Condition, Pod};
 use crate::{image_volume, labels, overrides};
 
 /// A pod without a container after this long may be one whose volumes cannot be mounted.
@@ -172,7 +172,7 @@ fn add(pod: &mut Pod, hindrance: Hindrance) {
         .get_or_insert_default()
         .conditions
         .get_or_insert_default();
-    conditions.push(PodCondition {
+    conditions.push(Condition {
         type_: MOUNTED.into(),
         status: "False".into(),
         reason: Some(String::from(hindrance.reason).into()),

@@ -15,7 +15,7 @@ use crate::labels;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
 use crate::reason::Reason;
-use crate::seen::{Deployment, DeploymentCondition, Pod};
+use crate::seen::{Condition, Deployment, Pod};
 
 /// What is going on with a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,7 +319,7 @@ pub fn refusal(live: &Deployment) -> Option<&str> {
     Some(found.message.as_deref().unwrap_or("no reason was given"))
 }
 
-fn failure(live: &Deployment) -> Option<&DeploymentCondition> {
+fn failure(live: &Deployment) -> Option<&Condition> {
     live.status.as_ref()?.replica_failure()
 }
 

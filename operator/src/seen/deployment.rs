@@ -4,7 +4,7 @@
 use kube::Resource;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Kept, Map, Metadata, Seen, Word, list, list_of};
+use super::{Condition, Kept, Map, Metadata, Seen, list, list_of};
 
 /// The one condition that is read.
 const READ: &str = "ReplicaFailure";
@@ -110,43 +110,26 @@ pub struct DeploymentStatus {
     pub ready_replicas: Option<i32>,
     /// Why the API server makes no pod of it, where that is so; no other conditions.
     #[serde(deserialize_with = "conditions")]
-    pub conditions: Option<Vec<DeploymentCondition>>,
+    pub conditions: Option<Vec<Condition>>,
 }
 
 impl DeploymentStatus {
     /// Why the API server makes no pod, where that was so at some time.
-    pub fn replica_failure(&self) -> Option<&DeploymentCondition> {
+    pub fn replica_failure(&self) -> Option<&Condition> {
         let mut all = self.conditions.iter().flatten();
         all.find(|condition| condition.type_ == READ)
     }
-}
-
-/// Something that holds of a Deployment, or does not.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct DeploymentCondition {
-    /// What.
-    #[serde(rename = "type")]
-    pub type_: Word,
-    /// Whether: `True`, `False`, `Unknown`.
-    pub status: Word,
-    /// CamelCase.
-    pub reason: Option<Word>,
-    /// For people.
-    pub message: Option<String>,
 }
 
 fn folders<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Folder>>, D::Error> {
     list_of(deserializer, |volume: &Folder| volume.host_path.is_some())
 }
 
-fn conditions<'de, D>(deserializer: D) -> Result<Option<Vec<DeploymentCondition>>, D::Error>
+fn conditions<'de, D>(deserializer: D) -> Result<Option<Vec<Condition>>, D::Error>
 where
     D: Deserializer<'de>,
 {
-    list_of(deserializer, |condition: &DeploymentCondition| {
-        condition.type_ == READ
-    })
+    list_of(deserializer, |condition: &Condition| condition.type_ == READ)
 }
 
 #[cfg(test)]
@@ -158,7 +141,10 @@ mod tests {
 
     #[test]
     fn of_a_deployment_what_its_pods_ask_of_a_node_is_kept() {
-        let failure = json!({"type": READ, "status": "True", "reason": "FailedCreate", "message": "quota"});
+        let failure = json!({
+            "type": READ, "status": "True", "reason": "FailedCreate", "message": "quota",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
         let live: Deployment = serde_json::from_value(json!({
             "metadata": {"name": "d", "annotations": {labels::MODEL_URI: "pvc://a/b", "team": "a"}},
             "spec": {

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use serde::{Deserialize, Serialize};
 
-use super::{Kept, Metadata, Seen, Word, list};
+use super::{Condition, Kept, Metadata, Seen, list};
 
 /// A Job of ours.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, Resource)]
@@ -48,7 +48,7 @@ pub struct JobSpec {
 pub struct JobStatus {
     /// Whether it has ended, and how.
     #[serde(deserialize_with = "list")]
-    pub conditions: Option<Vec<JobCondition>>,
+    pub conditions: Option<Vec<Condition>>,
     /// Pods that have not ended.
     pub active: Option<i32>,
     /// Pods that failed.
@@ -57,23 +57,6 @@ pub struct JobStatus {
     pub succeeded: Option<i32>,
     /// When it was last started.
     pub start_time: Option<Time>,
-}
-
-/// Something that holds of a Job, or does not.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct JobCondition {
-    /// What: `Complete`, `Failed`, `Suspended`.
-    #[serde(rename = "type")]
-    pub type_: Word,
-    /// Whether: `True`, `False`, `Unknown`.
-    pub status: Word,
-    /// CamelCase.
-    pub reason: Option<Word>,
-    /// For people.
-    pub message: Option<String>,
-    /// Since when.
-    pub last_transition_time: Option<Time>,
 }
 
 #[cfg(test)]

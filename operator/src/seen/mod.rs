@@ -18,6 +18,7 @@
 //! code that is generic over [`kube::Resource`] sees none, while `pod.labels()` and `pod.metadata.labels` are right.
 
 mod compared;
+mod condition;
 mod deployment;
 mod job;
 mod map;
@@ -26,11 +27,12 @@ mod pod;
 mod word;
 
 pub use self::compared::Compared;
-pub use self::deployment::{Deployment, DeploymentCondition, DeploymentSpec, DeploymentStatus, TemplateSpec};
-pub use self::job::{Job, JobCondition, JobSpec, JobStatus};
+pub use self::condition::Condition;
+pub use self::deployment::{Deployment, DeploymentSpec, DeploymentStatus, TemplateSpec};
+pub use self::job::{Job, JobSpec, JobStatus};
 pub use self::map::{Kept, Map};
 pub use self::metadata::Metadata;
-pub use self::pod::{Container, ContainerState, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus};
+pub use self::pod::{Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus};
 pub use self::word::Word;
 
 use kube::Resource;

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Kept, Metadata, Word, list, list_of};
+use super::{Condition, Kept, Metadata, Word, list, list_of};
 
 /// Conditions that repeat what others say.
 const UNREAD: [&str; 2] = ["Initialized", "ContainersReady"];
@@ -158,7 +158,7 @@ pub struct PodStatus {
     pub reason: Option<Word>,
     /// What holds of it, and since when, but for what repeats others.
     #[serde(deserialize_with = "conditions")]
-    pub conditions: Option<Vec<PodCondition>>,
+    pub conditions: Option<Vec<Condition>>,
     /// What became of its containers.
     #[serde(deserialize_with = "list")]
     pub container_statuses: Option<Vec<ContainerStatus>>,
@@ -169,23 +169,6 @@ pub struct PodStatus {
     pub pod_ip: Option<String>,
     /// When its kubelet first saw it.
     pub start_time: Option<Time>,
-}
-
-/// Something that holds of a pod, or does not.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct PodCondition {
-    /// What: `Ready`.
-    #[serde(rename = "type")]
-    pub type_: Word,
-    /// Whether: `True`, `False`, `Unknown`.
-    pub status: Word,
-    /// CamelCase.
-    pub reason: Option<Word>,
-    /// For people.
-    pub message: Option<String>,
-    /// Since when.
-    pub last_transition_time: Option<Time>,
 }
 
 /// What became of a container.
@@ -256,8 +239,8 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Volume
     })
 }
 
-fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<PodCondition>>, D::Error> {
-    list_of(deserializer, |condition: &PodCondition| {
+fn conditions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Condition>>, D::Error> {
+    list_of(deserializer, |condition: &Condition| {
         !UNREAD.contains(&&*condition.type_)
     })
 }

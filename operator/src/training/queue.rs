@@ -16,7 +16,7 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use super::yielding::Yielding;
 use crate::kueue::{PUT_BACK, Sight};
 use crate::reason::Reason;
-use crate::seen::{Job, Pod, PodCondition};
+use crate::seen::{Condition, Job, Pod};
 use crate::{labels, observed};
 
 /// Why a run waits for its turn.
@@ -139,7 +139,7 @@ fn still(training: &ModelTraining, newest: Option<&Arc<Pod>>) -> Option<Wait> {
 }
 
 /// The condition by which the scheduler marks a pod that makes way (Kubernetes, `pkg/scheduler/framework/preemption`).
-pub fn preemption(pod: &Pod) -> Option<&PodCondition> {
+pub fn preemption(pod: &Pod) -> Option<&Condition> {
     observed::condition(pod, "DisruptionTarget")
         .filter(|condition| condition.status == "True")
         .filter(|condition| condition.reason.as_deref() == Some("PreemptionByScheduler"))

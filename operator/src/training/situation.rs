@@ -23,7 +23,7 @@ use super::retries;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
 use crate::reason::Reason;
-use crate::seen::{Job, JobCondition, Pod};
+use crate::seen::{Condition, Job, Pod};
 
 /// What is going on with a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -280,7 +280,7 @@ fn no_pod(job: &Job, refusal: Option<&str>) -> Hindrance {
 }
 
 /// The Job's condition of that type, where it holds.
-pub(super) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
+pub(super) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a Condition> {
     job.status
         .as_ref()?
         .conditions
@@ -342,7 +342,7 @@ fn running(progress: Option<&Progress>, count: u32) -> Situation {
     }
 }
 
-fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>], now: Timestamp) -> Finding {
+fn finished(training: &ModelTraining, complete: &Condition, pods: &[Arc<Pod>], now: Timestamp) -> Finding {
     let reported = pods
         .iter()
         .rev()
@@ -412,7 +412,7 @@ fn finished(training: &ModelTraining, complete: &JobCondition, pods: &[Arc<Pod>]
     )
 }
 
-fn failed_for_good(training: &ModelTraining, failed: &JobCondition, pods: &[Arc<Pod>]) -> Situation {
+fn failed_for_good(training: &ModelTraining, failed: &Condition, pods: &[Arc<Pod>]) -> Situation {
     if failed.reason.as_deref() == Some("DeadlineExceeded") {
         let seconds = training.spec.active_deadline_seconds.unwrap_or_default();
         return Situation::Failed {

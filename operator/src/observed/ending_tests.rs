@@ -1,4 +1,4 @@
-//! Tests of `observed`.
+//! Tests of `ending`.
 
 use serde_json::json;
 
