@@ -22,6 +22,7 @@ mod input;
 mod jsonl;
 mod parquet;
 mod place;
+mod positioned;
 mod suggest;
 mod texts;
 

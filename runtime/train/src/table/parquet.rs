@@ -11,8 +11,10 @@ use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
-use parquet::schema::types::ColumnDescriptor;
+use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
+use rayon::prelude::*;
 
+use super::positioned::Positioned;
 use super::{Builder, Cell, Input, TableError, Unit};
 use crate::TrainError;
 
@@ -24,7 +26,7 @@ const VALUES: i64 = 1 << 31;
 /// Reads a file.
 pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
     match input.file()? {
-        Some(file) => take(file, builder),
+        Some(file) => take(Positioned::new(file, input.size()), builder),
         None => take(input.whole()?, builder),
     }
 }
@@ -75,8 +77,10 @@ fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<
         let mut columns: Vec<Column> = names.iter().map(|_| Column::default()).collect();
         for done in (0..rows).step_by(ROWS) {
             let count = ROWS.min(rows - done);
-            for (position, reader, about) in &mut readers {
-                columns[*position] = column(reader, about, count).map_err(|problem| match problem {
+            let decode = |(_, reader, about): &mut (_, _, ColumnDescPtr)| column(reader, about, count);
+            let decoded: Vec<_> = readers.par_iter_mut().map(decode).collect();
+            for ((position, ..), values) in readers.iter().zip(decoded) {
+                columns[*position] = values.map_err(|problem| match problem {
                     Problem::Damaged(problem) => malformed(builder, problem),
                     Problem::Kind(kind) => unusable(builder, &names[*position], kind),
                 })?;
