@@ -6,6 +6,7 @@
 //! ```text
 //!   training    weights 4·P, gradients 4·P, optimiser 0 (SGD), 4·P (momentum) or 8·P (Adam, AdamW),
 //!               activations 4·batch·(in₁ + Σ kept) + 8·batch·widest
+//!   search      the largest of its trials, and so many of them at a time
 //!   serving     the artifact's bytes, and what the server computes at a time
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! fitting only where a tenth is left, and as not fitting only where the arithmetic alone is too much.
 
 use sconce_contract::network::Outline;
+use sconce_contract::search::{Candidate, Search};
 use sconce_contract::{Device, Hyperparameters, Network, OptimizerType};
 use sconce_crds::AcceleratorProfile;
 use sconce_crds::condition::FITS_ACCELERATOR;
@@ -43,6 +45,8 @@ pub struct Need {
     pub activations: u64,
     /// Whether this is all; otherwise it is the least that it can be.
     pub exact: bool,
+    /// Of the largest trial of a search: how many may be at work at a time.
+    pub trials: Option<u32>,
 }
 
 impl Need {
@@ -74,6 +78,19 @@ impl Need {
             optimiser: weights.saturating_mul(1 + states + kept_best),
             activations: F32.saturating_mul(batch).saturating_mul(values),
             exact: inputs.is_some() && !outlines.is_empty(),
+            trials: None,
+        }
+    }
+
+    /// Of a search: of the trial that needs most, whatever the others are.
+    pub fn of_search(search: &Search, network: &Network, how: &Hyperparameters, inputs: Option<u64>) -> Self {
+        let of =
+            |candidate: &Candidate| Need::of_training(&candidate.network, &candidate.hyperparameters, inputs);
+        let base = Candidate::of(network, how);
+        let largest = base.greatest(search, inputs, |candidate| of(candidate).total());
+        Need {
+            trials: Some(search.parallel_trials.max(1)),
+            ..of(&largest)
         }
     }
 
@@ -84,6 +101,7 @@ impl Need {
             optimiser: 0,
             activations: SERVING_ACTIVATIONS,
             exact: true,
+            trials: None,
         }
     }
 
@@ -92,6 +110,11 @@ impl Need {
         self.weights
             .saturating_add(self.optimiser)
             .saturating_add(self.activations)
+    }
+
+    /// Of all that may be at work at a time.
+    fn together(&self) -> u64 {
+        self.total().saturating_mul(u64::from(self.trials.unwrap_or(1)))
     }
 
     fn words(&self) -> String {
@@ -248,6 +271,13 @@ impl Question {
         Some(if !fits(need.total(), room.bytes(memory)) {
             let message = format!("{sentence}, which leaves less than a tenth to what is not computed here");
             unknown(FITS_ACCELERATOR, Reason::Tight, message)
+        } else if !fits(need.together(), room.bytes(memory)) {
+            let message = format!(
+                "{sentence}; {} of them at a time may need {}: lower spec.search.parallelTrials where they do",
+                need.trials.unwrap_or(1),
+                size(need.together())
+            );
+            unknown(FITS_ACCELERATOR, Reason::Tight, message)
         } else if need.exact {
             yes(FITS_ACCELERATOR, Reason::Fits, sentence)
         } else {
@@ -264,7 +294,11 @@ impl Question {
 
 fn sentence(room: &Room, memory: u64, need: &Need) -> String {
     format!(
-        "a pod needs {} and {} of {} has {}",
+        "{} needs {} and {} of {} has {}",
+        match need.trials {
+            None => "a pod",
+            Some(_) => "the largest trial of spec.search",
+        },
         need.words(),
         room.units,
         room.asked.name,

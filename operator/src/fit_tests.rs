@@ -95,6 +95,7 @@ fn a_training_keeps_weights_gradients_moments_and_activations() {
     assert_eq!(
         adam,
         Need {
+            trials: None,
             weights: 4 * 115,
             optimiser: 3 * 4 * 115,
             activations: 4 * 32 * (32 + 16),
@@ -142,6 +143,7 @@ fn a_convolution_keeps_its_windows_and_an_input_that_is_said_is_known() {
     assert_eq!(
         need,
         Need {
+            trials: None,
             weights: 4 * parameters,
             optimiser: 4 * parameters,
             activations: 4 * values,
@@ -216,6 +218,60 @@ fn only_what_is_known_is_called_true_or_false() {
         told(1, None, Some(&need(2, true))),
         pair("Unknown", "MemoryUnknown")
     );
+}
+
+#[test]
+fn of_a_search_the_largest_trial_counts_and_how_many_there_are_at_a_time() {
+    let how = how(OptimizerType::Adam, None, 32);
+    let search = |parallel: u32| {
+        let search = json!({
+            "objective": {"metric": "accuracy"}, "parallelTrials": parallel,
+            "space": [
+                {"path": "model.network.layers[0].dense.units", "int": {"min": 4, "max": 16}},
+                {"path": "hyperparameters.optimizer.type", "choice": ["SGD", "Adam", "Lion"]},
+                {"path": "hyperparameters.batchSize", "choice": [8, 64]},
+                {"path": "hyperparameters.optimizer.learningRate", "logUniform": {"min": 0.001, "max": 0.1}},
+            ],
+        });
+        Need::of_search(
+            &serde_json::from_value(search).unwrap(),
+            &network(&[8, 3]),
+            &how,
+            Some(10),
+        )
+    };
+    let largest = Need::of_training(
+        &network(&[16, 3]),
+        &Hyperparameters {
+            batch_size: 64,
+            ..how
+        },
+        Some(10),
+    );
+    assert_eq!(
+        search(1),
+        Need {
+            trials: Some(1),
+            ..largest
+        }
+    );
+
+    let of = |gib, trials| Need {
+        trials: Some(trials),
+        ..need(gib, true)
+    };
+    let (status, reason, said) = says(&room(1, Some(24)), Some(&of(10, 2)));
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "Fits"));
+    assert!(
+        said.starts_with("the largest trial of spec.search needs 10.0 GiB"),
+        "{said}"
+    );
+    let (status, reason, said) = says(&room(1, Some(24)), Some(&of(10, 3)));
+    assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "Tight"));
+    assert!(said.contains("3 of them at a time may need 30.0 GiB"), "{said}");
+    // One that fits into nothing is not waited for.
+    let refused = check(Some(&room(1, Some(24))), Some(&of(25, 1))).unwrap_err();
+    assert_eq!(refused.reason, Reason::DoesNotFit);
 }
 
 #[test]

@@ -162,7 +162,11 @@ fn need(spec: &ModelTrainingSpec) -> Option<Need> {
     // Of a column of words, each word is an input, and only the table says how many there are.
     let known = spec.dataset.categorical.is_none();
     let inputs = spec.dataset.columns().filter(|_| known);
-    Some(Need::of_training(network, &spec.hyperparameters, inputs))
+    let how = &spec.hyperparameters;
+    Some(match &spec.search {
+        Some(search) => Need::of_search(search, network, how, inputs),
+        None => Need::of_training(network, how, inputs),
+    })
 }
 
 /// What a pod of the run would need, and no watch covers.

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Search;
 use super::address::{self, Address};
 use crate::network::Misfit;
 use crate::{Hyperparameters, Network};
@@ -86,6 +87,25 @@ impl Candidate {
         Ok(Candidate {
             network: changed.model.network,
             hyperparameters: changed.hyperparameters,
+        })
+    }
+
+    /// Of what a search may make of it, about the one that has most of what is measured: of each parameter the end that
+    /// has most with those before it, for rows of so many columns where that is known. Ends that do not go with the others
+    /// do not count.
+    pub fn greatest(
+        &self,
+        search: &Search,
+        columns: Option<u64>,
+        measure: impl Fn(&Candidate) -> u64,
+    ) -> Self {
+        search.space.iter().fold(self.clone(), |found, parameter| {
+            let ends = parameter.domain().map(|domain| domain.ends()).unwrap_or_default();
+            let tried = ends
+                .iter()
+                .filter_map(|value| found.with(&parameter.path, value).ok());
+            let fitting = tried.filter(|candidate| candidate.check(columns).is_ok());
+            fitting.max_by_key(&measure).unwrap_or(found)
         })
     }
 
