@@ -20,6 +20,8 @@ use crate::scratch::{ScratchError, Stored};
 const BLOCK: usize = 32 << 10;
 /// Blocks of a window: rows are shuffled among so many places of the table.
 const BLOCKS: usize = 128;
+/// Bytes of a window of fewer, where a row is longer than a block.
+const WINDOW: usize = BLOCK * BLOCKS;
 
 /// The rows of an epoch.
 #[derive(Debug)]
@@ -130,13 +132,16 @@ struct Plan {
     rows: usize,
     /// Rows of a block; the last one may have fewer.
     of_block: usize,
+    /// Blocks of a window; the last one may have fewer.
+    of_window: usize,
     /// The blocks in the order of the epoch.
     blocks: Vec<u32>,
 }
 
 impl Plan {
     fn new(stored: &Stored, seed: u64, epoch: u32) -> Self {
-        let of_block = (BLOCK / size_of::<f32>() / stored.width().max(1)).max(1);
+        let row = size_of::<f32>() * stored.width().max(1);
+        let of_block = (BLOCK / row).max(1);
         let mut blocks: Vec<u32> = (0..).take(stored.rows().div_ceil(of_block)).collect();
         Random::new(seed, Purpose::Order, u64::from(epoch)).shuffle(&mut blocks);
         Plan {
@@ -144,18 +149,19 @@ impl Plan {
             epoch,
             rows: stored.rows(),
             of_block,
+            of_window: (WINDOW / (of_block * row)).clamp(1, BLOCKS),
             blocks,
         }
     }
 
     fn windows(&self) -> usize {
-        self.blocks.len().div_ceil(BLOCKS)
+        self.blocks.len().div_ceil(self.of_window)
     }
 
     /// First row and number of rows of each block of a window, in the order of the file.
     fn runs(&self, window: usize) -> Vec<(usize, usize)> {
-        let end = self.blocks.len().min((window + 1) * BLOCKS);
-        let mut blocks = self.blocks[window * BLOCKS..end].to_vec();
+        let end = self.blocks.len().min((window + 1) * self.of_window);
+        let mut blocks = self.blocks[window * self.of_window..end].to_vec();
         blocks.sort_unstable();
         let run = |block: u32| {
             let first = block as usize * self.of_block;
@@ -312,6 +318,21 @@ mod tests {
         // Rows of the beginning of the table come at any time of the epoch.
         let early = first[..10_000].iter().filter(|row| **row < 20_000).count();
         assert!((3500..6500).contains(&early), "{early}");
+    }
+
+    #[test]
+    fn a_window_is_of_four_mebibytes_and_of_one_row_where_that_is_longer() {
+        let scratch = Scratch::new(&std::env::temp_dir(), 0);
+        for (width, rows, of_window) in [(64, 20_000, 128 * 128), (1 << 18, 7, 4), (3 << 19, 3, 1)] {
+            let mut writer = Writer::new(&scratch, width).unwrap();
+            let row = vec![0.0; width];
+            (0..rows).for_each(|_| writer.add(&row).unwrap());
+            let plan = Plan::new(&writer.finish().unwrap(), 7, 0);
+            let counts: Vec<usize> = (0..plan.windows()).map(|window| plan.count(window)).collect();
+            let (last, full) = counts.split_last().unwrap();
+            assert!(full.iter().all(|count| *count == of_window), "{width} {counts:?}");
+            assert_eq!(full.len() * of_window + last, rows, "{width} {counts:?}");
+        }
     }
 
     #[test]
