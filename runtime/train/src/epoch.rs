@@ -6,6 +6,7 @@
 //!                                                   (read ahead by a thread: one in hand, one ready, one being read)
 //! ```
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -203,11 +204,13 @@ struct Window {
 /// Windows that are read before they are asked for.
 #[derive(Debug)]
 struct Ahead {
-    width: usize,
+    stored: Arc<Stored>,
     window: Window,
     /// Rows of the window that were given.
     given: usize,
     windows: Receiver<Result<Window, ScratchError>>,
+    /// Windows that are still to come.
+    left: usize,
     /// Why no thread reads them.
     failed: Option<ScratchError>,
 }
@@ -220,6 +223,7 @@ impl Ahead {
             given -= plan.count(first);
             first += 1;
         }
+        let left = plan.windows() - first;
         // One is ready while the next is read.
         let (sender, windows) = sync_channel(1);
         let file = stored.clone();
@@ -235,10 +239,11 @@ impl Ahead {
         };
         let started = thread::Builder::new().name("rows".to_owned()).spawn(read);
         Ahead {
-            width: stored.width(),
+            stored: stored.clone(),
             window: Window::default(),
             given,
             windows,
+            left,
             failed: started.err().map(|error| stored.failed(&error)),
         }
     }
@@ -255,20 +260,24 @@ impl Ahead {
             } else {
                 0
             };
-            match self.windows.recv() {
-                Ok(window) => self.window = window?,
-                Err(_) => {
-                    self.window = Window::default();
-                    return Ok(None);
-                }
+            self.window = Window::default();
+            if self.left == 0 {
+                return Ok(None);
             }
+            // A thread that ended before is one that panicked.
+            let ended = |_| Err(self.stored.failed(&io::Error::other(ENDED)));
+            self.window = self.windows.recv().unwrap_or_else(ended)?;
+            self.left -= 1;
         }
+        let width = self.stored.width();
         let place = self.window.order[self.given] as usize;
         self.given += 1;
-        values.extend_from_slice(&self.window.values[place * self.width..(place + 1) * self.width]);
+        values.extend_from_slice(&self.window.values[place * width..(place + 1) * width]);
         Ok(Some(self.window.rows[place]))
     }
 }
+
+const ENDED: &str = "the thread that reads them ended before the last of them";
 
 #[cfg(test)]
 mod tests {
@@ -380,6 +389,22 @@ mod tests {
                 assert_eq!(share[index], (step.len(), share_of.of_step(step, 40)));
             }
         }
+    }
+
+    #[test]
+    fn an_epoch_whose_thread_panicked_fails_and_does_not_end() {
+        let part = part(40_001);
+        let mut epoch = part.epoch(7, 0, 40_000, 0);
+        let Order::Disk(ahead) = &mut epoch.order else {
+            panic!("the rows are on disk");
+        };
+        // Of three windows, one comes.
+        let (sender, windows) = sync_channel(1);
+        sender.send(ahead.windows.recv().unwrap()).unwrap();
+        ahead.windows = windows;
+        drop(sender);
+        let problem = epoch.next(&mut Batch::default()).unwrap_err().problem;
+        assert!(problem.contains("ended before the last"), "{problem}");
     }
 
     #[test]
