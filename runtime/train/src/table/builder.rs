@@ -324,13 +324,17 @@ impl<'a> Builder<'a> {
         let values = (rows + rows / 32).saturating_mul(width as u64);
         // What is larger goes to disk before it needs more.
         let most = self.room.as_ref().map_or(MOST_EXPECTED, |room| room.rows() / 4);
-        let values = values.min(most).min(MOST_EXPECTED);
-        // What cannot be had at once may still be had bit by bit.
-        if self.writer.is_none() {
-            let _ = self
-                .values
-                .try_reserve_exact(usize::try_from(values).unwrap_or(usize::MAX));
+        let most = most.min(MOST_EXPECTED).saturating_sub(self.values.len() as u64);
+        let values = usize::try_from(values.min(most)).unwrap_or(usize::MAX);
+        if self.writer.is_some() {
+            return;
         }
+        // What cannot be had at once may still be had bit by bit. Room for a further file is made by doubling: room for
+        // just that one would move the whole table for each file.
+        let _ = match self.values.is_empty() {
+            true => self.values.try_reserve_exact(values),
+            false => self.values.try_reserve(values),
+        };
     }
 
     /// Rows so far.
@@ -432,3 +436,42 @@ const EMPTY: &str = "fill it in, set dataset.missing to Mean, Median or Drop, or
                      dataset.features";
 /// Most words of a column where the spec says nothing, see [`sconce_contract::Categorical`].
 const DEFAULT_WORDS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset() -> Dataset {
+        let dataset = serde_json::json!({"uri": "file:///tables", "target": "y", "features": ["a"]});
+        serde_json::from_value(dataset).unwrap()
+    }
+
+    /// Reads a file of rows, of which as many more are expected after the first.
+    fn file(builder: &mut Builder<'_>, rows: u64) {
+        builder.begin(None, Vec::new());
+        builder
+            .header(&["a".to_owned(), "y".to_owned()], Unit::Line)
+            .unwrap();
+        for row in 0..rows {
+            let row = |position| Cell::Integer(row as i64 * 2 + position as i64);
+            builder.row(2, row).unwrap();
+            if builder.rows() as u64 % rows == 1 {
+                builder.expect(rows - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_of_many_files_is_moved_a_few_times_only() {
+        let dataset = dataset();
+        let mut builder = Builder::new(&dataset, None);
+        let (mut moved, mut capacity) = (0, 0);
+        for _ in 0..300 {
+            file(&mut builder, 64);
+            moved += usize::from(builder.values.capacity() != capacity);
+            capacity = builder.values.capacity();
+        }
+        assert_eq!(builder.values.len(), 300 * 64);
+        assert!(moved <= 12, "{moved}");
+    }
+}

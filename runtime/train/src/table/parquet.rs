@@ -56,13 +56,15 @@ fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<
         };
         leaves[position] = Some(leaf);
     }
-    if about.num_rows().saturating_mul(used.len() as i64) > VALUES {
+    let rows = about.num_rows();
+    if rows.saturating_mul(used.len() as i64) > VALUES {
         return Err(malformed(
             builder,
             format!("it says that it holds more than {VALUES} values"),
         )
         .into());
     }
+    builder.expect(u64::try_from(rows).unwrap_or_default());
     let mut number = 0;
     for group in 0..file.num_row_groups() {
         let group = guarded(|| file.get_row_group(group)).map_err(|problem| malformed(builder, problem))?;
