@@ -27,7 +27,7 @@ impl Room {
         }
     }
 
-    /// Bytes of rows as read that are held in memory: what is larger is kept on disk.
+    /// Bytes of rows as read, with their targets and places, that are held in memory: what is larger is kept on disk.
     pub fn rows(&self) -> u64 {
         self.memory / 5 * 2
     }

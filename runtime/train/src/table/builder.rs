@@ -195,10 +195,10 @@ impl<'a> Builder<'a> {
     /// Puts the rows on disk where they are more than may be held.
     fn make_room(&mut self) -> Result<(), TrainError> {
         let Some(room) = &self.room else { return Ok(()) };
-        let bytes = 4 * self.values.len() as u64;
-        let limit = match &self.writer {
-            Some(_) => PIECE.min(room.rows()),
-            None => room.rows(),
+        let values = 4 * self.values.len() as u64;
+        let (bytes, limit) = match &self.writer {
+            Some(_) => (values, PIECE.min(room.rows())),
+            None => (values + self.beside_values(), room.rows()),
         };
         if bytes <= limit {
             return Ok(());
@@ -223,6 +223,11 @@ impl<'a> Builder<'a> {
         }
         self.values.clear();
         Ok(())
+    }
+
+    /// Bytes of memory that the rows take besides their values, wherever those are.
+    fn beside_values(&self) -> u64 {
+        BESIDE * self.rows() as u64 + self.target.bytes() as u64
     }
 
     /// Checks a row and keeps its values for the moment; nothing where it is to be dropped.
@@ -428,6 +433,9 @@ impl<'a> Builder<'a> {
 
 /// Most values that room is made for before they are there.
 const MOST_EXPECTED: u64 = 1 << 30;
+/// Bytes of a row besides its values and the text of its target: where that ends, what it stands for, and the row's place
+/// in the split and in its part.
+const BESIDE: u64 = 32;
 /// Bytes of rows that are put on disk at once.
 const PIECE: u64 = 1 << 20;
 const EMPTY_TEXT: &str = "fill it in, or set dataset.missing to Drop to leave the row out, or to Mean to take it as a text \
@@ -458,6 +466,33 @@ mod tests {
             if builder.rows() as u64 % rows == 1 {
                 builder.expect(rows - 1);
             }
+        }
+    }
+
+    #[test]
+    fn a_narrow_table_goes_to_disk_before_its_targets_alone_fill_the_room() {
+        let dataset = dataset();
+        for (rows, on_disk) in [(500, false), (2000, true)] {
+            // Of 20,000 bytes for rows, the values alone would take 8000.
+            let room = Room {
+                memory: 50_000,
+                folder: std::env::temp_dir(),
+            };
+            let mut builder = Builder::new(&dataset, Some(room));
+            file(&mut builder, rows);
+            let table = builder.finish().unwrap();
+            assert_eq!(table.stored.is_some(), on_disk, "{rows}");
+            let mut read = Vec::new();
+            table
+                .each(|row, values| {
+                    read.push((row, values.to_vec()));
+                    Ok::<(), TrainError>(())
+                })
+                .unwrap();
+            assert!(
+                read.into_iter()
+                    .eq((0..rows as usize).map(|row| (row, vec![2.0 * row as f32])))
+            );
         }
     }
 

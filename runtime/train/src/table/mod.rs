@@ -197,6 +197,11 @@ impl Cells {
         self.ends.len()
     }
 
+    /// Bytes of their text.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
