@@ -331,15 +331,11 @@ impl<'a> Builder<'a> {
         let most = self.room.as_ref().map_or(MOST_EXPECTED, |room| room.rows() / 4);
         let most = most.min(MOST_EXPECTED).saturating_sub(self.values.len() as u64);
         let values = usize::try_from(values.min(most)).unwrap_or(usize::MAX);
-        if self.writer.is_some() {
-            return;
+        // What cannot be had at once may still be had bit by bit. Exactly as much would move the whole table for each of
+        // many small files.
+        if self.writer.is_none() {
+            let _ = self.values.try_reserve(values);
         }
-        // What cannot be had at once may still be had bit by bit. Room for a further file is made by doubling: room for
-        // just that one would move the whole table for each file.
-        let _ = match self.values.is_empty() {
-            true => self.values.try_reserve_exact(values),
-            false => self.values.try_reserve(values),
-        };
     }
 
     /// Rows so far.
