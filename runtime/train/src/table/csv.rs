@@ -1,4 +1,4 @@
-//! Comma-separated values with a header row (RFC 4180).
+//! Comma-separated values with a header row (RFC 4180). A record ends at a line feed, a carriage return, or both.
 
 use std::ops::Range;
 
@@ -111,12 +111,9 @@ impl<'i, 'c> Records<'i, 'c> {
             return Ok(None);
         }
         let line = self.line;
-        let end = self.input.end_of_line()?;
-        let text = &self.input.window()[..end];
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        let end = self.input.end(|bytes| memchr::memchr2(b'\n', b'\r', bytes))?;
         // Most have no quotation mark, and are where they are read.
-        let plain = memchr::memchr2(b'"', b'\r', text).is_none();
-        let length = text.len();
+        let plain = memchr::memchr(b'"', &self.input.window()[..end]).is_none();
         let not_utf8 = |window: &[u8], invalid: std::str::Utf8Error| {
             let lines = memchr::memchr_iter(b'\n', &window[..invalid.valid_up_to()]).count();
             TableError::NotUtf8 {
@@ -126,13 +123,13 @@ impl<'i, 'c> Records<'i, 'c> {
         if plain {
             self.taken = end;
             self.cells.clear();
-            let text = &self.input.window()[..length];
+            let text = &self.input.window()[..end];
             let mut start = 0;
             for comma in memchr::memchr_iter(b',', text) {
                 self.cells.push(start..comma);
                 start = comma + 1;
             }
-            self.cells.push(start..length);
+            self.cells.push(start..end);
             let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error))?;
             return Ok(Some(Record {
                 line,
@@ -388,6 +385,24 @@ mod tests {
             quoted += usize::from(bytes.contains(&b'"'));
         }
         assert!(quoted > 1000);
+    }
+
+    #[test]
+    fn records_that_end_in_a_carriage_return_alone_are_read_one_by_one() {
+        let dataset = dataset("y", &[]);
+        let builder = Builder::new(&dataset, None);
+        let rows = 300_000;
+        let mut input = Input::of(format!("a,y\r{}", "1,\"2\"\r1,2\r".repeat(rows / 2)).as_bytes());
+        let mut records = Records::new(&mut input).unwrap();
+        for number in 0..=rows {
+            let record = records.next(&builder).unwrap().unwrap();
+            let cells: Vec<&str> = record.cells().collect();
+            assert_eq!(cells, if number == 0 { ["a", "y"] } else { ["1", "2"] });
+            // What was not asked for yet is not looked at.
+            let held = records.input.window().len();
+            assert!(held < 1 << 20, "{held} bytes at record {number}");
+        }
+        assert!(records.next(&builder).unwrap().is_none());
     }
 
     #[test]

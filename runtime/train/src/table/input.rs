@@ -131,10 +131,15 @@ impl<'a> Input<'a> {
 
     /// Where the line that the window begins with ends: its line feed, or the end of the file.
     pub fn end_of_line(&mut self) -> Result<usize, TrainError> {
+        self.end(|bytes| memchr::memchr(b'\n', bytes))
+    }
+
+    /// Where what the window begins with ends: the first byte that `find` finds, or the end of the file.
+    pub fn end(&mut self, find: impl Fn(&[u8]) -> Option<usize>) -> Result<usize, TrainError> {
         let mut looked = 0;
         loop {
             let window = self.window();
-            if let Some(found) = memchr::memchr(b'\n', &window[looked..]) {
+            if let Some(found) = find(&window[looked..]) {
                 return Ok(looked + found);
             }
             looked = window.len();
