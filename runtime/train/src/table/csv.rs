@@ -189,6 +189,10 @@ impl<'i, 'c> Records<'i, 'c> {
                 // The core takes no bytes for the end, which only an empty window is.
                 ReadRecordResult::InputEmpty if self.input.more()? => {}
                 ReadRecordResult::InputEmpty => {
+                    // The last cell has its end here, and may be the first that has no place for it.
+                    if ended == self.ends.len() {
+                        self.ends.push(0);
+                    }
                     let (_, _, output, ends) =
                         self.core
                             .read_record(&[], &mut self.unquoted[written..], &mut self.ends[ended..]);
@@ -385,6 +389,19 @@ mod tests {
             quoted += usize::from(bytes.contains(&b'"'));
         }
         assert!(quoted > 1000);
+    }
+
+    #[test]
+    fn the_last_row_of_a_file_has_its_last_cell_however_many_there_are() {
+        let dataset = dataset("y", &[]);
+        let builder = Builder::new(&dataset, None);
+        for columns in [1, 2, 63, 64, 65, 66, 128, 129, 257] {
+            let mut input = Input::of(format!("\"1\"{}", ",".repeat(columns - 1)).as_bytes());
+            let mut records = Records::new(&mut input).unwrap();
+            let record = records.next(&builder).unwrap().unwrap();
+            assert_eq!((record.len(), record.cell(0)), (columns, "1"));
+            assert!(records.next(&builder).unwrap().is_none());
+        }
     }
 
     #[test]
