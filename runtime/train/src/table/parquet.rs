@@ -56,7 +56,9 @@ fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<
         };
         leaves[position] = Some(leaf);
     }
-    let rows = about.num_rows();
+    // What the file says of all rows is not asked for: its groups are what is read.
+    let groups = file.metadata().row_groups().iter();
+    let rows = groups.fold(0_i64, |rows, group| rows.saturating_add(group.num_rows().max(0)));
     if rows.saturating_mul(used.len() as i64) > VALUES {
         return Err(malformed(
             builder,
@@ -259,5 +261,48 @@ fn unusable(builder: &Builder<'_>, column: &str, kind: &'static str) -> TableErr
         place: builder.file_place(),
         column: column.to_owned(),
         kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter};
+    use sconce_contract::Dataset;
+
+    use super::super::read;
+    use super::*;
+
+    const GOLDEN: &[u8] = include_bytes!("../../tests/golden/types-snappy.parquet");
+
+    /// The golden file, each of whose groups says that it has so many rows.
+    fn forged(rows: i64) -> Vec<u8> {
+        let metadata = ParquetMetaDataReader::new()
+            .parse_and_finish(&bytes::Bytes::from_static(GOLDEN))
+            .unwrap();
+        let groups = metadata.row_groups().iter().map(|group| {
+            let group = group.clone().into_builder().set_num_rows(rows);
+            group.build().unwrap()
+        });
+        let metadata = ParquetMetaData::new(metadata.file_metadata().clone(), groups.collect());
+        let mut bytes = GOLDEN.to_vec();
+        ParquetMetaDataWriter::new(&mut bytes, &metadata)
+            .finish()
+            .unwrap();
+        bytes
+    }
+
+    #[test]
+    fn values_are_counted_by_the_groups_that_are_read() {
+        let dataset: Dataset = serde_json::from_value(serde_json::json!({
+            "uri": "file:///table.parquet", "target": "double", "features": ["int8"], "format": "Parquet",
+            "missing": "Drop"
+        }))
+        .unwrap();
+        let whole = read(GOLDEN, &dataset).unwrap().rows();
+        assert!(whole > 0);
+        let TableError::NotThatFormat { problem, .. } = read(&forged(VALUES), &dataset).unwrap_err() else {
+            panic!("the file is not refused as Parquet");
+        };
+        assert!(problem.contains("more than 2147483648 values"), "{problem}");
     }
 }
