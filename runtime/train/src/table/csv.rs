@@ -9,6 +9,8 @@ use crate::TrainError;
 
 /// What spreadsheets write before UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// Most cells of a row: each takes many times the byte that its comma has in the file.
+const CELLS: usize = 1_000_000;
 /// Rows after which it is known how long one is.
 const MEASURED: u64 = 64;
 
@@ -114,6 +116,10 @@ impl<'i, 'c> Records<'i, 'c> {
         let end = self.input.end(|bytes| memchr::memchr2(b'\n', b'\r', bytes))?;
         // Most have no quotation mark, and are where they are read.
         let plain = memchr::memchr(b'"', &self.input.window()[..end]).is_none();
+        let many = || TableError::TooManyCells {
+            place: builder.place(line),
+            limit: CELLS,
+        };
         let not_utf8 = |window: &[u8], invalid: std::str::Utf8Error| {
             let lines = memchr::memchr_iter(b'\n', &window[..invalid.valid_up_to()]).count();
             TableError::NotUtf8 {
@@ -126,6 +132,9 @@ impl<'i, 'c> Records<'i, 'c> {
             let text = &self.input.window()[..end];
             let mut start = 0;
             for comma in memchr::memchr_iter(b',', text) {
+                if self.cells.len() + 1 == CELLS {
+                    return Err(many().into());
+                }
                 self.cells.push(start..comma);
                 start = comma + 1;
             }
@@ -137,7 +146,9 @@ impl<'i, 'c> Records<'i, 'c> {
                 cells: &self.cells,
             }));
         }
-        self.unquote()?;
+        if !self.unquote()? {
+            return Err(many().into());
+        }
         let read = &self.input.window()[..self.taken];
         std::str::from_utf8(read).map_err(|error| not_utf8(read, error))?;
         let text = std::str::from_utf8(&self.unquoted).map_err(|error| not_utf8(&self.unquoted, error))?;
@@ -169,8 +180,8 @@ impl<'i, 'c> Records<'i, 'c> {
         }
     }
 
-    /// Takes the record at the beginning of the window apart as RFC 4180 has it.
-    fn unquote(&mut self) -> Result<(), TrainError> {
+    /// Takes the record at the beginning of the window apart as RFC 4180 has it; false where it has too many cells.
+    fn unquote(&mut self) -> Result<bool, TrainError> {
         self.core.reset();
         let (mut read, mut written, mut ended) = (0, 0, 0);
         self.unquoted.clear();
@@ -201,6 +212,7 @@ impl<'i, 'c> Records<'i, 'c> {
                     break;
                 }
                 ReadRecordResult::OutputFull => self.unquoted.resize(2 * self.unquoted.len(), 0),
+                ReadRecordResult::OutputEndsFull if ended >= CELLS => return Ok(false),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
                 ReadRecordResult::Record | ReadRecordResult::End => break,
             }
@@ -211,7 +223,7 @@ impl<'i, 'c> Records<'i, 'c> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         self.cells
             .extend(starts.zip(&self.ends[..ended]).map(|(start, &end)| start..end));
-        Ok(())
+        Ok(ended <= CELLS)
     }
 }
 
@@ -401,6 +413,20 @@ mod tests {
             let record = records.next(&builder).unwrap().unwrap();
             assert_eq!((record.len(), record.cell(0)), (columns, "1"));
             assert!(records.next(&builder).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_row_of_more_cells_than_a_table_may_have_is_refused() {
+        let many = TableError::TooManyCells {
+            place: Place::line(1),
+            limit: CELLS,
+        };
+        let commas = |count| ",".repeat(count);
+        for begin in ["y", "\"y\""] {
+            assert_eq!(refuse(&format!("{begin}{}\n", commas(CELLS))), many);
+            let most = refuse(&format!("{begin}{}\n", commas(CELLS - 1)));
+            assert_eq!(most, TableError::UnnamedColumn { position: 2 });
         }
     }
 

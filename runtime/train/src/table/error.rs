@@ -35,6 +35,17 @@ pub enum TableError {
         /// Longest row in MiB.
         mebibytes: usize,
     },
+    /// More cells than any table has.
+    #[error(
+        "{place}: the row has more than {limit} cells, the most that a row of a table may have; take columns out, or write \
+         the table as CSV with one row a line"
+    )]
+    TooManyCells {
+        /// Where.
+        place: Place,
+        /// Most cells.
+        limit: usize,
+    },
     /// A row with more or fewer cells than the header.
     #[error("{place}: the row has {found} cells, but the header has {expected} columns{hint}")]
     Ragged {
