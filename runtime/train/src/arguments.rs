@@ -29,7 +29,7 @@ pub struct Arguments {
     #[arg(long, env = "SCONCE_MEMORY")]
     pub memory: Option<u64>,
     /// Folder for temporary files: the rows of a table that is larger than the memory that it may take. Default:
-    /// /mnt/sconce/scratch where it exists, else that of all temporary files.
+    /// /mnt/sconce/scratch where it exists, else TMPDIR, /var/tmp or /tmp.
     #[arg(long, env = "SCONCE_SCRATCH")]
     pub scratch: Option<PathBuf>,
 }

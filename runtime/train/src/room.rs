@@ -1,5 +1,6 @@
 //! What a training may take of its machine, and where what does not fit into memory goes.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,12 +19,14 @@ pub struct Room {
 
 impl Room {
     /// What is said, else what the machine says: the limit of the control group or, without one, all memory; the folder
-    /// that a pod has for this, or that of all temporary files.
+    /// that a pod has for this, or that of large temporary files.
     pub fn found(memory: Option<u64>, folder: Option<PathBuf>) -> Self {
         let of_pod = || Some(PathBuf::from(SCRATCH_PATH)).filter(|path| path.is_dir());
         Room {
             memory: memory.unwrap_or_else(|| available(Path::new("/"))),
-            folder: folder.or_else(of_pod).unwrap_or_else(std::env::temp_dir),
+            folder: folder
+                .or_else(of_pod)
+                .unwrap_or_else(|| temporary(std::env::var_os("TMPDIR"), Path::new(LARGE))),
         }
     }
 
@@ -48,6 +51,18 @@ impl Room {
     }
 }
 
+/// Where files go that are too large for memory, which the folder of all temporary files often is.
+const LARGE: &str = "/var/tmp";
+
+/// The folder that is set for temporary files, else that of large ones where something can be written there.
+fn temporary(set: Option<OsString>, large: &Path) -> PathBuf {
+    let is_set = set.is_some_and(|folder| !folder.is_empty());
+    match !is_set && tempfile::tempfile_in(large).is_ok() {
+        true => large.to_owned(),
+        false => std::env::temp_dir(),
+    }
+}
+
 /// Bytes that this process may use, below that root of the file system.
 fn available(root: &Path) -> u64 {
     let read = |file: &str| fs::read_to_string(root.join(file)).ok();
@@ -66,6 +81,17 @@ fn available(root: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_go_to_the_folder_of_large_files_where_none_is_set_and_it_can_be_written() {
+        let large = tempfile::tempdir().unwrap();
+        let large = large.path();
+        let usual = std::env::temp_dir();
+        assert_eq!(temporary(None, large), large);
+        assert_eq!(temporary(Some("".into()), large), large);
+        assert_eq!(temporary(Some("/set".into()), large), usual);
+        assert_eq!(temporary(None, &large.join("missing")), usual);
+    }
 
     #[test]
     fn the_least_of_limit_and_memory_counts_and_max_is_no_limit() {
