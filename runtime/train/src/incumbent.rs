@@ -3,6 +3,8 @@
 //! It reads the table by its own preprocessing: its columns are found by name, its words by their text, so that it
 //! answers as its server would.
 
+use std::borrow::Cow;
+
 use sconce_contract::{Evaluation, Incumbent, Metric, MetricName, MetricSplit, TrainingPlan};
 use sconce_engine::metrics::{self, Predictions, Targets};
 use sconce_model::Model;
@@ -34,11 +36,14 @@ pub fn measure(
         return Ok(Some(Incumbent::default()));
     };
     let model = Model::load(store, &served.uri, Some(&served.digest)).map_err(TrainError::Incumbent)?;
-    let rows = match split {
+    let mut rows = Cow::from(match split {
         MetricSplit::Validation => &parts.validation,
         _ => &parts.test,
-    };
-    let outputs = predict(&model, table, rows)?;
+    });
+    if table.stored.is_some() {
+        rows.to_mut().sort_unstable();
+    }
+    let outputs = predict(&model, table, &rows)?;
     let (numbers, classes);
     let targets = match (target, model.classes()) {
         (Target::Numbers(all), None) => {
@@ -77,15 +82,13 @@ fn asked(evaluation: &Evaluation) -> Vec<MetricName> {
 }
 
 fn predict(model: &Model, table: &Table, rows: &[usize]) -> Result<Vec<f32>, TrainError> {
-    let mut space = Vec::new();
     let readers = Reader::of(model.features(), table).map_err(|problem| unlike(&problem))?;
     let mut outputs = Vec::new();
     for piece in rows.chunks(model.rows_per_step()) {
         let mut raw = Vec::with_capacity(piece.len() * readers.len());
-        for row in piece {
-            let read = table.row(*row, &mut space)?;
-            readers.iter().for_each(|reader| reader.read(read, &mut raw));
-        }
+        table.some(piece, |row| {
+            readers.iter().for_each(|reader| reader.read(row, &mut raw));
+        })?;
         outputs.extend(model.predict(&raw, piece.len()).map_err(TrainError::Incumbent)?);
     }
     Ok(outputs)

@@ -65,6 +65,29 @@ fn the_same_model_as_incumbent_reaches_the_same_on_the_same_rows() {
 }
 
 #[test]
+fn an_incumbent_reaches_the_same_on_rows_on_disk() {
+    let first = of(&flowers(2000));
+    let (_, artifact) = first.train();
+    let again = against(first, &artifact);
+    let in_memory = incumbent(&again).unwrap();
+    let mut command = again.command();
+    assert_eq!(
+        command.args(["--memory", "4000"]).status().unwrap().code(),
+        Some(0)
+    );
+    let report = std::fs::read(again.path("report")).unwrap();
+    let Report::Trained {
+        incumbent: Some(on_disk),
+        ..
+    } = serde_json::from_slice(&report).unwrap()
+    else {
+        panic!("{}", String::from_utf8_lossy(&report));
+    };
+    let [expected, found] = [in_memory, on_disk].map(|of| metric(&of.metrics, MetricName::LogLoss));
+    assert!((expected - found).abs() < 1e-6, "{expected} {found}");
+}
+
+#[test]
 fn an_incumbent_with_its_columns_elsewhere_answers_as_before() {
     let first = of(&flowers(200));
     let (metrics, artifact) = first.train();

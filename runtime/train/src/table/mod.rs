@@ -141,16 +141,25 @@ impl Table {
         Ok(())
     }
 
-    /// One row, with `space` for it where it is on disk.
-    pub fn row<'a>(&'a self, row: usize, space: &'a mut Vec<f32>) -> Result<&'a [f32], ScratchError> {
+    /// Shows these rows one after another. Those on disk are to be in the order of the table: what stands near each other is
+    /// read together.
+    pub fn some(&self, rows: &[usize], mut show: impl FnMut(&[f32])) -> Result<(), ScratchError> {
         let width = self.width();
-        match &self.stored {
-            None => Ok(&self.values[row * width..(row + 1) * width]),
-            Some(stored) => {
-                stored.read(row, 1, space)?;
-                Ok(space)
-            }
+        let Some(stored) = &self.stored else {
+            let values = |row: &usize| &self.values[row * width..(row + 1) * width];
+            rows.iter().map(values).for_each(show);
+            return Ok(());
+        };
+        let (at_once, mut block, mut left) = (stored.rows.rows_at_once(), Vec::new(), rows);
+        while let Some(&first) = left.first() {
+            let near = left.partition_point(|row| *row < first + at_once);
+            let (now, later) = left.split_at(near);
+            stored.read(first, now[near - 1] + 1 - first, &mut block)?;
+            let values = |row: &usize| &block[(row - first) * width..][..width];
+            now.iter().map(values).for_each(&mut show);
+            left = later;
         }
+        Ok(())
     }
 }
 
