@@ -49,6 +49,8 @@ struct Records<'i, 'c> {
     input: &'i mut Input<'c>,
     /// The line that the window begins on, from 1.
     line: u64,
+    /// What lines are counted by: the line feed, or the carriage return where the header ends in that alone.
+    newline: u8,
     /// Bytes of the window that the last record had.
     taken: usize,
     /// Where its cells are in the window, or in `unquoted`.
@@ -85,9 +87,16 @@ impl<'i, 'c> Records<'i, 'c> {
         if input.window().starts_with(BYTE_ORDER_MARK) {
             input.pass(BYTE_ORDER_MARK.len());
         }
+        let end = input.end(|bytes| memchr::memchr3(b'\n', b'\r', b'"', bytes))?;
+        while input.window().len() < end + 2 && input.more()? {}
+        let newline = match &input.window()[end..] {
+            [b'\r', next, ..] if !matches!(next, b'\r' | b'\n') => b'\r',
+            _ => b'\n',
+        };
         Ok(Records {
             input,
             line: 1,
+            newline,
             taken: 0,
             cells: Vec::new(),
             core: Box::new(csv_core::Reader::new()),
@@ -116,12 +125,13 @@ impl<'i, 'c> Records<'i, 'c> {
         let end = self.input.end(|bytes| memchr::memchr2(b'\n', b'\r', bytes))?;
         // Most have no quotation mark, and are where they are read.
         let plain = memchr::memchr(b'"', &self.input.window()[..end]).is_none();
+        let newline = self.newline;
         let many = || TableError::TooManyCells {
             place: builder.place(line),
             limit: CELLS,
         };
         let not_utf8 = |window: &[u8], invalid: std::str::Utf8Error| {
-            let lines = memchr::memchr_iter(b'\n', &window[..invalid.valid_up_to()]).count();
+            let lines = memchr::memchr_iter(newline, &window[..invalid.valid_up_to()]).count();
             TableError::NotUtf8 {
                 place: builder.place(line + lines as u64),
             }
@@ -161,7 +171,7 @@ impl<'i, 'c> Records<'i, 'c> {
 
     /// Passes so many bytes of the window, and counts their lines.
     fn go_past(&mut self, count: usize) {
-        self.line += memchr::memchr_iter(b'\n', &self.input.window()[..count]).count() as u64;
+        self.line += memchr::memchr_iter(self.newline, &self.input.window()[..count]).count() as u64;
         self.input.pass(count);
     }
 
@@ -326,6 +336,19 @@ mod tests {
                 feature(2, NotANumber::NotFinite("1e39".into()), mend),
             ),
         ] {
+            assert_eq!(refuse(text), expected, "{text:?}");
+        }
+        for text in [
+            "a,y\r1,2\r\r3\r",
+            "a,y\n1,\"2\r\r\"\n\n3\n",
+            "a,y\r\n1,2\r\n\r\n3\r\n",
+        ] {
+            let expected = TableError::Ragged {
+                place: Place::line(4),
+                found: 1,
+                expected: 2,
+                hint: "",
+            };
             assert_eq!(refuse(text), expected, "{text:?}");
         }
         let bytes = read(b"a,y\n1,2\n\xff,3\n", &dataset("y", &[])).unwrap_err();
