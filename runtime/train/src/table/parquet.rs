@@ -274,20 +274,32 @@ mod tests {
 
     const GOLDEN: &[u8] = include_bytes!("../../tests/golden/types-snappy.parquet");
 
-    /// The golden file, each of whose groups says that it has so many rows.
-    fn forged(rows: i64) -> Vec<u8> {
-        let metadata = ParquetMetaDataReader::new()
-            .parse_and_finish(&bytes::Bytes::from_static(GOLDEN))
-            .unwrap();
-        let groups = metadata.row_groups().iter().map(|group| {
-            let group = group.clone().into_builder().set_num_rows(rows);
+    fn metadata(bytes: &[u8]) -> ParquetMetaData {
+        let bytes = bytes::Bytes::copy_from_slice(bytes);
+        ParquetMetaDataReader::new().parse_and_finish(&bytes).unwrap()
+    }
+
+    /// The golden file, whose three groups each say that they have as many rows as a file may have values, and which itself
+    /// says 1.
+    fn forged() -> Vec<u8> {
+        let golden = metadata(GOLDEN);
+        let groups = golden.row_groups().iter().map(|group| {
+            let group = group.clone().into_builder().set_num_rows(VALUES);
             group.build().unwrap()
         });
-        let metadata = ParquetMetaData::new(metadata.file_metadata().clone(), groups.collect());
+        let of_groups = ParquetMetaData::new(golden.file_metadata().clone(), groups.collect());
         let mut bytes = GOLDEN.to_vec();
-        ParquetMetaDataWriter::new(&mut bytes, &metadata)
+        ParquetMetaDataWriter::new(&mut bytes, &of_groups)
             .finish()
             .unwrap();
+        // It writes the sum of the groups for the file as well, before them: a zigzag varint of five bytes.
+        let (sum, one) = ([0x80, 0x80, 0x80, 0x80, 0x30], [0x82, 0x80, 0x80, 0x80, 0x00]);
+        let found = bytes[GOLDEN.len()..].windows(5).position(|bytes| bytes == sum);
+        let start = GOLDEN.len() + found.unwrap();
+        bytes[start..start + 5].copy_from_slice(&one);
+        let forged = metadata(&bytes);
+        assert_eq!(forged.file_metadata().num_rows(), 1);
+        assert!(forged.row_groups().iter().all(|group| group.num_rows() == VALUES));
         bytes
     }
 
@@ -300,7 +312,7 @@ mod tests {
         .unwrap();
         let whole = read(GOLDEN, &dataset).unwrap().rows();
         assert!(whole > 0);
-        let TableError::NotThatFormat { problem, .. } = read(&forged(VALUES), &dataset).unwrap_err() else {
+        let TableError::NotThatFormat { problem, .. } = read(&forged(), &dataset).unwrap_err() else {
             panic!("the file is not refused as Parquet");
         };
         assert!(problem.contains("more than 2147483648 values"), "{problem}");
