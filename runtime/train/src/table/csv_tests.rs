@@ -1,0 +1,233 @@
+//! Tests of `csv`.
+
+use sconce_contract::Dataset;
+
+use super::super::{NotANumber, Place, read};
+use super::*;
+
+fn dataset(target: &str, features: &[&str]) -> Dataset {
+    let dataset = serde_json::json!({"uri": "file:///table.csv", "target": target, "features": features});
+    serde_json::from_value(dataset).unwrap()
+}
+
+fn refuse(text: &str) -> TableError {
+    read(text.as_bytes(), &dataset("y", &[])).unwrap_err()
+}
+
+#[test]
+fn a_table_is_read_with_its_features_in_order() {
+    let text = "\u{feff}a,\"b c\", y ,d\r\n1,2.5,cat,-3e2\r\n\r\n4,5,\"dog, big\", 6 \r\n";
+    let table = read(text.as_bytes(), &dataset("y", &[])).unwrap();
+    let names: Vec<&str> = table
+        .features
+        .iter()
+        .map(|feature| feature.name.as_str())
+        .collect();
+    assert_eq!(names, ["a", "b c", "d"]);
+    assert_eq!(table.values, [1.0, 2.5, -300.0, 4.0, 5.0, 6.0]);
+    assert_eq!(table.target.iter().collect::<Vec<_>>(), ["cat", "dog, big"]);
+    assert_eq!([0, 1].map(|row| table.target.place(row).number), [2, 4]);
+    let chosen = read(text.as_bytes(), &dataset("y", &["d", "a"])).unwrap();
+    assert_eq!(chosen.values, [-300.0, 1.0, 6.0, 4.0]);
+}
+
+#[test]
+fn columns_that_are_not_used_may_hold_anything() {
+    let table = read(b"id,a,y\nx7,1,0\n,2,1\n", &dataset("y", &["a"])).unwrap();
+    assert_eq!(table.values, [1.0, 2.0]);
+}
+
+#[test]
+fn each_fault_says_where_it_is() {
+    let feature = |line, problem, remedy: &str| TableError::Feature {
+        place: Place::line(line),
+        column: "a".into(),
+        problem,
+        remedy: remedy.into(),
+    };
+    let mend = "mend the cell, or leave the column out of dataset.features";
+    for (text, expected) in [
+        ("", TableError::Empty),
+        ("\n\n", TableError::Empty),
+        ("a,y\n", TableError::HeaderOnly),
+        ("a,y,a\n1,2,3\n", TableError::DuplicateColumn("a".into())),
+        ("y\n1\n", TableError::NoFeatures("y".into())),
+        (",y\n0,1\n", TableError::UnnamedColumn { position: 1 }),
+        (
+            "a,y\n1,2\n3\n",
+            TableError::Ragged {
+                place: Place::line(3),
+                found: 1,
+                expected: 2,
+                hint: "",
+            },
+        ),
+        (
+            "a,y\n1,2,\n",
+            TableError::Ragged {
+                place: Place::line(2),
+                found: 3,
+                expected: 2,
+                hint: "; is there a comma at its end?",
+            },
+        ),
+        (
+            "a,y\n1,\"2\n3,4\n5,6\n",
+            TableError::OpenQuote {
+                place: Place::line(2),
+                column: "y".into(),
+            },
+        ),
+        (
+            "a,y\nnan,2\n",
+            feature(2, NotANumber::NotFinite("nan".into()), mend),
+        ),
+        (
+            "a,y\n1e39,2\n",
+            feature(2, NotANumber::NotFinite("1e39".into()), mend),
+        ),
+    ] {
+        assert_eq!(refuse(text), expected, "{text:?}");
+    }
+    for text in [
+        "a,y\r1,2\r\r3\r",
+        "a,y\n1,\"2\r\r\"\n\n3\n",
+        "a,y\r\n1,2\r\n\r\n3\r\n",
+    ] {
+        let expected = TableError::Ragged {
+            place: Place::line(4),
+            found: 1,
+            expected: 2,
+            hint: "",
+        };
+        assert_eq!(refuse(text), expected, "{text:?}");
+    }
+    let bytes = read(b"a,y\n1,2\n\xff,3\n", &dataset("y", &[])).unwrap_err();
+    assert_eq!(
+        bytes,
+        TableError::NotUtf8 {
+            place: Place::line(3)
+        }
+    );
+}
+
+#[test]
+fn a_missing_column_is_told_from_the_ones_there_are() {
+    let error = read(b"a,why\n1,2\n", &dataset("whys", &[])).unwrap_err();
+    assert_eq!(error.field(), "dataset.target");
+    assert!(error.to_string().contains("did you mean \"why\"?"), "{error}");
+    let error = read(b"a,y\n1,2\n", &dataset("y", &["b"])).unwrap_err();
+    assert_eq!(error.field(), "dataset.features");
+    // A table with semicolons has one column, and the sentence shows it.
+    let error = read(b"a;y\n1;2\n", &dataset("y", &[])).unwrap_err();
+    assert!(error.to_string().contains("its columns are \"a;y\""), "{error}");
+}
+
+const PIECES: [&[u8]; 14] = [
+    b"a",
+    b"y",
+    b",",
+    b"\n",
+    b"\r",
+    b"\"",
+    b"1",
+    b"-",
+    b".",
+    b"e",
+    b" ",
+    b"\xff",
+    b"\0",
+    "é".as_bytes(),
+];
+
+/// Thousands of files that nobody would write.
+fn odd_files() -> impl Iterator<Item = Vec<u8>> {
+    use sconce_engine::{Purpose, Random};
+    let mut random = Random::new(1, Purpose::Split, 0);
+    (0..20_000).map(move |_| {
+        let mut bytes = b"a,y\n".to_vec();
+        for _ in 0..random.below(24) {
+            bytes.extend_from_slice(PIECES[random.below(PIECES.len() as u64) as usize]);
+        }
+        bytes
+    })
+}
+
+#[test]
+fn records_are_those_of_the_csv_crate() {
+    let dataset = dataset("y", &[]);
+    let builder = Builder::new(&dataset, None);
+    let mut quoted = 0;
+    for bytes in odd_files().filter(|bytes| std::str::from_utf8(bytes).is_ok()) {
+        let mut reader = csv::ReaderBuilder::new();
+        let mut reader = reader.flexible(true).has_headers(false).from_reader(&bytes[..]);
+        let expected: Vec<Vec<String>> = reader
+            .records()
+            .map(|record| record.unwrap().iter().map(str::to_owned).collect())
+            .collect();
+        let mut input = Input::of(&bytes);
+        let mut records = Records::new(&mut input).unwrap();
+        let mut found = Vec::new();
+        while let Some(record) = records.next(&builder).unwrap() {
+            found.push(record.cells().map(str::to_owned).collect::<Vec<_>>());
+        }
+        assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(&bytes));
+        quoted += usize::from(bytes.contains(&b'"'));
+    }
+    assert!(quoted > 1000);
+}
+
+#[test]
+fn the_last_row_of_a_file_has_its_last_cell_however_many_there_are() {
+    let dataset = dataset("y", &[]);
+    let builder = Builder::new(&dataset, None);
+    for columns in [1, 2, 63, 64, 65, 66, 128, 129, 257] {
+        let mut input = Input::of(format!("\"1\"{}", ",".repeat(columns - 1)).as_bytes());
+        let mut records = Records::new(&mut input).unwrap();
+        let record = records.next(&builder).unwrap().unwrap();
+        assert_eq!((record.len(), record.cell(0)), (columns, "1"));
+        assert!(records.next(&builder).unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_row_of_more_cells_than_a_table_may_have_is_refused() {
+    let many = TableError::TooManyCells {
+        place: Place::line(1),
+        limit: CELLS,
+    };
+    let commas = |count| ",".repeat(count);
+    for begin in ["y", "\"y\""] {
+        assert_eq!(refuse(&format!("{begin}{}\n", commas(CELLS))), many);
+        let most = refuse(&format!("{begin}{}\n", commas(CELLS - 1)));
+        assert_eq!(most, TableError::UnnamedColumn { position: 2 });
+    }
+}
+
+#[test]
+fn records_that_end_in_a_carriage_return_alone_are_read_one_by_one() {
+    let dataset = dataset("y", &[]);
+    let builder = Builder::new(&dataset, None);
+    let rows = 300_000;
+    let mut input = Input::of(format!("a,y\r{}", "1,\"2\"\r1,2\r".repeat(rows / 2)).as_bytes());
+    let mut records = Records::new(&mut input).unwrap();
+    for number in 0..=rows {
+        let record = records.next(&builder).unwrap().unwrap();
+        let cells: Vec<&str> = record.cells().collect();
+        assert_eq!(cells, if number == 0 { ["a", "y"] } else { ["1", "2"] });
+        // What was not asked for yet is not looked at.
+        let held = records.input.window().len();
+        assert!(held < 1 << 20, "{held} bytes at record {number}");
+    }
+    assert!(records.next(&builder).unwrap().is_none());
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    for bytes in odd_files() {
+        if let Ok(table) = read(&bytes, &dataset("y", &[])) {
+            assert_eq!(table.values.len(), table.rows() * table.features.len());
+            assert_eq!(table.target.iter().count(), table.rows());
+        }
+    }
+}
