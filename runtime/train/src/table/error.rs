@@ -35,10 +35,9 @@ pub enum TableError {
         /// Longest row in MiB.
         mebibytes: usize,
     },
-    /// More cells than any table has.
+    /// More cells than a row may have.
     #[error(
-        "{place}: the row has more than {limit} cells, the most that a row of a table may have; take columns out, or write \
-         the table as CSV with one row a line"
+        "{place}: the row has more than {limit} cells, the most of a table as CSV; does each row have a line of its own?"
     )]
     TooManyCells {
         /// Where.
