@@ -379,7 +379,7 @@ pub struct AcceleratorSeconds {
     /// While pods computed steps.
     pub busy: u64,
     /// The same for single pods: the last ones, and those before in one line.
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 128))]
     pub pods: Vec<PodSeconds>,
 }
 

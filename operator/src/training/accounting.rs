@@ -16,7 +16,7 @@ use crate::seen::Pod;
 
 /// Pods that are gone and still have a line of their own: more than a cache that lags behind could bring back.
 const REMEMBERED: usize = 8;
-/// Pods with a line of their own at most; the schema allows 64.
+/// Pods with a line of their own, where some of them have ended; the schema allows 128, and 64 run at most.
 const LINES: usize = 48;
 
 /// Puts what the pods hold into the status; nothing for a training on the processor.
@@ -48,29 +48,35 @@ pub fn update(
         };
         let seconds = held(pod, until)?;
         let units = u64::from(accelerator.count);
-        Some(PodSeconds {
+        let line = PodSeconds {
             uid: pod.uid()?,
             allocated: seconds * units,
             busy: busy(pod, word).min(seconds) * units,
-        })
+        };
+        Some((line, observed::is_finished(pod)))
     });
-    let seen: Vec<PodSeconds> = seen.collect();
+    let seen: Vec<(PodSeconds, bool)> = seen.collect();
     let before = status.accelerator_seconds.take();
     status.accelerator_seconds =
         (before.is_some() || !seen.is_empty()).then(|| count(before.unwrap_or_default(), seen));
 }
 
-/// What was counted before, and what is seen now.
-fn count(before: AcceleratorSeconds, seen: Vec<PodSeconds>) -> AcceleratorSeconds {
+/// What was counted before, and what is seen now, with whether it has ended.
+fn count(before: AcceleratorSeconds, seen: Vec<(PodSeconds, bool)>) -> AcceleratorSeconds {
     let mut pods = before.pods;
-    let visible: Vec<String> = seen.iter().map(|pod| pod.uid.clone()).collect();
-    for pod in seen {
+    let are_many = seen.len() + REMEMBERED >= LINES && pods.iter().any(|pod| pod.uid.is_empty());
+    let visible: Vec<String> = seen.iter().map(|(pod, _)| pod.uid.clone()).collect();
+    let ended = seen.iter().filter(|(_, has_ended)| *has_ended);
+    let ended: Vec<String> = ended.map(|(pod, _)| pod.uid.clone()).collect();
+    for (pod, has_ended) in seen {
         match pods.iter_mut().find(|known| known.uid == pod.uid) {
             // A cache may lag behind what was told before; time that has passed does not come back.
             Some(known) => {
                 known.allocated = known.allocated.max(pod.allocated);
                 known.busy = known.busy.max(pod.busy);
             }
+            // Of so many, it is in the line of those before: whoever runs keeps a line of his own.
+            None if are_many && has_ended => {}
             None => pods.push(pod),
         }
     }
@@ -80,7 +86,7 @@ fn count(before: AcceleratorSeconds, seen: Vec<PodSeconds>) -> AcceleratorSecond
     while many(&pods) {
         // Else one that ended long ago and was not deleted.
         let oldest = pods.iter().position(gone);
-        let Some(oldest) = oldest.or_else(|| pods.iter().position(|pod| !pod.uid.is_empty())) else {
+        let Some(oldest) = oldest.or_else(|| pods.iter().position(|pod| ended.contains(&pod.uid))) else {
             break;
         };
         let oldest = pods.remove(oldest);

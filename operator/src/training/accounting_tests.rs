@@ -174,3 +174,19 @@ proptest! {
         prop_assert_eq!(totals(&seen), (all, all));
     }
 }
+
+#[test]
+fn of_very_many_pods_that_are_all_there_none_counts_again() {
+    let (mut status, training) = (ModelTrainingStatus::default(), training(1));
+    let pods: Vec<Arc<Pod>> = (0..100)
+        .map(|number| pod(&format!("p{number}"), 0, (number < 40).then_some((10, 10))))
+        .collect();
+    update(&mut status, &training, &pods[..70], None, at(60));
+    let first = status.accelerator_seconds.clone().unwrap();
+    for _ in 0..3 {
+        update(&mut status, &training, &pods[..70], None, at(60));
+        assert_eq!(status.accelerator_seconds.as_ref(), Some(&first));
+    }
+    assert_eq!(first.allocated, 40 * 10 + 30 * 60);
+    assert!(first.pods.len() <= 128);
+}

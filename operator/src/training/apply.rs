@@ -23,6 +23,15 @@ pub async fn apply(
     found: &Found,
 ) -> Result<Applied<Job>, Refusal> {
     discard_superseded(writer, &run.namespace, &run.uid, found).await?;
+    // Also of a Job that is at work: without them its pods would not find each other again.
+    if found.job.as_deref().is_none_or(goes_on) {
+        if let Some(service) = children.service {
+            writer.provide(&run.uid, service).await?;
+        }
+        if let Some(policy) = children.policy {
+            writer.provide(&run.uid, policy).await?;
+        }
+    }
     if let Some(live) = &found.job {
         // Its pod template cannot change, and does not: the Job's name is a hash over what it is made of.
         return writer
@@ -35,12 +44,6 @@ pub async fn apply(
             Some(_) => writer.ensure(&run.uid, claim, None::<&Claim>).await.map(drop)?,
             None => writer.create::<_, Claim>(&run.uid, claim).await.map(drop)?,
         }
-    }
-    if let Some(service) = children.service {
-        writer.provide(&run.uid, service).await?;
-    }
-    if let Some(policy) = children.policy {
-        writer.provide(&run.uid, policy).await?;
     }
     if let Some(devices) = children.devices {
         writer.replace(&run.uid, devices).await?;
@@ -86,9 +89,11 @@ pub async fn end(writer: &Writer, job: &Job) -> Result<(), Error> {
 /// What may change of a Job that is there. In a queue, whether it is suspended is Kueue's to say.
 pub(super) fn lifecycle(run: &Run<'_>, job: &v1::Job, live: &Job) -> Value {
     let spec = job.spec.clone().unwrap_or_default();
-    let mut patch = json!({"spec": {
-        "backoffLimit": spec.backoff_limit, "activeDeadlineSeconds": spec.active_deadline_seconds,
-    }});
+    let mut patch = json!({"spec": {"activeDeadlineSeconds": spec.active_deadline_seconds}});
+    // That of several pods is one of each, which cannot change: another limit makes another Job.
+    if spec.backoff_limit.is_some() {
+        patch["spec"]["backoffLimit"] = json!(spec.backoff_limit);
+    }
     if run.spec.scheduling.queue_name.is_none() {
         patch["spec"]["suspend"] = json!(spec.suspend);
         let yielding = run.yielding.as_ref().map(Yielding::write);

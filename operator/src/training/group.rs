@@ -32,6 +32,10 @@ pub(super) fn divide(run: &Run<'_>, job: &mut Job) {
     spec.completion_mode = Some("Indexed".to_owned());
     spec.completions = Some(count);
     spec.parallelism = Some(count);
+    // All leave when one does. Counted together, a loss would be as many failures as there are pods, and the pause before
+    // the next attempt twice as long for each (Kubernetes, `pkg/controller/job/backoff_utils.go`).
+    spec.backoff_limit_per_index = spec.backoff_limit.take();
+    spec.max_failed_indexes = Some(0);
     // The first pod saves, measures and reports: what becomes of the others then is of no interest.
     spec.success_policy = Some(SuccessPolicy {
         rules: vec![SuccessPolicyRule {
@@ -206,6 +210,10 @@ mod tests {
             job["spec"]["successPolicy"],
             json!({"rules": [{"succeededIndexes": "0"}]})
         );
+        assert_eq!(
+            ["backoffLimit", "backoffLimitPerIndex", "maxFailedIndexes"].map(|field| &job["spec"][field]),
+            [&Value::Null, &json!(3), &json!(0)]
+        );
         let service = serde_json::to_value(made.service.unwrap()).unwrap();
         assert_eq!(
             service["metadata"]["name"],
@@ -270,7 +278,13 @@ mod tests {
         let made = children(&network(), 1);
         let job = serde_json::to_value(&made.job).unwrap();
         assert!(made.service.is_none() && made.policy.is_none());
-        for field in ["completionMode", "completions", "parallelism", "successPolicy"] {
+        for field in [
+            "completionMode",
+            "completions",
+            "parallelism",
+            "successPolicy",
+            "backoffLimitPerIndex",
+        ] {
             assert_eq!(job["spec"][field], Value::Null, "{field}");
         }
         assert_eq!(job["spec"]["template"]["spec"]["subdomain"], Value::Null);

@@ -79,7 +79,11 @@ impl Identity {
             checkpoint,
             credentials,
             output.map(|secret| ("output", secret)),
-            (spec.nodes != Nodes::default()).then_some(("nodes", spec.nodes)),
+            (spec.nodes != Nodes::default()).then_some((
+                "nodes",
+                spec.nodes,
+                spec.failure_policy.backoff_limit,
+            )),
         );
         Identity {
             job: names::hashed(&training.name_any(), &how),
@@ -111,7 +115,7 @@ struct How<'a>(
     #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a Checkpoint)>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CredentialsRef>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a CredentialsRef)>,
-    #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, Nodes)>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, Nodes, i32)>,
 );
 
 /// Whether the run still has to be carried out.

@@ -32,7 +32,15 @@ impl LastWords {
             if pods.len() >= MOST {
                 pods.clear();
             }
-            pods.insert(key, Arc::clone(pod));
+            // What the first of several says is not lost to what the others say.
+            let of_same_job =
+                |known: &Arc<Pod>| known.labels().get(labels::JOB_NAME) == pod.labels().get(labels::JOB_NAME);
+            let is_known = pods
+                .get(&key)
+                .is_some_and(|known| observed::leads(known) && of_same_job(known));
+            if observed::leads(pod) || !is_known {
+                pods.insert(key, Arc::clone(pod));
+            }
         }
     }
 
@@ -120,6 +128,22 @@ mod tests {
         assert_eq!(told(&words, "iris-1", vec![]), ["a"], "until the status knows");
         words.forget("ml", "iris");
         assert!(told(&words, "iris-1", vec![]).is_empty());
+    }
+
+    #[test]
+    fn of_several_the_first_has_the_last_word() {
+        let ended = json!({"terminated": {"exitCode": 75}});
+        let numbered = |name: &str, number: u32| {
+            let mut pod = (*pod(name, true, &ended)).clone();
+            pod.metadata.labels.insert(labels::WORKER, number.to_string());
+            Arc::new(pod)
+        };
+        let words = LastWords::default();
+        words.hear(&numbered("b", 1));
+        assert_eq!(told(&words, "iris-1", vec![]), ["b"]);
+        words.hear(&numbered("a", 0));
+        words.hear(&numbered("c", 2));
+        assert_eq!(told(&words, "iris-1", vec![]), ["a"]);
     }
 
     #[test]

@@ -52,6 +52,7 @@ use crate::error::Error;
 use crate::fresh;
 use crate::labels;
 use crate::mounts;
+use crate::observed;
 use crate::reconcile::{Turns, after_failure, drive, reconcile, references};
 use crate::seen::{Job, Pod};
 use crate::watches::Watches;
@@ -172,6 +173,16 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
             .writer
             .end_pod(&namespace, &doomed.pod, &doomed.uid)
             .await?;
+        // Which of several stands still is not known: that all wait shows at the first one.
+        let others = found.pods.iter().filter(|pod| {
+            training.spec.nodes.is_group()
+                && observed::is_running(pod)
+                && pod.uid().as_deref() != Some(&*doomed.uid)
+        });
+        for pod in others {
+            let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default());
+            context.writer.end_pod(&namespace, &name, &uid).await?;
+        }
     }
     let again = outlook.again.unwrap_or(RESYNC);
     Ok(Action::requeue(later.unwrap_or(again).min(again)))

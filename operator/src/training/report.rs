@@ -12,9 +12,11 @@ use crate::reason::Reason;
 use crate::seen::Pod;
 use crate::{names, observed};
 
-/// The run of a pod that ended well and left no report that could be read; nothing where no pod ended well.
+/// The run of a pod that ended well and left no report that could be read; nothing where no pod ended well. Of several
+/// that learn together, the first one's report counts.
 pub fn missing(pods: &[Arc<Pod>]) -> Option<Situation> {
-    let pod = pods.iter().rev().find(|pod| observed::ended_well(pod))?;
+    let leads = |pod: &&Arc<Pod>| observed::leads(pod) && observed::ended_well(pod);
+    let pod = pods.iter().rev().find(leads)?;
     let why = match observed::last_word(pod).map(str::trim) {
         None | Some("") => "it is empty".to_owned(),
         Some(said) => match Report::parse(said) {
@@ -106,6 +108,11 @@ mod tests {
             assert!(told.starts_with("NoReport: ") && told.contains(says), "{told}");
         }
         assert_eq!(missing(&[]), None);
+        // One that helped has nothing to report, and the first one may still be on its way.
+        let mut helper = (*ended(&json!(null))[0]).clone();
+        let index = serde_json::from_value(json!({"batch.kubernetes.io/job-completion-index": "1"}));
+        helper.metadata.labels = index.unwrap();
+        assert_eq!(missing(&[Arc::new(helper)]), None);
     }
 
     #[test]

@@ -346,6 +346,7 @@ fn finished(training: &ModelTraining, complete: &Condition, pods: &[Arc<Pod>], n
     let reported = pods
         .iter()
         .rev()
+        .filter(|pod| observed::leads(pod))
         .filter_map(|pod| observed::last_ending(pod))
         .find_map(|ending| match ending.report {
             Report::Trained {

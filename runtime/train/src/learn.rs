@@ -455,8 +455,11 @@ fn is_enough(hyperparameters: &Hyperparameters, position: &Position) -> bool {
 
 /// Whether a run has all its steps behind it: what is left is done by one.
 pub fn is_learned(hyperparameters: &Hyperparameters, position: &Position, rows: usize) -> bool {
+    // What was saved before the epoch was measured may be better than all before it.
+    let is_measured = position.validation_losses.has(position.step);
     position.batch == steps_per_epoch(hyperparameters, rows)
-        && (position.epoch + 1 >= hyperparameters.epochs || is_enough(hyperparameters, position))
+        && (position.epoch + 1 >= hyperparameters.epochs
+            || is_measured && is_enough(hyperparameters, position))
 }
 
 /// The mean loss over all rows; nothing where there are none.

@@ -228,6 +228,10 @@ pub fn run_in(
         })
     });
     let ended = match ended {
+        Err(TrainError::Interrupted { .. }) if course.group.is_some() => {
+            let why = course.told_to_stop();
+            Err(course.abandoned(&why))
+        }
         Err(TrainError::Interrupted { .. }) => Err(course.interrupted()),
         Err(TrainError::Group { why, .. }) => Err(course.abandoned(&why)),
         // What was learned is not lost because it could not be written in one place.

@@ -3,7 +3,10 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
-    sync::mpsc::{self, RecvTimeoutError, SyncSender},
+    sync::{
+        Arc, OnceLock,
+        mpsc::{self, RecvTimeoutError, SyncSender},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -143,6 +146,8 @@ impl Inbox {
 pub(super) struct Outbox {
     frames: Option<SyncSender<Vec<u8>>>,
     writer: Option<JoinHandle<()>>,
+    /// When it was let go of.
+    over: Arc<OnceLock<Instant>>,
     /// Who listens.
     worker: u32,
 }
@@ -150,8 +155,10 @@ pub(super) struct Outbox {
 impl Outbox {
     pub(super) fn new(mut stream: TcpStream, worker: u32) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(SILENCE))?;
+        stream.set_write_timeout(Some(LOOK))?;
         let (frames, queue) = mpsc::sync_channel::<Vec<u8>>(QUEUE);
+        let over = Arc::new(OnceLock::new());
+        let last = over.clone();
         let write = move || {
             loop {
                 let frame = match queue.recv_timeout(BEAT) {
@@ -159,7 +166,7 @@ impl Outbox {
                     Err(RecvTimeoutError::Timeout) => frame::frame(Kind::Beat, &[]),
                     Err(RecvTimeoutError::Disconnected) => break,
                 };
-                if stream.write_all(&frame).is_err() {
+                if write_all(&mut stream, &frame, &last).is_err() {
                     // Who sends next is told by the closed queue.
                     return;
                 }
@@ -170,6 +177,7 @@ impl Outbox {
         Ok(Outbox {
             frames: Some(frames),
             writer: Some(thread::Builder::new().name("ring".into()).spawn(write)?),
+            over,
             worker,
         })
     }
@@ -187,9 +195,33 @@ impl Outbox {
     }
 }
 
+/// Writes all, however long whoever listens computes or saves meanwhile: that one is gone is found by the worker that
+/// listens to it, and comes round the ring. After the end there is no such hope.
+fn write_all(stream: &mut TcpStream, mut rest: &[u8], over: &OnceLock<Instant>) -> io::Result<()> {
+    while !rest.is_empty() {
+        match stream.write(rest) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => rest = &rest[count..],
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) =>
+            {
+                if over.get().is_some_and(|over| over.elapsed() >= SILENCE) {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 impl Drop for Outbox {
     /// Returns when all is written, or cannot be.
     fn drop(&mut self) {
+        let _ = self.over.set(Instant::now());
         self.frames = None;
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
@@ -225,6 +257,25 @@ mod tests {
         assert_eq!(error.to_string(), "worker 2 was told to stop");
         let error = inbox.take(Kind::Words, None).unwrap_err();
         assert_eq!(error.to_string(), "worker 2 was lost: the connection ended");
+    }
+
+    #[test]
+    fn what_nobody_takes_for_a_while_is_not_lost() {
+        let (outbox, mut inbox, _) = pair();
+        let content: Vec<u8> = (0..200_000).map(|place| place as u8).collect();
+        // More than what lies between two sockets.
+        let writer = thread::spawn(move || {
+            for _ in 0..100 {
+                outbox.send(frame::frame(Kind::Numbers, &content)).unwrap();
+            }
+            content
+        });
+        thread::sleep(3 * LOOK);
+        let taken: Vec<Vec<u8>> = (0..100)
+            .map(|_| inbox.take(Kind::Numbers, None).unwrap().to_vec())
+            .collect();
+        let content = writer.join().unwrap();
+        assert!(taken.iter().all(|taken| *taken == content));
     }
 
     #[test]
