@@ -174,7 +174,8 @@ fn one_node_claim(found: &Found) -> Result<(), Problem> {
             Reason::ClaimAccessMode,
             "spec.nodes.count",
             format!(
-                "each pod mounts the claim {claim:?}, which pods of one node alone can (ReadWriteOnce); set it to 1, or                  use a claim of ReadWriteMany or an object store"
+                "each pod mounts the claim {claim:?}, which pods of one node alone can (ReadWriteOnce); set it to 1, or \
+                 use a claim of ReadWriteMany or an object store"
             ),
         )),
     }

@@ -1,4 +1,5 @@
-//! The loop: epochs of batches.
+//! The loop: epochs of batches. What is between a course and those who learn with it is in [`crate::together`], and how its
+//! state is saved in [`crate::saving`].
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::{
     data::{Batch, Data, Part},
     display::Display,
     evaluate,
-    group::{Group, GroupError, Word},
+    group::Group,
     track::{Curve, Pace, Point, Tracker},
     watch::{Stop, Watch, eta_seconds},
 };
@@ -150,68 +151,6 @@ impl Course<'_> {
         })
     }
 
-    /// Workers of a group hear of a stop in the sum of a step, all in the same.
-    fn may_go_on(&self) -> Result<(), TrainError> {
-        let stops = match &self.group {
-            Some(group) => group.stops(),
-            None => self.stop.asked(),
-        };
-        match stops {
-            true => Err(TrainError::interrupted("between two steps")),
-            false => Ok(()),
-        }
-    }
-
-    /// What comes after an epoch, and whether another one does. The first worker of a group decides for all.
-    fn goes_on(&mut self, is_last: bool, pace: &mut Pace, display: &mut Display) -> Result<bool, TrainError> {
-        if let Some(group) = self.group.as_mut().filter(|group| !group.leads()) {
-            return match group.hear()? {
-                Word::Next => Ok(true),
-                Word::Done => Ok(false),
-                word @ Word::Start { .. } => Err(TrainError::from(GroupError::OutOfStep {
-                    worker: 0,
-                    found: format!("{word:?}"),
-                    expected: "what comes after an epoch".to_owned(),
-                })),
-            };
-        }
-        self.validate(pace)?;
-        display.epoch(&self.watch.snapshot());
-        let goes_on = !is_last && !is_enough(self.hyperparameters, &self.position);
-        if let (true, Some(group)) = (goes_on, &mut self.group) {
-            group.tell(Word::Next)?;
-        }
-        Ok(goes_on)
-    }
-
-    /// The others are done.
-    pub fn release(&mut self) {
-        if let Some(mut group) = self.group.take()
-            && let Err(error) = group.tell(Word::Done)
-        {
-            tracing::warn!(%error, "the other workers do not know that they are done");
-        }
-    }
-
-    /// The others end too, and know why.
-    pub fn leave(&mut self, error: &TrainError) {
-        if let Some(group) = self.group.take() {
-            let why = match error {
-                TrainError::Group { why, .. } => why.clone(),
-                error => format!("worker {} ended: {error}", group.worker()),
-            };
-            group.leave(&why);
-        }
-    }
-
-    /// Who was told to stop, as far as this worker knows.
-    pub fn told_to_stop(&self) -> String {
-        match &self.group {
-            Some(group) if self.stop.asked() => format!("worker {} was told to stop", group.worker()),
-            _ => "a worker of the group was told to stop".to_owned(),
-        }
-    }
-
     fn tell_start(&self, total: u64) {
         let position = &self.position;
         self.watch.update(|seen| {
@@ -275,7 +214,7 @@ impl Course<'_> {
         Ok(value)
     }
 
-    fn validate(&mut self, pace: &mut Pace) -> Result<(), TrainError> {
+    pub(crate) fn validate(&mut self, pace: &mut Pace) -> Result<(), TrainError> {
         let (epoch, step) = (self.position.epoch + 1, self.position.step);
         let part = &self.data.validation;
         let is_marked = Curve::marks(epoch, self.hyperparameters.epochs);
@@ -353,65 +292,6 @@ impl Course<'_> {
         Ok(())
     }
 
-    /// Saves the state, where that is wanted, and tells whether there is a checkpoint of this very step now.
-    pub fn save(&mut self) -> bool {
-        let Some(checkpoints) = &mut self.checkpoints else {
-            return false;
-        };
-        let started = Instant::now();
-        let seen = self.watch.snapshot();
-        self.position.losses = seen.losses;
-        self.position.validation_losses = seen.validation_losses;
-        let saved = checkpoints.save(&self.learner, &self.position).cloned();
-        match &saved {
-            Ok(mark) => {
-                let milliseconds = started.elapsed().as_millis();
-                tracing::info!(step = mark.step, uri = mark.uri, milliseconds, "checkpoint");
-            }
-            Err(error) => tracing::warn!(step = self.position.step, %error, "no checkpoint could be written"),
-        }
-        let saved_now = saved.is_ok();
-        self.watch.update(|seen| {
-            seen.progress.checkpoint_failure = saved.as_ref().err().map(ToString::to_string);
-            if let Ok(mark) = saved {
-                seen.progress.work.last_checkpoint = Some(mark);
-            }
-        });
-        saved_now
-    }
-
-    /// Saves the state before the process ends, and says from where the next attempt goes on.
-    pub fn interrupted(&mut self) -> TrainError {
-        let (at, next) = self.saved_at();
-        TrainError::Interrupted { at, next }
-    }
-
-    /// The same where the group ends, for a reason.
-    pub fn abandoned(&mut self, why: &str) -> TrainError {
-        let (at, next) = self.saved_at();
-        TrainError::Group {
-            why: format!("{why} {at}"),
-            next,
-        }
-    }
-
-    /// Where it is, and what the next attempt does.
-    fn saved_at(&mut self) -> (String, String) {
-        let total = total_steps(self.hyperparameters, self.data.training.rows());
-        let step = self.position.step;
-        let saved = step > 0 && self.save();
-        let newest = self.checkpoints.as_ref().and_then(Checkpoints::newest);
-        let next = match (saved, newest) {
-            (true, _) => "the state is saved, and the next attempt goes on from there".to_owned(),
-            (false, None) => "the next attempt starts from the beginning".to_owned(),
-            (false, Some(mark)) => format!("the next attempt goes on from step {}", mark.step),
-        };
-        let failure = self.watch.snapshot().progress.checkpoint_failure;
-        let failure = failure.map(|why| format!("; the state could not be saved: {why}"));
-        let at = format!("at step {step} of {total}");
-        (at, next + &failure.unwrap_or_default())
-    }
-
     /// The loss is not finite; what else may help depends on how the data was prepared.
     pub(crate) fn diverged(&self, value: f64, at: String) -> TrainError {
         let raw = self
@@ -435,7 +315,7 @@ impl Course<'_> {
 }
 
 /// Whether the loss on the validation rows has not fallen for as many epochs as early stopping waits.
-fn is_enough(hyperparameters: &Hyperparameters, position: &Position) -> bool {
+pub(crate) fn is_enough(hyperparameters: &Hyperparameters, position: &Position) -> bool {
     let patience = hyperparameters.early_stopping.map(|settings| settings.patience);
     let best = position.best.as_ref();
     let waited = best.map(|best| position.epoch.saturating_sub(best.epoch));

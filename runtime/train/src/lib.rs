@@ -43,6 +43,7 @@ pub mod reader;
 pub mod report;
 pub mod room;
 pub mod run;
+pub mod saving;
 pub mod scratch;
 pub mod search;
 pub mod source;
@@ -50,6 +51,7 @@ pub mod split;
 pub mod supervise;
 pub mod table;
 pub mod target;
+pub mod together;
 pub mod track;
 pub mod watch;
 

@@ -4,12 +4,7 @@
 
 mod rehearsal;
 
-use std::{
-    fs,
-    process::{Command, ExitStatus},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Command, thread, time::Duration};
 
 use rehearsal::{Rehearsal, separable};
 use sconce_contract::{Failure, FailureClass, Report, Work};
@@ -86,21 +81,6 @@ fn failure(rehearsal: &Rehearsal) -> Failure {
     }
 }
 
-/// Sends the signal once the checkpoint of the step is there.
-fn signalled(rehearsal: &Rehearsal, signal: &str, step: u64) -> ExitStatus {
-    let mut child = rehearsal.start();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while rehearsal.newest_checkpoint().is_none_or(|newest| newest < step) {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        assert!(Instant::now() < deadline, "no checkpoint of step {step}");
-    }
-    let id = child.id().to_string();
-    Command::new("kill").args([signal, &id]).status().unwrap();
-    child.wait().unwrap()
-}
-
 #[test]
 fn resume_bit_identical_after_sigkill_at_every_step() {
     let (digest, steps, reached, _) = finish(&network(adam()));
@@ -109,7 +89,7 @@ fn resume_bit_identical_after_sigkill_at_every_step() {
         // The last steps may be over before the signal arrives; then it was no kill at that step.
         let killed = (0..20).find_map(|_| {
             let rehearsal = every(network(adam()), json!({"steps": 1}));
-            let status = signalled(&rehearsal, "-KILL", step);
+            let status = rehearsal.signalled("-KILL", step);
             status.code().is_none().then_some(rehearsal)
         });
         let rehearsal = killed.unwrap_or_else(|| panic!("never killed at step {step}"));
@@ -138,7 +118,7 @@ fn resume_bit_identical_after_sigterm_at_every_step() {
     for step in 1..STEPS {
         let stopped = (0..20).find_map(|_| {
             let rehearsal = every(network(momentum()), json!({"steps": 1}));
-            let status = signalled(&rehearsal, "-TERM", step);
+            let status = rehearsal.signalled("-TERM", step);
             (status.code() == Some(75)).then_some(rehearsal)
         });
         let rehearsal = stopped.unwrap_or_else(|| panic!("never stopped at step {step}"));
@@ -228,7 +208,7 @@ fn resume_bit_identical_when_it_stops_early() {
     assert_eq!(steps, STEPS * 3 / 4);
     for step in [2, 5, 8] {
         let rehearsal = every(early(), json!({"steps": 1}));
-        signalled(&rehearsal, "-KILL", step);
+        rehearsal.signalled("-KILL", step);
         let (again, steps_again, reached_again, _) = finish(&rehearsal);
         assert_eq!(
             (&again, steps_again, &reached_again),
@@ -267,7 +247,7 @@ fn resume_bit_identical_of_texts() {
     for step in [1, 7] {
         let killed = (0..20).find_map(|_| {
             let rehearsal = every(texts(), json!({"steps": 1}));
-            let status = signalled(&rehearsal, "-KILL", step);
+            let status = rehearsal.signalled("-KILL", step);
             status.code().is_none().then_some(rehearsal)
         });
         let rehearsal = killed.unwrap_or_else(|| panic!("never killed at step {step}"));
@@ -281,7 +261,7 @@ fn resume_bit_identical_of_texts() {
 #[test]
 fn resume_goes_on_with_the_progress_that_was_saved() {
     let rehearsal = every(network(adam()), json!({"steps": 5}));
-    let status = signalled(&rehearsal, "-KILL", 5);
+    let status = rehearsal.signalled("-KILL", 5);
     assert_eq!(status.code(), None);
     let left = rehearsal.newest_checkpoint().unwrap();
     assert_eq!(left % 5, 0, "every fifth step is saved");

@@ -9,9 +9,8 @@ use std::{
     io::Read,
     net::TcpListener,
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
 };
 
 use rehearsal::{Rehearsal, separable, table};
@@ -46,29 +45,6 @@ fn finish(rehearsal: &Rehearsal) -> PathBuf {
     }
 }
 
-/// Sends the signal once there is a checkpoint of the step.
-fn signalled(rehearsal: &Rehearsal, signal: &str, step: u64) -> ExitStatus {
-    let mut child = rehearsal.start();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while newest(rehearsal).is_none_or(|newest| newest < step) {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        assert!(Instant::now() < deadline, "no checkpoint of step {step}");
-    }
-    let id = child.id().to_string();
-    Command::new("kill").args([signal, &id]).status().unwrap();
-    child.wait().unwrap()
-}
-
-fn newest(rehearsal: &Rehearsal) -> Option<u64> {
-    let entries = fs::read_dir(rehearsal.path("checkpoints/abc")).ok()?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names
-        .filter_map(|name| name.strip_prefix("step-")?.split_once('-')?.0.parse().ok())
-        .max()
-}
-
 const PACE: &str = "rows_per_second";
 
 /// Tag and step of every scalar in the event files of the run, one file after another.
@@ -99,8 +75,8 @@ fn a_run_that_was_stopped_and_killed_has_the_same_card_and_each_step_of_its_curv
             "checkpoint",
             json!({"uri": "pvc://data/checkpoints", "every": {"steps": 1}, "keep": 2}),
         );
-        let stopped = signalled(&rehearsal, "-TERM", 30).code() == Some(75);
-        (stopped && signalled(&rehearsal, "-KILL", 70).code().is_none()).then_some(rehearsal)
+        let stopped = rehearsal.signalled("-TERM", 30).code() == Some(75);
+        (stopped && rehearsal.signalled("-KILL", 70).code().is_none()).then_some(rehearsal)
     });
     let disturbed = disturbed.unwrap();
     let again = finish(&disturbed);

@@ -5,8 +5,8 @@
 use std::{
     fs,
     path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Instant,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
 };
 
 use sconce_contract::{Artifact, Failure, Metric, MetricName, Report, TrainingPlan};
@@ -96,6 +96,21 @@ impl Rehearsal {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         command
+    }
+
+    /// The same, sent the signal once there is a checkpoint of the step; how it ended.
+    pub fn signalled(&self, signal: &str, step: u64) -> ExitStatus {
+        let mut child = self.start();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.newest_checkpoint().is_none_or(|newest| newest < step) {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "no checkpoint of step {step}");
+        }
+        let id = child.id().to_string();
+        Command::new("kill").args([signal, &id]).status().unwrap();
+        child.wait().unwrap()
     }
 
     /// The step of the newest checkpoint that stands in its folder.

@@ -4,20 +4,22 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use sconce_tests::frameworks::{PYTORCH, TABLES};
 use sconce_tests::process;
 
 use crate::child::run;
 use crate::figure::{Turns, note};
-use crate::{Options, Peers, Result};
+use crate::{Options, Result};
 
 /// How far two sums of all inputs may be apart, relatively: what the order of adding changes.
 const SUM_TOLERANCE: f64 = 1e-3;
 
 /// Prints both figures.
-pub fn measure(options: &Options, peers: &Peers) -> Result {
+pub fn measure(options: &Options) -> Result {
+    let (tables, pytorch) = (TABLES.python()?, PYTORCH.python()?);
     let folder = tempfile::tempdir()?;
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/load");
-    let mut make = Command::new(&peers.tables);
+    let mut make = Command::new(&tables);
     make.arg(scripts.join("make_tables.py")).arg(folder.path());
     process::output(make.arg(options.megabytes.to_string()))?;
     for (name, file) in [("load-csv", "table.csv"), ("load-parquet", "table.parquet")] {
@@ -36,12 +38,12 @@ pub fn measure(options: &Options, peers: &Peers) -> Result {
         ours.arg(&file);
         let mut contenders = vec![
             ("sconce".to_owned(), ours),
-            by(&peers.tables, "pandas"),
-            by(&peers.tables, "polars"),
+            by(&tables, "pandas"),
+            by(&tables, "polars"),
         ];
         if name == "load-csv" {
             // PyTorch's environment reads no Parquet; pandas alone is the faster of the two.
-            contenders.push(by(&peers.pytorch, "pandas-dataloader"));
+            contenders.push(by(&pytorch, "pandas-dataloader"));
         }
         let names: Vec<String> = contenders.iter().map(|(name, _)| name.clone()).collect();
         let [mut speeds, mut memory] = [(); 2].map(|()| Turns::of(&names));

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Parser;
-use sconce_tests::frameworks::{KERAS, PYTORCH, TABLES};
+use sconce_tests::frameworks::{KERAS, PYTORCH};
 use sconce_tests::process;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -56,7 +56,6 @@ struct Options {
 struct Peers {
     keras: PathBuf,
     pytorch: PathBuf,
-    tables: PathBuf,
 }
 
 impl Options {
@@ -75,24 +74,25 @@ fn main() -> Result {
             "taskset is needed to keep all contenders on the same processors: install util-linux".into(),
         );
     }
-    let peers = Peers {
-        keras: KERAS.python()?,
-        pytorch: PYTORCH.python()?,
-        tables: TABLES.python()?,
-    };
     figure::note(&format!(
         "all on processors {} (taskset), {} turns",
         options.cores, options.pairs
     ));
     let wants = |part: &str| options.parts.iter().any(|asked| asked == part);
-    if wants("seed") {
-        seed::measure(&options, &peers)?;
-    }
-    if wants("steps") {
-        steps::measure(&options, &peers)?;
+    if wants("seed") || wants("steps") {
+        let peers = Peers {
+            keras: KERAS.python()?,
+            pytorch: PYTORCH.python()?,
+        };
+        if wants("seed") {
+            seed::measure(&options, &peers)?;
+        }
+        if wants("steps") {
+            steps::measure(&options, &peers)?;
+        }
     }
     if wants("load") {
-        load::measure(&options, &peers)?;
+        load::measure(&options)?;
     }
     Ok(())
 }
