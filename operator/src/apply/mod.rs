@@ -3,23 +3,25 @@
 //! A child's name is derived from its parent's, so an object of that name may already be there and belong to
 //! somebody else. Before the first write of a child, one read makes sure that it does not.
 
+mod refusal;
+mod remove;
+mod status;
+
 use std::fmt::Debug;
 
-use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
-use kube::core::{ClusterResourceScope, NamespaceResourceScope, Request};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::{NamespaceResourceScope, Request};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use self::refusal::Refusal;
+use self::refusal::{refusal, taken};
 use crate::difference;
-use crate::error::{Doing, Error};
+use crate::error::Doing;
 use crate::labels::MANAGER;
 use crate::metrics::Metrics;
-use crate::problem::Problem;
-use crate::reason::Reason;
 use crate::seen::Seen;
 
 /// A kind that lives in a namespace and is known at compile time.
@@ -47,21 +49,6 @@ impl<K> Applied<K> {
     /// The object as the API server last said.
     pub fn get(&self) -> &K {
         &self.0
-    }
-}
-
-/// Why a child could not be written.
-#[derive(Debug)]
-pub enum Refusal {
-    /// Something that a user can mend: the name is taken, or the API server refuses the child.
-    Problem(Problem),
-    /// Something that a later try may get past.
-    Error(Error),
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        Refusal::Error(error)
     }
 }
 
@@ -251,133 +238,6 @@ impl Writer {
     pub fn differs<S: Serialize>(one: &S, other: &S) -> bool {
         serde_json::to_value(one).ok() != serde_json::to_value(other).ok()
     }
-
-    /// Writes the status of one of our own kinds, unless it already says so. Fields that `status` leaves out
-    /// are removed.
-    pub async fn status<K: Child, S: Serialize>(
-        &self,
-        object: &K,
-        status: &S,
-        before: &S,
-    ) -> Result<(), Error> {
-        let namespace = object.namespace().unwrap_or_default();
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
-        self.status_of(&api, object, status, before).await
-    }
-
-    /// The same, of an object that lies in no namespace.
-    pub async fn cluster_status<K, S: Serialize>(
-        &self,
-        object: &K,
-        status: &S,
-        before: &S,
-    ) -> Result<(), Error>
-    where
-        K: Resource<DynamicType = (), Scope = ClusterResourceScope> + DeserializeOwned + Clone + Debug,
-    {
-        let api: Api<K> = Api::all(self.client.clone());
-        self.status_of(&api, object, status, before).await
-    }
-
-    /// Writes a part of the status that has a field manager of its own. Fields that it wrote before and `status` leaves
-    /// out are removed.
-    pub async fn status_by<K: Child, S: Serialize>(
-        &self,
-        manager: &str,
-        object: &K,
-        status: &S,
-    ) -> Result<(), Error> {
-        let namespace = object.namespace().unwrap_or_default();
-        let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
-        self.write_status(&api, manager, object, status).await
-    }
-
-    async fn status_of<K, S: Serialize>(
-        &self,
-        api: &Api<K>,
-        object: &K,
-        status: &S,
-        before: &S,
-    ) -> Result<(), Error>
-    where
-        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
-    {
-        if !Self::differs(status, before) {
-            return Ok(());
-        }
-        self.write_status(api, MANAGER, object, status).await
-    }
-
-    async fn write_status<K, S: Serialize>(
-        &self,
-        api: &Api<K>,
-        manager: &str,
-        object: &K,
-        status: &S,
-    ) -> Result<(), Error>
-    where
-        K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
-    {
-        let namespace = object.namespace().unwrap_or_default();
-        let name = object.name_any();
-        let body = serde_json::json!({
-            "apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status,
-            "metadata": {"name": name, "uid": object.uid()},
-        });
-        self.metrics.write(&K::kind(&()), "status");
-        let parameters = PatchParams::apply(manager).force();
-        match api.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
-            Ok(_) => Ok(()),
-            // Deleted meanwhile, and perhaps made anew: there is nobody to tell.
-            Err(error) if Error::is_not_found(&error) || Error::is_of_another(&error) => Ok(()),
-            Err(error) => Err(error).doing(|| format!("patch status of {} {namespace}/{name}", K::kind(&()))),
-        }
-    }
-
-    /// Deletes a pod, if it is there and has that UID. Whoever made it decides whether another takes its place.
-    pub async fn end_pod(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        self.metrics.write("Pod", "delete");
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(name, &parameters).await {
-            Ok(_) => Ok(()),
-            // It is gone, or another has its name: the API server answers a wrong UID with a conflict.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(error).doing(|| format!("delete Pod {namespace}/{name}")),
-        }
-    }
-
-    /// Deletes a child by name, if it is there and owned by `owner_uid`; its own children go with it.
-    pub async fn delete<K: Child>(&self, namespace: &str, name: &str, owner_uid: &str) -> Result<(), Error> {
-        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        let what = |verb: &str| format!("{verb} {} {namespace}/{name}", K::kind(&()));
-        let Some(live) = api.get_opt(name).await.doing(|| what("get"))? else {
-            return Ok(());
-        };
-        if !is_owned_by(&live, owner_uid) || live.meta().deletion_timestamp.is_some() {
-            return Ok(());
-        }
-        self.metrics.write(&K::kind(&()), "delete");
-        let parameters = DeleteParams {
-            propagation_policy: Some(PropagationPolicy::Background),
-            preconditions: Some(Preconditions {
-                uid: live.uid(),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(name, &parameters).await {
-            Ok(_) => Ok(()),
-            Err(error) if Error::is_not_found(&error) => Ok(()),
-            Err(error) => Err(error).doing(|| what("delete")),
-        }
-    }
 }
 
 /// Whether the owner with this UID controls the object.
@@ -388,46 +248,6 @@ pub fn is_owned_by<K: Resource>(object: &K, uid: &str) -> bool {
         .iter()
         .flatten()
         .any(|owner| owner.uid == uid && owner.controller == Some(true))
-}
-
-/// Somebody else's object has the name of a child, or one that an owner of the same name left when it was deleted: a
-/// claim, for one, stays as long as a pod mounts it.
-fn taken<K: Child>(desired: &K, live: &impl Resource) -> Problem {
-    let (kind, name) = (K::kind(&()), desired.name_any());
-    let owners = |meta: &ObjectMeta| -> Vec<(String, String)> {
-        let all = meta.owner_references.iter().flatten();
-        all.map(|owner| (owner.kind.clone(), owner.name.clone()))
-            .collect()
-    };
-    let left = owners(live.meta())
-        .iter()
-        .any(|owner| owners(desired.meta()).contains(owner));
-    let message = if left {
-        format!(
-            "a {kind} named {name:?} is left of a deleted object of this name; it goes when nothing uses it any more, \
-             and then this goes on by itself"
-        )
-    } else {
-        format!(
-            "a {kind} named {name:?} is already there and belongs to somebody else; delete it, or give this object another name"
-        )
-    };
-    Problem::new(Reason::NameTaken, "metadata.name", message)
-}
-
-/// A 4xx that the same request would get again is for a person; everything else is for a later try.
-fn refusal(error: kube::Error, what: String) -> Refusal {
-    match &error {
-        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Refusal::Problem(Problem::new(
-            Reason::ChildRefused,
-            "spec",
-            format!("the API server refused to {what}: {}", status.message),
-        )),
-        _ => Refusal::Error(Error::Api {
-            what,
-            source: Box::new(error),
-        }),
-    }
 }
 
 fn json(value: &impl Serialize) -> Value {
@@ -454,7 +274,6 @@ fn typed<K: Child>(desired: &K) -> Value {
 }
 
 #[cfg(test)]
-#[allow(clippy::needless_pass_by_value)] // What a json! makes is nobody else's.
 mod tests {
     use k8s_openapi::api::core::v1::Service;
     use serde_json::json;
@@ -462,33 +281,17 @@ mod tests {
     use super::*;
     use crate::seen::{self, Compared};
 
-    fn service(owner: Value) -> Service {
-        serde_json::from_value(json!({"metadata": {"name": "iris", "ownerReferences": [owner]}})).unwrap()
-    }
-
     #[test]
     fn what_is_kept_to_be_compared_is_written_again_where_it_differs_and_only_there() {
-        let mut ours = service(json!({"apiVersion": "v1", "kind": "A", "name": "a", "uid": "1"}));
-        let ports = json!({"ports": [{"port": 80, "targetPort": "http"}], "selector": {"a": "b"}});
-        ours.spec = serde_json::from_value(ports).unwrap();
+        let mut ours: Service = serde_json::from_value(json!({
+            "metadata": {"name": "iris", "ownerReferences": [{"apiVersion": "v1", "kind": "A", "name": "a", "uid": "1"}]},
+            "spec": {"ports": [{"port": 80, "targetPort": "http"}], "selector": {"a": "b"}},
+        }))
+        .unwrap();
         let stored: Compared<Service> = seen::of(&ours);
         let differs = |desired: &Service| difference::first(&untyped(desired), &json(&stored));
         assert_eq!(differs(&ours), None);
         ours.spec.get_or_insert_default().selector = Some([("a".to_owned(), "c".to_owned())].into());
         assert_eq!(differs(&ours).as_deref(), Some(".spec.selector"));
-    }
-
-    #[test]
-    fn a_name_that_a_deleted_namesake_left_is_told_from_one_that_is_somebody_elses() {
-        let owner = |name: &str, uid: &str| json!({"apiVersion": "sconce.dev/v1alpha1", "kind": "ModelDeployment", "name": name, "uid": uid, "controller": true});
-        let ours = service(owner("iris", "2"));
-        let left = taken(&ours, &service(owner("iris", "1")));
-        assert!(left.message.contains("goes on by itself"), "{}", left.message);
-        let foreign = taken(&ours, &service(owner("other", "1")));
-        assert!(
-            foreign.message.contains("belongs to somebody else"),
-            "{}",
-            foreign.message
-        );
     }
 }
