@@ -16,11 +16,6 @@ pub fn artifacts_claim(training: &str) -> String {
     format!("{training}-artifacts")
 }
 
-/// The Service by which the pods of a training find each other, and the policy that keeps others out.
-pub fn workers(training: &str) -> String {
-    format!("{training}-workers")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,7 +25,6 @@ mod tests {
         let parent = "a".repeat(sconce_crds::training::NAME_LIMIT);
         assert_eq!(hashed(&parent, &1).len(), 63);
         assert!(artifacts_claim(&parent).len() <= 63);
-        assert!(workers(&parent).len() <= 63);
     }
 
     #[test]

@@ -83,18 +83,21 @@ async fn several_pods_learn_together_and_a_lost_one_has_all_meet_again() -> Outc
         given.nodes.map(|nodes| (nodes.count, nodes.min_count)),
         Some((3, None))
     );
-    let service = room
-        .get::<Service>("iris-workers")
-        .await?
-        .spec
-        .unwrap_or_default();
-    assert_eq!(service.cluster_ip.as_deref(), Some("None"), "it is headless");
+    let service = room.get::<Service>(&name).await?;
+    let spec = service.spec.unwrap_or_default();
+    assert_eq!(spec.cluster_ip.as_deref(), Some("None"), "it is headless");
+    let owners = service.metadata.owner_references.unwrap_or_default();
+    assert_eq!(
+        owners[0].uid,
+        job.uid().unwrap_or_default(),
+        "it goes with the Job"
+    );
     let policies = room.ours::<NetworkPolicy>().await?;
-    assert_eq!(policies, ["iris-workers"]);
+    assert_eq!(policies, [&*name]);
     let first = room.get::<Pod>(&pods[0]).await?.spec.unwrap_or_default();
     assert_eq!(
         (first.hostname, first.subdomain),
-        (Some(format!("{name}-0")), Some("iris-workers".to_owned())),
+        (Some(format!("{name}-0")), Some(name.clone())),
         "the others find it by its name"
     );
 
@@ -171,6 +174,13 @@ async fn the_first_pod_ends_the_run_whatever_became_of_the_others() -> Outcome {
     room.kubelet.ends(&pods[0], &trained("iris", 'a', 0.9)).await?;
     let done = room.phase("iris", Phase::Succeeded).await?;
     assert!(done.status.unwrap_or_default().artifact.is_some());
+
+    // A run of one pod has no use for what led several together.
+    let name = room.ours::<Service>().await?.remove(0);
+    let alone = json!({"spec": {"nodes": {"count": 1, "minCount": null}}});
+    room.change::<ModelTraining>("iris", alone).await?;
+    room.gone::<Service>(&name).await?;
+    room.gone::<NetworkPolicy>(&name).await?;
     Ok(room.close()?)
 }
 

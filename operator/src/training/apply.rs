@@ -13,6 +13,7 @@ use crate::apply::{Applied, Refusal, Writer};
 use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
 use crate::labels;
+use crate::owner;
 use crate::seen::Job;
 
 /// Makes the cluster hold the objects of the run, and no other run's.
@@ -23,32 +24,56 @@ pub async fn apply(
     found: &Found,
 ) -> Result<Applied<Job>, Refusal> {
     discard_superseded(writer, &run.namespace, &run.uid, found).await?;
-    // Also of a Job that is at work: without them its pods would not find each other again.
-    if found.job.as_deref().is_none_or(goes_on) {
-        if let Some(service) = children.service {
-            writer.provide(&run.uid, service).await?;
-        }
-        if let Some(policy) = children.policy {
-            writer.provide(&run.uid, policy).await?;
-        }
-    }
-    if let Some(live) = &found.job {
+    let Children {
+        claim,
+        devices,
+        service,
+        policy,
+        job,
+    } = children;
+    let job = match &found.job {
         // Its pod template cannot change, and does not: the Job's name is a hash over what it is made of.
-        return writer
-            .merge(live.as_ref(), &lifecycle(run, &children.job, live))
-            .await;
+        Some(live) => {
+            let patch = lifecycle(run, &job, live);
+            writer.merge(live.as_ref(), &patch).await?
+        }
+        None => create(writer, run, claim, devices, job).await?,
+    };
+    // Without them its pods would not find each other, the first time and after each loss.
+    if goes_on(job.get()) && !found.connected {
+        let uid = job.get().uid().unwrap_or_default();
+        let owners = Some(vec![owner::reference::<v1::Job>(&run.identity.job, &uid)]);
+        if let Some(mut service) = service {
+            service.metadata.owner_references.clone_from(&owners);
+            writer.provide(&uid, service).await?;
+        }
+        if let Some(mut policy) = policy {
+            policy.metadata.owner_references = owners;
+            writer.provide(&uid, policy).await?;
+        }
     }
-    if let Some(claim) = children.claim {
+    Ok(job)
+}
+
+/// Makes the Job, and before it what its pods claim.
+async fn create(
+    writer: &Writer,
+    run: &Run<'_>,
+    claim: Option<Claim>,
+    devices: Option<ResourceClaimTemplate>,
+    job: v1::Job,
+) -> Result<Applied<Job>, Refusal> {
+    if let Some(claim) = claim {
         // One that is there is as somebody wanted it, and may have grown; what the spec says of it is tried.
         match run.spec.output.size {
             Some(_) => writer.ensure(&run.uid, claim, None::<&Claim>).await.map(drop)?,
             None => writer.create::<_, Claim>(&run.uid, claim).await.map(drop)?,
         }
     }
-    if let Some(devices) = children.devices {
+    if let Some(devices) = devices {
         writer.replace(&run.uid, devices).await?;
     }
-    writer.create(&run.uid, children.job).await
+    writer.create(&run.uid, job).await
 }
 
 /// Whether that begins a run, or takes something away from one: a Job is made, deleted, or changed in how it may run.

@@ -27,7 +27,6 @@ use crate::context::Images;
 use crate::devices::ResourceClaimTemplate;
 use crate::kueue;
 use crate::labels;
-use crate::names;
 use crate::owner;
 use crate::pod::{self, Program, Shape, variable};
 
@@ -45,9 +44,9 @@ pub struct Children {
     pub claim: Option<PersistentVolumeClaim>,
     /// What the pod claims of devices, where it does.
     pub devices: Option<ResourceClaimTemplate>,
-    /// Names for the pods, where there are several.
+    /// Names for the pods, where there are several. It belongs to the Job, once that is there.
     pub service: Option<Service>,
-    /// Who reaches them.
+    /// Who reaches them, likewise.
     pub policy: Option<NetworkPolicy>,
     /// The Job.
     pub job: Job,
@@ -58,8 +57,8 @@ pub fn build(run: &Run<'_>, images: &Images) -> Children {
     Children {
         claim: run.own_claim.as_deref().map(|name| claim(run, name)),
         devices: ResourceClaimTemplate::of(&run.accelerator, metadata(run, &run.identity.job)),
-        service: group::service(run, metadata(run, &names::workers(&run.name))),
-        policy: group::policy(run, metadata(run, &names::workers(&run.name))),
+        service: group::service(run, metadata(run, &run.identity.job)),
+        policy: group::policy(run, metadata(run, &run.identity.job)),
         job: job(run, images),
     }
 }

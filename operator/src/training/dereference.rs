@@ -20,6 +20,7 @@ use crate::fit::{Need, Question};
 use crate::kueue::Sight;
 use crate::seen::{Job, Pod};
 use crate::volumes::{self, Source};
+use crate::watches::Stores;
 use crate::{labels, mounts, observed, overrides, priority, runtime_class};
 
 /// What was found.
@@ -48,6 +49,8 @@ pub struct Found {
     pub refusal: Option<String>,
     /// The Job of the run, if it was created.
     pub job: Option<Arc<Job>>,
+    /// Whether the Service and the policy of several pods are there.
+    pub connected: bool,
     /// Jobs of earlier runs of this training.
     pub superseded: Vec<Arc<Job>>,
     /// What the deployments that follow the training serve, where a gate asks; looked for while there is no Job.
@@ -61,12 +64,9 @@ pub struct Found {
 }
 
 impl Found {
-    /// The pod that made way for one of a higher priority, where the run has no newer one.
+    /// The pod that made way for one of a higher priority, where the run has no newer one in its place.
     pub fn preempted(&self) -> Option<&Pod> {
-        self.pods
-            .last()
-            .map(AsRef::as_ref)
-            .filter(|pod| queue::preemption(pod).is_some())
+        queue::victim(self.pods.iter()).map(AsRef::as_ref)
     }
 }
 
@@ -77,6 +77,13 @@ pub enum MissingQueue {
     Api,
     /// There is no LocalQueue of that name.
     Queue,
+}
+
+/// Whether a Job's pods have what lets them find each other.
+fn is_connected(namespace: &str, job: &str, stores: &Stores) -> bool {
+    let service = stores.services.get(&ObjectRef::new(job).within(namespace));
+    let policy = stores.policies.get(&ObjectRef::new(job).within(namespace));
+    service.is_some() && policy.is_some()
 }
 
 /// Looks up what the training names.
@@ -117,6 +124,7 @@ pub async fn dereference(
             need: need(&training.spec),
         },
         job: current.into_iter().next(),
+        connected: is_connected(&namespace, &identity.job, &context.stores),
         superseded,
         pods,
         last_words,

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   Job (Indexed) ──► pod 0, pod 1, …         the Job is done when pod 0 is
-//!   Service (headless) ──► JOB-0.TRAINING-workers, where pod 0 takes the others in
+//!   Service (headless) ──► JOB-0.JOB, where pod 0 takes the others in
 //!   NetworkPolicy ──► every port for pods of the training, the port of progress for all
 //! ```
+//!
+//! Both have the Job's name, belong to it and go with it.
 
 use k8s_openapi::api::batch::v1::{Job, SuccessPolicy, SuccessPolicyRule};
 use k8s_openapi::api::core::v1::{
@@ -20,7 +22,6 @@ use sconce_contract::progress::OBSERVABILITY_PORT;
 
 use super::validate::Run;
 use crate::labels;
-use crate::names;
 use crate::pod::variable;
 
 /// Lets a Job have as many pods as the spec says, each with a number and a name.
@@ -44,7 +45,7 @@ pub(super) fn divide(run: &Run<'_>, job: &mut Job) {
         }],
     });
     if let Some(pod) = &mut spec.template.spec {
-        pod.subdomain = Some(names::workers(&run.name));
+        pod.subdomain = Some(run.identity.job.clone());
     }
 }
 
@@ -53,12 +54,8 @@ pub(super) fn environment(run: &Run<'_>) -> Vec<EnvVar> {
     if !run.spec.nodes.is_group() {
         return Vec::new();
     }
-    let host = format!(
-        "{}-0.{}.{}.svc",
-        run.identity.job,
-        names::workers(&run.name),
-        run.namespace
-    );
+    let job = &run.identity.job;
+    let host = format!("{job}-0.{job}.{}.svc", run.namespace);
     let number = |name: &str| from_label(name, labels::WORKER);
     if run.spec.model.custom.is_some() {
         return vec![
@@ -230,7 +227,7 @@ mod tests {
         assert_eq!(told["SCONCE_GROUP_WORKER"], number);
         assert_eq!(
             told["SCONCE_GROUP_LEADER"],
-            format!("{name}-0.iris-workers.ml.svc:9091")
+            format!("{name}-0.{name}.ml.svc:9091")
         );
         let uid = "metadata.labels['batch.kubernetes.io/controller-uid']";
         assert_eq!(told["SCONCE_GROUP_TOKEN"], uid);
@@ -256,12 +253,7 @@ mod tests {
     fn a_trainer_of_ones_own_is_told_what_torchrun_would_tell_it() {
         let made = children(&json!({"custom": {"image": "i:1"}}), 4);
         let told = told(&made.job);
-        assert!(
-            told["MASTER_ADDR"]
-                .as_str()
-                .unwrap()
-                .ends_with("-0.iris-workers.ml.svc")
-        );
+        assert!(told["MASTER_ADDR"].as_str().unwrap().ends_with(".ml.svc"));
         assert_eq!(
             (&told["MASTER_PORT"], &told["WORLD_SIZE"]),
             (&json!("9091"), &json!("4"))

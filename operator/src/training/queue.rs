@@ -4,6 +4,7 @@
 //! yields to serving ([`super::yielding`]); and Kueue, which says when its Job may start ([`crate::kueue`]). In each
 //! case it goes on by itself, and its phase is Queued.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ pub fn wait(training: &ModelTraining, job: &Job, active: &[&Arc<Pod>], turn: &Tu
             stopping,
         });
     }
-    let newest = active.last();
-    if newest.is_some_and(|pod| preemption(pod).is_some()) {
+    let newest = newest(active.iter().copied());
+    if victim(active.iter().copied()).is_some() {
         let taker = turn
             .taker
             .as_deref()
@@ -81,7 +82,7 @@ pub fn wait(training: &ModelTraining, job: &Job, active: &[&Arc<Pod>], turn: &Tu
             stopping,
         });
     }
-    still(training, newest.copied())
+    still(training, &newest)
 }
 
 fn yielded_to(deployment: &str, training: &ModelTraining) -> String {
@@ -112,14 +113,16 @@ fn taker_told(training: &ModelTraining) -> Option<&str> {
 /// What separates why it made way from what the scheduler says meanwhile.
 const MEANWHILE: &str = "; meanwhile no node can take it: ";
 
-/// A run that made way keeps that as its reason until a pod of its has a node again.
-fn still(training: &ModelTraining, newest: Option<&Arc<Pod>>) -> Option<Wait> {
+/// A run that made way keeps that as its reason until its pod, or as many as it takes, have nodes again.
+fn still(training: &ModelTraining, newest: &[&Arc<Pod>]) -> Option<Wait> {
     let before = training.status.as_ref()?;
     let told = find(&before.conditions, READY).filter(|_| before.phase == Some(Phase::Queued))?;
     let reason = Reason::told(&told.reason);
+    let nodes = training.spec.nodes;
+    let placed = newest.iter().filter(|pod| observed::is_scheduled(pod)).count();
     if ![Reason::Preempted, Reason::YieldedToServing].contains(&reason)
         || told.message.starts_with(PUT_BACK)
-        || newest.is_some_and(|pod| observed::is_scheduled(pod))
+        || placed >= nodes.min_count.unwrap_or(nodes.count) as usize
     {
         return None;
     }
@@ -128,7 +131,8 @@ fn still(training: &ModelTraining, newest: Option<&Arc<Pod>>) -> Option<Wait> {
         .split_once(MEANWHILE)
         .map_or(told.message.as_str(), |(head, _)| head);
     let meanwhile = newest
-        .and_then(|pod| observed::no_node(pod))
+        .iter()
+        .find_map(|pod| observed::no_node(pod))
         .map(|said| format!("{MEANWHILE}{said}"))
         .unwrap_or_default();
     Some(Wait {
@@ -143,6 +147,19 @@ pub fn preemption(pod: &Pod) -> Option<&Condition> {
     observed::condition(pod, "DisruptionTarget")
         .filter(|condition| condition.status == "True")
         .filter(|condition| condition.reason.as_deref() == Some("PreemptionByScheduler"))
+}
+
+/// The newest pod at each place of a run; `pods` are oldest first.
+fn newest<'p>(pods: impl DoubleEndedIterator<Item = &'p Arc<Pod>>) -> Vec<&'p Arc<Pod>> {
+    let mut places = BTreeSet::new();
+    pods.rev()
+        .filter(|pod| places.insert(observed::worker(pod)))
+        .collect()
+}
+
+/// A pod that made way for one of a higher priority, where there is no newer one at its place; `pods` are oldest first.
+pub fn victim<'p>(pods: impl DoubleEndedIterator<Item = &'p Arc<Pod>>) -> Option<&'p Arc<Pod>> {
+    newest(pods).into_iter().find(|pod| preemption(pod).is_some())
 }
 
 /// Who took the place of `victim`, among the pods of ours: the scheduler does not say. One of a higher priority that

@@ -135,6 +135,40 @@ fn a_preempted_run_is_queued_until_a_pod_of_its_has_a_node_again() {
 }
 
 #[test]
+fn several_pods_make_way_with_the_first_that_does_and_wait_until_enough_have_a_place() {
+    let at = |worker: u32, pod: Arc<Pod>| {
+        let mut pod = Arc::unwrap_or_clone(pod);
+        pod.metadata.labels.insert(labels::WORKER, worker.to_string());
+        Arc::new(pod)
+    };
+    let placed = || trainer(Some("gpu-1"), &json!([]));
+    let mut run = training(&json!({}));
+    run.spec.nodes = serde_json::from_value(json!({"count": 3})).unwrap();
+    let pods = [at(1, preempted()), at(0, placed()), at(2, placed())];
+    let first = look(&run, false, &pods, &Turn::default()).unwrap();
+    assert_eq!(first.reason, "Preempted", "another pod is the newest");
+
+    run.status = training(&queued(first.reason.as_str(), &first.message)).status;
+    let again = [
+        at(1, preempted()),
+        at(0, placed()),
+        at(1, unschedulable("no room.")),
+        at(2, placed()),
+    ];
+    let waits = look(&run, false, &again, &Turn::default()).unwrap();
+    assert_eq!(waits.message, format!("{}{MEANWHILE}no room", first.message));
+    run.spec.nodes.min_count = Some(2);
+    assert_eq!(
+        look(&run, false, &again, &Turn::default()),
+        None,
+        "two are enough"
+    );
+    run.spec.nodes.min_count = None;
+    let all = [0, 1, 2].map(|worker| at(worker, placed()));
+    assert_eq!(look(&run, false, &all, &Turn::default()), None);
+}
+
+#[test]
 fn a_pod_that_waits_for_the_first_time_is_not_said_to_have_made_way() {
     let waiting = [unschedulable(
         "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",

@@ -185,7 +185,7 @@ pub fn situation(
         return just(Situation::Queued(wait), None);
     }
     let after = last_failure(pods);
-    let waited = awaited(&active, progress);
+    let waited = awaited(training, &active, progress);
     let Some(pod) = active.iter().rfind(|pod| observed::leads(pod)) else {
         if pods.iter().any(|pod| observed::leads(pod) && is_last(pod)) {
             return just(Situation::Ending, None);
@@ -226,8 +226,17 @@ pub fn situation(
 }
 
 /// What keeps another worker from joining the first one, which waits for it.
-fn awaited(active: &[&Arc<Pod>], progress: Option<&Progress>) -> Option<Hindrance> {
-    if progress.is_some_and(|progress| progress.phase != TrainingPhase::Loading) {
+fn awaited(training: &ModelTraining, active: &[&Arc<Pod>], progress: Option<&Progress>) -> Option<Hindrance> {
+    let told = training
+        .status
+        .as_ref()
+        .and_then(|status| status.progress.as_ref());
+    let met = match progress {
+        Some(progress) => progress.phase != TrainingPhase::Loading,
+        // One that does not answer this time has not lost the others.
+        None => told.is_some_and(|told| told.nodes.is_some()),
+    };
+    if met {
         return None;
     }
     let others = active.iter().filter(|pod| !observed::leads(pod));
