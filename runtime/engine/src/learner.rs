@@ -237,13 +237,6 @@ impl Learner {
         others: &mut dyn AllReduce,
         rate: f64,
     ) -> Result<f64, EngineError> {
-        if matches!(self.engine, Engine::Remote(_)) {
-            let problem = "workers add up gradients on the CPU only: leave accelerator out".to_owned();
-            return Err(EngineError::Network {
-                field: "nodes.count".to_owned(),
-                problem,
-            });
-        }
         let piece = self.settings.batch_size.max(1) as usize;
         let pieces = (0..count).step_by(piece).map(|from| piece.min(count - from));
         let own: usize = pieces.map(|rows| share.of(rows).len()).sum();
@@ -255,9 +248,12 @@ impl Learner {
             });
         }
         let mut sum = self.learn(rows, count, share)?;
-        others
-            .all_reduce(&mut self.gradient, &mut sum)
-            .map_err(EngineError::Group)?;
+        match &mut self.engine {
+            Engine::Remote(remote) => remote.reduce(others, &mut sum)?,
+            Engine::Plan(_) | Engine::Graph(_) => others
+                .all_reduce(&mut self.gradient, &mut sum)
+                .map_err(EngineError::Group)?,
+        }
         self.finish(sum, count, rate)
     }
 

@@ -22,6 +22,17 @@ fn settings(seed: u64) -> Hyperparameters {
 }
 
 fn learner(settings: &Hyperparameters) -> Learner {
+    let (model, objective) = task(settings);
+    Learner::new(model, &objective, settings).unwrap()
+}
+
+/// The same as on a device of its own.
+fn remote(settings: &Hyperparameters) -> Learner {
+    let (model, objective) = task(settings);
+    Learner::on_device(model, &objective, settings).unwrap()
+}
+
+fn task(settings: &Hyperparameters) -> (Sequential, Objective) {
     let network = Network {
         input: None,
         layers: vec![
@@ -32,7 +43,7 @@ fn learner(settings: &Hyperparameters) -> Learner {
     };
     let model = Sequential::initialised(&network, 2, settings.seed, &Device::Cpu).unwrap();
     let objective = Objective::new(Loss::BinaryCrossEntropy, Activation::Sigmoid, settings, vec![]);
-    Learner::new(model, &objective, settings).unwrap()
+    (model, objective)
 }
 
 #[test]
@@ -217,6 +228,15 @@ impl AllReduce for Meeting<'_> {
 
 #[test]
 fn workers_learn_together_what_one_learns_alone() {
+    learn_together(learner);
+}
+
+#[test]
+fn workers_with_devices_of_their_own_learn_together_what_one_learns_alone() {
+    learn_together(remote);
+}
+
+fn learn_together(learner: impl Fn(&Hyperparameters) -> Learner + Sync) {
     // Five workers have fewer rows than they are; pieces of three leave one over; what is dropped is the same.
     for (workers, batch_size) in [(2, 4), (3, 3), (5, 4), (3, 2)] {
         let settings = Hyperparameters {

@@ -7,7 +7,7 @@
 use candle_core::{Device, Tensor};
 use sconce_contract::{Hyperparameters, Regularization};
 
-use crate::{EngineError, Optimiser, Random, graph::Graph, learner::Rows};
+use crate::{AllReduce, EngineError, Optimiser, Random, graph::Graph, learner::Rows};
 
 /// A graph with what is learned of it.
 #[derive(Debug)]
@@ -80,6 +80,20 @@ impl Remote {
         }
         self.gradient = Some(gradient);
         Ok(value)
+    }
+
+    /// Puts the sum of all workers' gradients in the place of this one's, by way of the processor.
+    pub(crate) fn reduce(&mut self, others: &mut dyn AllReduce, loss: &mut f64) -> Result<(), EngineError> {
+        let length = self.weights.elem_count();
+        let mut gradient = match self.gradient.take() {
+            Some(gradient) => gradient.to_device(&Device::Cpu)?.to_vec1()?,
+            None => vec![0.0; length],
+        };
+        others
+            .all_reduce(&mut gradient, loss)
+            .map_err(EngineError::Group)?;
+        self.gradient = Some(Tensor::from_vec(gradient, length, &self.graph.device())?);
+        Ok(())
     }
 
     /// Moves the weights by the gradient.
