@@ -58,18 +58,26 @@ impl Inspector {
                 "volumes": [{"name": "folder", "hostPath": {"path": path, "type": "Directory"}}],
             },
         });
-        site.apply(pod).await?;
-        let ended = site
-            .see("inspector", "the inspector ends", |pod: &Pod| end(pod).is_some())
-            .await?;
-        let pods: Api<Pod> = site.api();
-        let deleted = pods.delete("inspector", &DeleteParams::default()).await;
-        deleted.map_err(Error::api("delete pod inspector"))?;
-        site.gone::<Pod>("inspector").await?;
-        let (code, said) = end(&ended).unwrap_or_default();
-        let answer = serde_json::from_str(&said).ok().filter(|_| code == 0);
-        answer.ok_or_else(|| Error::Unmet(format!("the inspector ended with {code}: {said}")))
+        answer(site, pod).await
     }
+}
+
+/// Runs a pod named `inspector` to its end, and takes it away: what it left as its last words.
+///
+/// # Errors
+/// When the pod is refused, or fails, with its last words.
+pub(crate) async fn answer(site: &Site, pod: Value) -> Result<Value> {
+    site.apply(pod).await?;
+    let ended = site
+        .see("inspector", "the inspector ends", |pod: &Pod| end(pod).is_some())
+        .await?;
+    let pods: Api<Pod> = site.api();
+    let deleted = pods.delete("inspector", &DeleteParams::default()).await;
+    deleted.map_err(Error::api("delete pod inspector"))?;
+    site.gone::<Pod>("inspector").await?;
+    let (code, said) = end(&ended).unwrap_or_default();
+    let answer = serde_json::from_str(&said).ok().filter(|_| code == 0);
+    answer.ok_or_else(|| Error::Unmet(format!("the inspector ended with {code}: {said}")))
 }
 
 /// With which code a pod ended, and its last words.

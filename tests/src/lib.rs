@@ -29,7 +29,7 @@
 //!
 //! A promise that takes real containers is tested on a [`site`]: a namespace in the cluster that runs pods, with small
 //! [`workload`]s, [`borrowed`] images, [`traffic`], tables on the [`web`] and models on a [`shelf`]; an [`inspector`] looks at
-//! folders of the node, and the [`release`] has other values meanwhile.
+//! folders of the node, a process is [`frozen`], and the [`release`] has other values meanwhile.
 
 pub mod access;
 pub mod audit;
@@ -48,6 +48,7 @@ pub mod error;
 pub mod fault;
 pub mod fleet;
 pub mod frameworks;
+pub mod frozen;
 mod hadoop;
 pub mod hollow;
 pub mod images;

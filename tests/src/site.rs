@@ -111,6 +111,19 @@ impl Site {
         }
     }
 
+    /// Lets the namespace have pods that reach into the node.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn privileged(&self) -> Result<()> {
+        let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}});
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let patched = namespaces
+            .patch(&self.namespace, &PatchParams::default(), &Patch::Merge(&labels))
+            .await;
+        patched.map(drop).map_err(Error::api("label a namespace"))
+    }
+
     /// Objects of a kind in this namespace.
     #[must_use]
     pub fn api<K: Kind>(&self) -> Api<K> {

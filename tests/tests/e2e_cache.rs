@@ -1,9 +1,8 @@
 //! Models in a folder of the node, by a real kubelet: fetched once, held by locks of the kernel, closed to others.
 
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use sconce_contract::Artifact;
 use sconce_crds::ModelDeployment;
 use sconce_crds::training::Phase;
@@ -26,17 +25,6 @@ const SERVER: Inspector = Inspector {
 };
 /// Which models there are, by digest, and whether a server holds each.
 const MODELS: &str = "answer = {path.parent.name: held(path) for path in root.glob('*/sha256-*/.use')}";
-
-/// Folders of nodes are for namespaces that enforce `privileged`.
-async fn privileged(site: &Site) -> Outcome {
-    let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}});
-    let namespaces: Api<Namespace> = Api::all(site.client.clone());
-    let patch = Patch::Merge(&labels);
-    namespaces
-        .patch(&site.namespace, &PatchParams::default(), &patch)
-        .await?;
-    Ok(())
-}
 
 /// How often the web server was asked for the weights of a model.
 async fn downloads(site: &Site, artifact: &Artifact) -> sconce_tests::Result<usize> {
@@ -121,7 +109,8 @@ async fn two_models(site: &Site) -> Result<(Artifact, Artifact, u64), Box<dyn st
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_fetched_once_for_a_node_and_makes_room_only_when_no_server_holds_it() -> Outcome {
     in_a_namespace("cache", async |site| {
-        privileged(site).await?;
+        // Folders of nodes are for such namespaces only.
+        site.privileged().await?;
         let (iris, other, most) = two_models(site).await?;
         let values = [
             "nodeCache.enabled=true".to_owned(),

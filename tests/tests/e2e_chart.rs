@@ -1,4 +1,4 @@
-//! The installed operator: restricted and small, one leader of two, and a hand-over that nobody notices.
+//! The installed operator: restricted and small, one leader of two, a hand-over that nobody notices, and one that hangs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use sconce_crds::{ModelDeployment, ModelTraining};
+use sconce_tests::frozen::freeze;
 use sconce_tests::objects::with;
 use sconce_tests::site::{Outcome, Site, in_a_namespace};
 use sconce_tests::workload::{of_flowers, serve_flowers};
@@ -19,6 +20,8 @@ const SYSTEM: &str = "sconce-system";
 const OPERATOR: &str = "sconce";
 /// Most memory that the operator uses at rest, in MiB.
 const MOST_MEMORY: f64 = 64.0;
+/// Three probes that nobody answers, the time that a process is given to end, and some.
+const HANGS: Duration = Duration::from_secs(150);
 
 fn unmet(error: impl std::fmt::Display) -> Error {
     Error::Unmet(error.to_string())
@@ -289,6 +292,39 @@ async fn hand_over(site: &Site) -> Outcome {
     site.apply(with(of_flowers("later"), &json!({}))).await?;
     site.phase("later", sconce_crds::training::Phase::Succeeded)
         .await?;
+    hang(site, &third).await
+}
+
+/// The leader stops where it stands. It can give nothing up, so the other one waits until the lease runs out; and the
+/// kubelet, whom it does not answer either, starts it again.
+async fn hang(site: &Site, leader: &str) -> Outcome {
+    site.privileged().await?;
+    let pods: Api<Pod> = Api::namespaced(site.client.clone(), SYSTEM);
+    let hangs = pods.get(leader).await?;
+    freeze(site, &hangs, "sconce-operator").await?;
+
+    let fourth = successor(site, leader).await?;
+    site.apply(with(of_flowers("without-it"), &json!({}))).await?;
+    site.phase("without-it", sconce_crds::training::Phase::Succeeded)
+        .await?;
+    let restarted = async {
+        loop {
+            let pod = pods.get(leader).await.map_err(unmet)?;
+            let containers = pod.status.and_then(|status| status.container_statuses);
+            let container = containers.unwrap_or_default().into_iter().next();
+            if container.is_some_and(|container| container.restart_count > 0 && container.ready) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    site.within(HANGS, "the kubelet has started the operator again", restarted)
+        .await?;
+    assert_eq!(
+        holder(site).await?,
+        fourth,
+        "who was started again waits for its turn"
+    );
     Ok(())
 }
 

@@ -175,9 +175,11 @@ async fn the_first_pod_ends_the_run_whatever_became_of_the_others() -> Outcome {
     let done = room.phase("iris", Phase::Succeeded).await?;
     assert!(done.status.unwrap_or_default().artifact.is_some());
 
-    // A run of one pod has no use for what led several together.
+    // Another run, of one pod, has no use for what led several together.
     let name = room.ours::<Service>().await?.remove(0);
-    let alone = json!({"spec": {"nodes": {"count": 1, "minCount": null}}});
+    let alone = json!({
+        "metadata": {"annotations": {"sconce.dev/rerun": "alone"}}, "spec": {"nodes": {"count": 1, "minCount": null}},
+    });
     room.change::<ModelTraining>("iris", alone).await?;
     room.gone::<Service>(&name).await?;
     room.gone::<NetworkPolicy>(&name).await?;
