@@ -325,7 +325,7 @@ impl Learner {
         self.optimiser.advance();
         match &mut self.engine {
             Engine::Plan(plan) => {
-                let weights = plan.weights_mut();
+                let weights = plan.learned_mut();
                 self.optimiser.update(0..weights.len(), rate, weights, gradient);
             }
             Engine::Graph(graph) => graph.update(&mut self.optimiser, rate, gradient)?,
@@ -404,7 +404,7 @@ impl Engine {
     /// What a model is saved with.
     fn kept(&self) -> &Parameters {
         match self {
-            Engine::Plan(plan) => plan.parameters(),
+            Engine::Plan(plan) => plan.kept(),
             Engine::Graph(graph) => graph.kept(),
             Engine::Remote(remote) => remote.graph().kept(),
         }

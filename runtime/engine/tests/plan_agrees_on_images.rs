@@ -155,6 +155,39 @@ fn in_norms_of_points_and_of_rows() {
     }
 }
 
+/// Of rows and of points, in front and behind, with what is measured used by the rows that are only looked at.
+#[test]
+fn in_batch_norms_of_points_and_of_rows() {
+    let norm = json!({"batchNorm": {"epsilon": 0.01, "momentum": 0.7}});
+    for activation in ["ReLU", "GELU", "Softmax"] {
+        let layers = [
+            norm.clone(),
+            filters(16, 2, 1, "Valid", "Linear"),
+            norm.clone(),
+            json!({"activation": activation}),
+            json!({"maxPool2d": {"poolSize": 2}}),
+            filters(9, 2, 1, "Same", "Tanh"),
+            norm.clone(),
+            json!({"dropout": {"rate": 0.2}}),
+            json!({"flatten": {}}),
+            json!({"dense": {"units": 7}}),
+            norm.clone(),
+            json!({"activation": activation}),
+        ];
+        agree(&image(2), &layers);
+        let pieces = Hyperparameters {
+            batch_size: 4,
+            clip_norm: Some(0.5),
+            ..plain()
+        };
+        agree_by(&pieces, &image(2), &layers);
+    }
+    agree(
+        &json!({"length": 5, "channels": 3}),
+        &[norm.clone(), json!({"flatten": {}}), norm],
+    );
+}
+
 /// A function that follows no product, and the one that minds what a point is.
 #[test]
 fn in_functions_that_stand_alone() {

@@ -8,6 +8,7 @@ use sconce_contract::Activation;
 use super::{
     Planned,
     after::After,
+    batch::Batch,
     convolution::Convolution,
     dense::Dense,
     dropout::Dropout,
@@ -22,8 +23,15 @@ use crate::{EngineError, Sequential, losses::Objective, parameters::Parameters};
 #[derive(Default)]
 pub(super) struct Built {
     pub(super) stages: Vec<Stage>,
+    /// What is learned.
     pub(super) parameters: Parameters,
+    /// That, and then what is measured.
+    pub(super) kept: Parameters,
+    /// As they are kept.
     pub(super) weights: Vec<f32>,
+    /// How many of them are learned.
+    learned: usize,
+    measured: Vec<f32>,
     /// Numbers of a row behind the last of them.
     pub(super) width: usize,
     /// Those of a point.
@@ -36,6 +44,7 @@ impl Built {
         let mut built = Built {
             width: model.inputs(),
             channels: model.channels(),
+            learned: model.parameters().iter().map(|(_, var)| var.elem_count()).sum(),
             ..Built::default()
         };
         for (layer, planned) in model.planned() {
@@ -47,12 +56,24 @@ impl Built {
         if !objective.takes_logits() {
             built.add("", &Planned::Activation(model.last_activation()))?;
         }
+        built.kept = built.parameters.clone();
+        for (name, var) in model.measured() {
+            built.kept.push(name, var.dims().to_vec());
+        }
+        built.weights.append(&mut built.measured);
         Ok(Some(built))
     }
 
     fn take(&mut self, name: String, tensor: &Tensor) -> Result<Range<usize>, EngineError> {
         self.weights.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
         Ok(self.parameters.push(name, tensor.dims().to_vec()))
+    }
+
+    /// The same of what is measured, which is kept behind all that is learned.
+    fn take_measured(&mut self, tensor: &Tensor) -> Result<Range<usize>, EngineError> {
+        let from = self.learned + self.measured.len();
+        self.measured.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
+        Ok(from..self.learned + self.measured.len())
     }
 
     fn push(&mut self, kind: Kind, outputs: usize, channels: usize) {
@@ -100,6 +121,18 @@ impl Built {
                 let (scale, bias) = (take(scale)?, bias.map(take).transpose()?);
                 let stage = Norm::new(scale, bias, epsilon, width);
                 self.push(Kind::Norm(stage), width, channels);
+            }
+            Planned::Batch {
+                learned,
+                measured: [mean, variance],
+                momentum,
+                epsilon,
+            } => {
+                let [scale, bias] = learned.map(|(name, tensor)| self.take(format!("{layer}{name}"), tensor));
+                let running = [self.take_measured(mean)?, self.take_measured(variance)?];
+                let points = width / channels.max(1);
+                let stage = Batch::new([scale?, bias?], running, [momentum, epsilon], points);
+                self.push(Kind::Batch(stage), width, channels);
             }
             Planned::Flat => self.channels = width,
             Planned::Activation(function) => {

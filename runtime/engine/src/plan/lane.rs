@@ -22,6 +22,8 @@ pub(super) struct Lane {
     slopes: [Vec<f32>; 2],
     /// Rows at a time.
     rows: usize,
+    /// The same where they are learned.
+    learned: usize,
 }
 
 /// What all lanes work with.
@@ -57,11 +59,14 @@ impl Lane {
         } else {
             usize::MAX
         };
+        let is_batched = stages.iter().any(|stage| stage.batch().is_some());
+        let learned = if is_batched { usize::MAX } else { rows };
         Lane {
             sides,
             stages,
             slopes: [Vec::new(), Vec::new()],
             rows,
+            learned,
         }
     }
 
@@ -70,11 +75,22 @@ impl Lane {
         self.stages.iter().map(Stage::draws).sum()
     }
 
+    /// Whether a row's loss depends on the others that are learned with it.
+    pub(super) fn is_batched(&self) -> bool {
+        self.stages.iter().any(|stage| stage.batch().is_some())
+    }
+
+    /// Adds what was measured of the rows that were learned last to what was before.
+    pub(super) fn remember(&self, weights: &mut [f32]) {
+        let batches = self.stages.iter().filter_map(Stage::batch);
+        batches.for_each(|batch| batch.remember(weights));
+    }
+
     /// The sum of the rows' losses, and its gradient divided by the divisor. Where the sum is not finite, the gradient
     /// says nothing.
     pub(super) fn learn(&mut self, work: &Work<'_>, rows: &Rows<'_>, gradient: &mut Gradient<'_>) -> f64 {
         let mut sum = 0.0;
-        for (work, rows) in self.pieces(work, rows) {
+        for (work, rows) in self.pieces(work, rows, self.learned) {
             sum += self.look(&work, &rows);
             if !sum.is_finite() {
                 return sum;
@@ -93,7 +109,7 @@ impl Lane {
         mut outputs: Option<&mut Vec<f32>>,
     ) -> f64 {
         let mut sum = 0.0;
-        for (work, rows) in self.pieces(work, rows) {
+        for (work, rows) in self.pieces(work, rows, self.rows) {
             sum += self.look(&work, &rows);
             if let Some(outputs) = &mut outputs {
                 outputs.extend_from_slice(self.output(rows.x));
@@ -116,10 +132,11 @@ impl Lane {
         &self,
         work: &Work<'a>,
         rows: &Rows<'a>,
+        most: usize,
     ) -> impl Iterator<Item = (Work<'a>, Rows<'a>)> + use<'a> {
         let (work, rows, sides) = (*work, *rows, self.sides);
         let count = self.count(rows.x);
-        let at_once = self.rows.min(count).max(1);
+        let at_once = most.min(count).max(1);
         (0..count).step_by(at_once).map(move |from| {
             let mut work = work;
             if let Some(chance) = &mut work.chance {

@@ -20,7 +20,9 @@
 
 mod activation;
 mod after;
+mod batch;
 mod build;
+mod channels;
 mod convolution;
 mod cost;
 mod crew;
@@ -87,6 +89,17 @@ pub(crate) enum Planned<'a> {
         /// Added to the variance.
         epsilon: f64,
     },
+    /// Each channel of all rows and points brought to one scale.
+    Batch {
+        /// Scale and bias, `[channels]`.
+        learned: [(&'static str, &'a Tensor); 2],
+        /// The mean and the variance that were measured, likewise.
+        measured: [&'a Tensor; 2],
+        /// Share of them that stays with each batch.
+        momentum: f64,
+        /// Added to the variance.
+        epsilon: f64,
+    },
     /// The same numbers, as those of one point.
     Flat,
     /// A function of each point.
@@ -105,8 +118,11 @@ pub(crate) struct Plan {
     /// For the others.
     crew: Crew,
     cost: Cost,
+    /// What is learned.
     parameters: Parameters,
-    /// Shared while others lead parts.
+    /// That, and then what is measured.
+    kept: Parameters,
+    /// As they are kept; shared while others lead parts.
     weights: Arc<Vec<f32>>,
     threads: usize,
 }
@@ -127,11 +143,12 @@ impl Plan {
             objective: Arc::new(objective.clone()),
             cost: Cost {
                 row: built.stages.iter().map(Stage::products).sum(),
-                weights: built.weights.len(),
+                weights: built.parameters.len(),
             },
             lane: Lane::new(sides, built.stages),
             crew: Crew::default(),
             parameters: built.parameters,
+            kept: built.kept,
             weights: Arc::new(built.weights),
             threads,
         }))
@@ -141,7 +158,12 @@ impl Plan {
         &self.parameters
     }
 
-    /// The weights, in the order of the parameters.
+    /// What is learned, and then what is measured.
+    pub(crate) fn kept(&self) -> &Parameters {
+        &self.kept
+    }
+
+    /// What is kept, in that order.
     pub(crate) fn weights(&self) -> &[f32] {
         &self.weights
     }
@@ -150,6 +172,12 @@ impl Plan {
     pub(crate) fn weights_mut(&mut self) -> &mut [f32] {
         let weights: &mut Vec<f32> = Arc::make_mut(&mut self.weights);
         weights
+    }
+
+    /// The part of it that is learned, likewise.
+    pub(crate) fn learned_mut(&mut self) -> &mut [f32] {
+        let learned = self.parameters.len();
+        &mut self.weights_mut()[..learned]
     }
 
     /// Answers the sum of the rows' losses, and adds the derivative of that sum divided by `divisor` to the
@@ -163,7 +191,7 @@ impl Plan {
         fresh: bool,
     ) -> f64 {
         let count = self.count(rows.x);
-        let parts = self.cost.of_learning(count).parts(count, self.threads);
+        let parts = self.parts_of_learning(count);
         // Of a batch that is learned together with others, these may be some.
         let (of, before) = random.place();
         self.give(rows, self.sides, parts, Some(random), |row| Order::Learn {
@@ -192,7 +220,20 @@ impl Plan {
             add(gradient, &part.gradient);
         }
         random.pass_over(self.lane.draws() * of);
+        if sum.is_finite() {
+            let weights: &mut Vec<f32> = Arc::make_mut(&mut self.weights);
+            self.lane.remember(weights);
+        }
         sum
+    }
+
+    /// Rows whose losses depend on one another are one part.
+    fn parts_of_learning(&self, rows: usize) -> usize {
+        if self.lane.is_batched() {
+            1
+        } else {
+            self.cost.of_learning(rows).parts(rows, self.threads)
+        }
     }
 
     /// The sum of the rows' losses, nothing dropped.
@@ -264,9 +305,9 @@ impl Plan {
         order: impl Fn(usize) -> Order,
     ) {
         let of = self.count(all.x);
-        let (lane, objective) = (&self.lane, &self.objective);
+        let (lane, objective, learned) = (&self.lane, &self.objective, self.parameters.len());
         self.crew
-            .fit(parts - 1, || Part::new(lane.clone(), objective.clone()));
+            .fit(parts - 1, || Part::new(lane.clone(), objective.clone(), learned));
         for other in 1..parts {
             let rows = share(of, other, parts);
             let taken = all.part(rows.clone(), sides);

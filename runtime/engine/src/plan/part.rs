@@ -45,12 +45,14 @@ pub(super) struct Part {
     pub(super) sum: f64,
     /// Its gradient, of this part alone.
     pub(super) gradient: Vec<f32>,
+    /// Numbers of that.
+    learned: usize,
     /// `[rows, outputs]`.
     pub(super) outputs: Vec<f32>,
 }
 
 impl Part {
-    pub(super) fn new(lane: Lane, objective: Arc<Objective>) -> Self {
+    pub(super) fn new(lane: Lane, objective: Arc<Objective>, learned: usize) -> Self {
         Part {
             lane,
             objective,
@@ -62,6 +64,7 @@ impl Part {
             classes: None,
             sum: 0.0,
             gradient: Vec::new(),
+            learned,
             outputs: Vec::new(),
         }
     }
@@ -94,7 +97,7 @@ impl Part {
             }
         }
         if let Order::Learn { .. } = self.order {
-            self.gradient.resize(weights.len(), 0.0);
+            self.gradient.resize(self.learned, 0.0);
         }
         self.outputs.clear();
     }

@@ -48,7 +48,7 @@ impl Subject {
     /// The loss and its gradient.
     fn learn(&mut self) -> (f64, Vec<f32>) {
         let rows = rows(&self.x, &self.classes);
-        let mut gradient = vec![f32::NAN; self.plan.weights().len()];
+        let mut gradient = vec![f32::NAN; self.plan.parameters().len()];
         let mut random = Random::new(5, Purpose::Dropout, 0);
         random.narrow(0..self.classes.len(), self.classes.len());
         let sum = self.plan.learn(&rows, 1.0, &mut random, &mut gradient, true);
@@ -58,7 +58,7 @@ impl Subject {
 
 const STEP: f32 = 1e-2;
 
-/// Every derivative against the difference that it should be. Nothing is dropped where the loss is asked.
+/// Every derivative against the difference that it should be, of the loss as it is while learning: nothing is dropped.
 #[track_caller]
 fn check(input: &Value, layers: &[Value]) {
     let mut subject = Subject::new(input, layers, 3, 1);
@@ -66,7 +66,7 @@ fn check(input: &Value, layers: &[Value]) {
     for (index, slope) in gradient.into_iter().enumerate() {
         let mut at = |offset: f32| {
             subject.plan.weights_mut()[index] += offset;
-            let loss = subject.plan.loss(&rows(&subject.x, &subject.classes));
+            let (loss, _) = subject.learn();
             subject.plan.weights_mut()[index] -= offset;
             loss
         };
@@ -125,6 +125,26 @@ fn gradient_of_planned_norms() {
             norm.clone(),
             filters(4, 1, "Same", "Tanh"),
             norm,
+        ];
+        check(&image(), &layers);
+    }
+}
+
+#[test]
+fn gradient_of_planned_batch_norms() {
+    let norm = json!({"batchNorm": {"epsilon": 0.1}});
+    for function in ["Linear", "Tanh", "GELU", "Softmax"] {
+        let layers = [
+            norm.clone(),
+            filters(9, 1, "Valid", "Tanh"),
+            norm.clone(),
+            json!({"activation": function}),
+            filters(4, 1, "Same", "Linear"),
+            norm.clone(),
+            json!({"flatten": {}}),
+            json!({"dense": {"units": 5}}),
+            norm.clone(),
+            json!({"activation": function}),
         ];
         check(&image(), &layers);
     }
