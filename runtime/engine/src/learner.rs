@@ -77,8 +77,9 @@ enum Engine {
 
 impl Learner {
     /// A learner at step 0. Of the settings it takes optimizer, seed (which decides what dropout drops), batch size,
-    /// regularization and the greatest norm of a gradient. A feed-forward or convolutional network on the CPU is
-    /// learned by a plan ([`crate::plan`]), every other one by the graph, and one on a device of its own there.
+    /// regularization and the greatest norm of a gradient. A feed-forward or convolutional network on the CPU, with
+    /// norms and residuals, is learned by a plan ([`crate::plan`]), every other one by the graph, and one on a device of
+    /// its own there.
     pub fn new(
         model: Sequential,
         objective: &Objective,

@@ -113,6 +113,7 @@ goldens! {
     golden_batch_norm_of_images "batch_norm_of_images";
     golden_layer_norm "layer_norm";
     golden_rms_norm "rms_norm";
+    golden_residual "residual";
 }
 
 goldens! {
@@ -125,5 +126,4 @@ goldens! {
     golden_attention "attention";
     golden_attention_causal "attention_causal";
     golden_transformer_block "transformer_block";
-    golden_residual "residual";
 }

@@ -1,6 +1,6 @@
 //! Puts a plan together.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use candle_core::Tensor;
 use sconce_contract::Activation;
@@ -16,6 +16,7 @@ use super::{
     norm::Norm,
     pool::{Greatest, Mean},
     stage::{Kind, Stage},
+    sum::Sum,
 };
 use crate::{EngineError, Sequential, losses::Objective, parameters::Parameters};
 
@@ -32,6 +33,8 @@ pub(super) struct Built {
     /// How many of them are learned.
     learned: usize,
     measured: Vec<f32>,
+    /// How many stages stand before a layer whose input is added later.
+    begins: BTreeMap<usize, usize>,
     /// Numbers of a row behind the last of them.
     pub(super) width: usize,
     /// Those of a point.
@@ -134,13 +137,22 @@ impl Built {
                 let stage = Batch::new([scale?, bias?], running, [momentum, epsilon], points);
                 self.push(Kind::Batch(stage), width, channels);
             }
+            Planned::Begin(layer) => {
+                self.begins.insert(layer, self.stages.len());
+            }
+            Planned::Sum(layer) => {
+                let Some(&begin) = self.begins.get(&layer) else {
+                    return Ok(false);
+                };
+                self.push(Kind::Sum(Sum::new(begin, width)), width, channels);
+            }
             Planned::Flat => self.channels = width,
             Planned::Activation(function) => {
+                // What is added later is what comes before the activation.
+                let begins = self.begins.values().any(|&begin| begin == self.stages.len());
+                let last = self.stages.last_mut().filter(|_| !begins);
                 let fused = function == Activation::Linear
-                    || self
-                        .stages
-                        .last_mut()
-                        .is_some_and(|stage| stage.activate(function, channels));
+                    || last.is_some_and(|stage| stage.activate(function, channels));
                 if !fused {
                     self.push(Kind::Function(Function::new(function, channels)), width, channels);
                 }

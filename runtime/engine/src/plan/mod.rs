@@ -1,4 +1,4 @@
-//! A feed-forward or convolutional network whose whole step is known beforehand.
+//! A feed-forward or convolutional network whose whole step is known beforehand, with norms and residuals.
 //!
 //! Nothing is recorded and nothing allocated, but for a list of flags that gemm makes for each product: the buffers
 //! are made once, for the largest number of rows that came, and each step runs over them.
@@ -17,6 +17,19 @@
 //! ([`crew`]) lead a [`part`] of the rows each and their gradients are added up in order. candle's graph of the same
 //! network says the same to about 1e−6. A stage that does not say how it is planned
 //! ([`crate::layers::Stage::planned`]) leaves its network to the graph.
+//!
+//! [`batch`] norm measures all rows that are learned together, so the way is cut into legs there, and all parts wait for
+//! one another; what each has measured is put together in their order:
+//!
+//! ```text
+//!   x ─► stages ─► measure │ norm ─► stages ─► loss
+//!        stages ◄── spread │ gather ◄─ stages ◄──┘
+//!                          └ of all parts
+//! ```
+//!
+//! On a leg the rows of a part go side by side, not few at a time: what they become is needed on the next. Rows that are
+//! only looked at are scaled by what was measured while learning, and do not wait. A residual's [`sum`] is a stage of its
+//! own; the [`lane`] brings it what went into an earlier stage, and on the way back takes its slope there.
 
 mod activation;
 mod after;
@@ -37,6 +50,7 @@ mod pool;
 mod product;
 mod signal;
 mod stage;
+mod sum;
 
 #[cfg(test)]
 mod tests;
@@ -55,7 +69,7 @@ use cost::Cost;
 use crew::Crew;
 use lane::{Lane, Work};
 use part::{Order, Part};
-use stage::{Chance, Gradient, Stage};
+use stage::{Chance, Gradient};
 
 /// What a stage of a network is to a plan.
 #[derive(Debug)]
@@ -100,6 +114,10 @@ pub(crate) enum Planned<'a> {
         /// Added to the variance.
         epsilon: f64,
     },
+    /// What goes into this layer is added later.
+    Begin(usize),
+    /// It is added here.
+    Sum(usize),
     /// The same numbers, as those of one point.
     Flat,
     /// A function of each point.
@@ -138,14 +156,16 @@ impl Plan {
             return Ok(None);
         };
         let sides = [model.inputs(), built.width];
+        let lane = Lane::new(sides, built.stages);
         Ok(Some(Plan {
             sides,
             objective: Arc::new(objective.clone()),
             cost: Cost {
-                row: built.stages.iter().map(Stage::products).sum(),
+                row: lane.products(),
                 weights: built.parameters.len(),
+                legs: lane.legs(),
             },
-            lane: Lane::new(sides, built.stages),
+            lane,
             crew: Crew::default(),
             parameters: built.parameters,
             kept: built.kept,
@@ -191,13 +211,14 @@ impl Plan {
         fresh: bool,
     ) -> f64 {
         let count = self.count(rows.x);
-        let parts = self.parts_of_learning(count);
+        let parts = self.cost.of_learning(count).parts(count, self.threads);
         // Of a batch that is learned together with others, these may be some.
         let (of, before) = random.place();
         self.give(rows, self.sides, parts, Some(random), |row| Order::Learn {
             divisor,
             row: before + row,
             of,
+            leg: 0,
         });
         let work = Work {
             divisor,
@@ -208,32 +229,36 @@ impl Plan {
             }),
             ..Work::new(&self.objective, &self.weights, within(parts, self.threads))
         };
+        let first = rows.part(share(count, 0, parts), self.sides);
         let mut whole = Gradient {
             values: gradient,
             fresh,
         };
-        let first = rows.part(share(count, 0, parts), self.sides);
-        let mut sum = self.lane.learn(&work, &first, &mut whole);
-        for other in 1..parts {
-            let part = self.crew.done(other);
-            sum += part.sum;
-            add(gradient, &part.gradient);
+        let legs = self.lane.legs();
+        let mut sum = 0.0;
+        for leg in 0..legs {
+            for other in (1..parts).filter(|_| leg > 0) {
+                let go_on = |part: &mut Part| part.go_on(leg, &self.weights, &self.lane);
+                self.crew.give(other, go_on);
+            }
+            sum += self.lane.learn(&work, &first, &mut whole, leg);
+            for other in 1..parts {
+                let part = self.crew.done(other);
+                sum += part.sum;
+                self.lane.join(leg, &part.lane);
+                if leg + 1 == legs {
+                    add(whole.values, &part.gradient);
+                }
+            }
+            if !sum.is_finite() {
+                return sum;
+            }
+            self.lane.settle(leg);
         }
         random.pass_over(self.lane.draws() * of);
-        if sum.is_finite() {
-            let weights: &mut Vec<f32> = Arc::make_mut(&mut self.weights);
-            self.lane.remember(weights);
-        }
+        let weights: &mut Vec<f32> = Arc::make_mut(&mut self.weights);
+        self.lane.remember(weights);
         sum
-    }
-
-    /// Rows whose losses depend on one another are one part.
-    fn parts_of_learning(&self, rows: usize) -> usize {
-        if self.lane.is_batched() {
-            1
-        } else {
-            self.cost.of_learning(rows).parts(rows, self.threads)
-        }
     }
 
     /// The sum of the rows' losses, nothing dropped.

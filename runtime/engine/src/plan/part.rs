@@ -18,6 +18,8 @@ pub(super) enum Order {
         row: usize,
         /// Rows of the batch.
         of: usize,
+        /// How far it is led.
+        leg: usize,
     },
     /// Their loss.
     Loss {
@@ -31,7 +33,7 @@ pub(super) enum Order {
 /// Rows with their order, and what came of it.
 #[derive(Debug)]
 pub(super) struct Part {
-    lane: Lane,
+    pub(super) lane: Lane,
     objective: Arc<Objective>,
     order: Order,
     /// Those for all rows of the batch.
@@ -102,6 +104,15 @@ impl Part {
         self.outputs.clear();
     }
 
+    /// Takes the order to go on with the same rows on the next leg, with what is known of those of all parts.
+    pub(super) fn go_on(&mut self, next: usize, weights: &Arc<Vec<f32>>, all: &Lane) {
+        if let Order::Learn { leg, .. } = &mut self.order {
+            self.lane.adopt(*leg, all);
+            *leg = next;
+        }
+        self.weights = weights.clone();
+    }
+
     /// Does it, and lets go of the weights.
     pub(super) fn run(&mut self) {
         let weights = std::mem::take(&mut self.weights);
@@ -112,7 +123,12 @@ impl Part {
         let rows = Rows { x: &self.x, targets };
         let mut work = Work::new(&self.objective, &weights, 1);
         match &self.order {
-            Order::Learn { divisor, row, of } => {
+            Order::Learn {
+                divisor,
+                row,
+                of,
+                leg,
+            } => {
                 work.divisor = *divisor;
                 work.chance = Some(Chance {
                     random: &self.random,
@@ -123,7 +139,7 @@ impl Part {
                     values: &mut self.gradient,
                     fresh: true,
                 };
-                self.sum = self.lane.learn(&work, &rows, &mut gradient);
+                self.sum = self.lane.learn(&work, &rows, &mut gradient, *leg);
             }
             Order::Loss { outputs } => {
                 let outputs = outputs.then_some(&mut self.outputs);

@@ -6,7 +6,7 @@ use sconce_contract::Activation;
 
 use super::{
     batch::Batch, convolution::Convolution, dense::Dense, dropout::Dropout, function::Function, norm::Norm,
-    pool::Greatest, pool::Mean,
+    pool::Greatest, pool::Mean, sum::Sum,
 };
 use crate::Random;
 
@@ -106,6 +106,7 @@ pub(super) enum Kind {
     Function(Function),
     Norm(Norm),
     Batch(Batch),
+    Sum(Sum),
     Dropout(Dropout),
 }
 
@@ -119,6 +120,7 @@ impl Kind {
             Kind::Function(stage) => stage,
             Kind::Norm(stage) => stage,
             Kind::Batch(stage) => stage,
+            Kind::Sum(stage) => stage,
             Kind::Dropout(stage) => stage,
         }
     }
@@ -161,6 +163,35 @@ impl Stage {
         }
     }
 
+    /// The same, to be changed.
+    pub(super) fn batch_mut(&mut self) -> Option<&mut Batch> {
+        match &mut self.kind {
+            Kind::Batch(stage) => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// As [`Batch::gather`], where it is one.
+    pub(super) fn gather(&mut self, rows: usize, x: &[f32], slope: &mut [f32], gradient: &mut Gradient<'_>) {
+        let output = &self.output[..rows * self.outputs];
+        if let Kind::Batch(stage) = &mut self.kind {
+            stage.gather(Known { x, output }, slope, gradient);
+        }
+    }
+
+    /// Where it adds what went into an earlier stage.
+    pub(super) fn sum(&self) -> Option<&Sum> {
+        match &self.kind {
+            Kind::Sum(stage) => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// Adds that to what it answered.
+    pub(super) fn add(&mut self, rows: usize, x: &[f32]) {
+        super::add(&mut self.output[..rows * self.outputs], x);
+    }
+
     /// Whether it looks at windows.
     pub(super) fn is_windowed(&self) -> bool {
         matches!(
@@ -190,7 +221,7 @@ impl Stage {
     pub(super) fn kept(&self) -> usize {
         match &self.kind {
             Kind::Convolution(stage) => self.outputs + stage.patches_of_row(),
-            Kind::Greatest(_) | Kind::Norm(_) => 2 * self.outputs,
+            Kind::Greatest(_) | Kind::Norm(_) | Kind::Sum(_) => 2 * self.outputs,
             _ => self.outputs,
         }
     }
