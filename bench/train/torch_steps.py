@@ -1,6 +1,6 @@
 """Steps of learning by PyTorch: python torch_steps.py THREADS [compile] [cuda]. Each line that it reads, INPUTS
-HIDDEN,HIDDEN OUTPUTS BATCH SECONDS, or images BATCH SECONDS, it answers by the microseconds that a step takes: the median
-over short bursts."""
+HIDDEN,HIDDEN OUTPUTS BATCH SECONDS, or images BATCH SECONDS (normed, residual: with batch norm, with a residual block), it
+answers by the microseconds that a step takes: the median over short bursts."""
 
 import statistics
 import sys
@@ -32,6 +32,33 @@ def images():
     )
 
 
+def convolution(inputs, outputs, **options):
+    return [nn.Conv2d(inputs, outputs, 3, **options), nn.BatchNorm2d(outputs)]
+
+
+def normed():
+    return nn.Sequential(
+        *(nn.Unflatten(1, (1, 28, 28)), *convolution(1, 16), nn.ReLU(), nn.MaxPool2d(2)),
+        *(*convolution(16, 32), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(800, 10)),
+    )
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+def residual():
+    block = Residual(*convolution(16, 16, padding=1), nn.ReLU(), *convolution(16, 16, padding=1))
+    return nn.Sequential(
+        *(nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2)),
+        *(block, nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(576, 10)),
+    )
+
+
+IMAGES = {"images": images, "normed": normed, "residual": residual}
+
+
 def step_of(model, inputs, outputs, batch):
     model = model.to(DEVICE)
     criterion = nn.CrossEntropyLoss()
@@ -58,8 +85,8 @@ def burst(step, count):
 
 
 def question(words):
-    if words[0] == "images":
-        return images(), 28 * 28, 10, int(words[1])
+    if words[0] in IMAGES:
+        return IMAGES[words[0]](), 28 * 28, 10, int(words[1])
     inputs, outputs, batch = int(words[0]), int(words[2]), int(words[3])
     return dense(inputs, map(int, words[1].split(",")), outputs), inputs, outputs, batch
 

@@ -4,6 +4,8 @@
 //! ```text
 //!   INPUTS HIDDEN,HIDDEN OUTPUTS BATCH SECONDS    microseconds per step, the median over short bursts
 //!   images BATCH SECONDS                          likewise, of a small convolutional network on 28 × 28 points
+//!   normed BATCH SECONDS                          likewise, of the same with batch norm
+//!   residual BATCH SECONDS                        likewise, with a residual block
 //!   gemm SECONDS                                  GFLOP/s of products of two 1024 × 1024 matrices, likewise
 //! ```
 
@@ -16,7 +18,8 @@ use std::{
 use candle_core::{Device, Tensor};
 use sconce_contract::{Activation, Hyperparameters, Layer, Loss, Network, Optimizer, OptimizerType};
 use sconce_engine::{EngineError, Learner, Objective, Rows, Sequential, device, metrics::Targets};
-use serde_json::json;
+
+mod networks;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -42,8 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let operations = 2.0 * (SIDE as f64).powi(3);
                 operations / 1e9 / median(seconds.parse()?, || matrix.matmul(&matrix).map(drop))?
             }
-            ["images", batch, seconds] => {
-                let step = steps(&images()?, 28 * 28, 10, batch.parse()?, &device)?;
+            [name, batch, seconds] if networks::IMAGES.contains(&name) => {
+                let step = steps(&networks::images(name)?, 28 * 28, 10, batch.parse()?, &device)?;
                 median(seconds.parse()?, step)? * 1e6
             }
             [inputs, hidden, outputs, batch, seconds] => {
@@ -65,18 +68,6 @@ fn dense(hidden: &[u32], outputs: u32) -> Network {
     let hidden = hidden.iter().map(|&units| Layer::dense(units, Activation::ReLU));
     let layers = hidden.chain([Layer::dense(outputs, Activation::Softmax)]);
     Network::of(layers.collect())
-}
-
-fn images() -> serde_json::Result<Network> {
-    let filters = |count: u32| json!({"conv2d": {"filters": count, "kernelSize": 3, "activation": "ReLU"}});
-    let pool = json!({"maxPool2d": {"poolSize": 2}});
-    serde_json::from_value(json!({
-        "input": {"height": 28, "width": 28, "channels": 1},
-        "layers": [
-            filters(16), pool, filters(32), pool, {"flatten": {}},
-            {"dense": {"units": 10, "activation": "Softmax"}},
-        ],
-    }))
 }
 
 /// A step of AdamW from a batch that stays the same.

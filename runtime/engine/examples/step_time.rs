@@ -7,7 +7,8 @@ use std::time::Instant;
 use candle_core::Device;
 use sconce_contract::{Activation, Hyperparameters, Layer, Loss, Network};
 use sconce_engine::{EngineError, Learner, Objective, Rows, Sequential, metrics::Targets, threads};
-use serde_json::json;
+
+mod networks;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -17,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         eprintln!("the number of threads could not be set: {error}");
     }
     let wanted = std::env::args().nth(1).unwrap_or_default();
-    let mut networks = Vec::new();
+    let mut asked = Vec::new();
     for (inputs, hidden, outputs, batch, steps) in [
         (20, &[64, 64][..], 2, 32, 20_000),
         (30, &[128, 64], 1, 32, 20_000),
@@ -26,11 +27,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (784, &[1024, 1024], 10, 256, 40),
     ] {
         let name = format!("{inputs}-{hidden:?}-{outputs} batch {batch}");
-        networks.push((name, dense(hidden, outputs), inputs, batch, steps));
+        asked.push((name, dense(hidden, outputs), inputs, batch, steps));
     }
-    networks.push(("images batch 64".to_owned(), images()?, 28 * 28, 64, 200));
+    for name in networks::IMAGES {
+        asked.push((
+            format!("{name} batch 64"),
+            networks::images(name)?,
+            28 * 28,
+            64,
+            200,
+        ));
+    }
     let granted = threads::granted();
-    for (name, network, inputs, batch, steps) in networks {
+    for (name, network, inputs, batch, steps) in asked {
         if name.contains(&wanted) {
             let [one, many, graph] = times(&network, inputs, batch, steps)?;
             println!(
@@ -52,18 +61,6 @@ fn dense(hidden: &[u32], outputs: u32) -> Network {
     };
     layers.push(Layer::dense(outputs, last));
     Network::of(layers)
-}
-
-fn images() -> serde_json::Result<Network> {
-    let filters = |count: u32| json!({"conv2d": {"filters": count, "kernelSize": 3, "activation": "ReLU"}});
-    let pool = json!({"maxPool2d": {"poolSize": 2}});
-    serde_json::from_value(json!({
-        "input": {"height": 28, "width": 28, "channels": 1},
-        "layers": [
-            filters(16), pool, filters(32), pool, {"flatten": {}},
-            {"dense": {"units": 10, "activation": "Softmax"}},
-        ],
-    }))
 }
 
 /// The best of many bursts of steps, by turns: the plan, the plan on all threads, the graph.

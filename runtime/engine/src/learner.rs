@@ -77,8 +77,9 @@ enum Engine {
 
 impl Learner {
     /// A learner at step 0. Of the settings it takes optimizer, seed (which decides what dropout drops), batch size,
-    /// regularization and the greatest norm of a gradient. A feed-forward or convolutional network on the CPU is
-    /// learned by a plan ([`crate::plan`]), every other one by the graph, and one on a device of its own there.
+    /// regularization and the greatest norm of a gradient. A feed-forward or convolutional network on the CPU, with
+    /// norms and residuals, is learned by a plan ([`crate::plan`]), every other one by the graph, and one on a device of
+    /// its own there.
     pub fn new(
         model: Sequential,
         objective: &Objective,
@@ -321,7 +322,7 @@ impl Learner {
         self.optimiser.advance();
         match &mut self.engine {
             Engine::Plan(plan) => {
-                let weights = plan.weights_mut();
+                let weights = plan.learned_mut();
                 self.optimiser.update(0..weights.len(), rate, weights, gradient);
             }
             Engine::Graph(graph) => graph.update(&mut self.optimiser, rate, gradient)?,
@@ -400,7 +401,7 @@ impl Engine {
     /// What a model is saved with.
     fn kept(&self) -> &Parameters {
         match self {
-            Engine::Plan(plan) => plan.parameters(),
+            Engine::Plan(plan) => plan.kept(),
             Engine::Graph(graph) => graph.kept(),
             Engine::Remote(remote) => remote.graph().kept(),
         }

@@ -1,6 +1,7 @@
 //! Tests of `learner`.
 
 use sconce_contract::{Activation, Layer, Loss, Network, Optimizer};
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -154,15 +155,34 @@ fn loss_and_outputs_are_those_of_each_alone() {
 
 #[test]
 fn images_are_learned_on_to_the_same_bits_from_what_was_saved() {
-    let network: sconce_contract::Network = serde_json::from_value(serde_json::json!({
+    let filters =
+        json!({"conv2d": {"filters": 16, "kernelSize": 3, "padding": "Same", "activation": "ReLU"}});
+    let pool = json!({"maxPool2d": {"poolSize": 2}});
+    let dropout = json!({"dropout": {"rate": 0.2}});
+    learned_on(&[filters.clone(), pool.clone(), dropout.clone()]);
+    let (norm, residual) = (json!({"batchNorm": {}}), json!({"residual": {"over": 2}}));
+    learned_on(&[
+        filters.clone(),
+        norm.clone(),
+        filters,
+        norm,
+        residual,
+        pool,
+        dropout,
+    ]);
+}
+
+/// The same bits, by these layers and a dense one behind them.
+#[track_caller]
+fn learned_on(layers: &[Value]) {
+    let last = [
+        json!({"flatten": {}}),
+        json!({"dense": {"units": 3, "activation": "Softmax"}}),
+    ];
+    let all = [layers, &last].concat();
+    let network: Network = serde_json::from_value(json!({
         "input": {"height": 12, "width": 12, "channels": 2},
-        "layers": [
-            {"conv2d": {"filters": 16, "kernelSize": 3, "padding": "Same", "activation": "ReLU"}},
-            {"maxPool2d": {"poolSize": 2}},
-            {"dropout": {"rate": 0.2}},
-            {"flatten": {}},
-            {"dense": {"units": 3, "activation": "Softmax"}},
-        ],
+        "layers": all,
     }))
     .unwrap();
     let settings = settings(42);
@@ -194,6 +214,12 @@ fn images_are_learned_on_to_the_same_bits_from_what_was_saved() {
     let mut resumed = Learner::resumed(model, &objective, &settings, saved.steps(), &state).unwrap();
     assert_eq!(steps(&mut resumed), steps(&mut learner));
     assert_eq!(resumed.flat_weights().unwrap(), learner.flat_weights().unwrap());
+    // And from what was kept meanwhile.
+    let (kept, loss) = (learner.flat_weights().unwrap(), learner.loss(&rows).unwrap());
+    steps(&mut learner);
+    assert_ne!(learner.loss(&rows).unwrap(), loss);
+    learner.set_flat_weights(&kept).unwrap();
+    assert_eq!(learner.loss(&rows).unwrap().to_bits(), loss.to_bits());
 }
 
 /// Workers of one process: each hands over what it has once all have brought theirs.

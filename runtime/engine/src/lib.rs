@@ -9,10 +9,10 @@
 //!                          └────────────── weights ◄──────────────┘
 //! ```
 //!
-//! A feed-forward or convolutional network on the CPU learns by a [`plan`]: the whole step is known beforehand and
-//! runs over memory that is there, and threads lead parts of the rows where that pays. What has no plan learns by
-//! [`graph`], candle's record of each step, and on a device of its own by [`remote`], the same with all that follows
-//! computed there. All say the same.
+//! A feed-forward or convolutional network on the CPU learns by a [`plan`], with norms and residuals: the whole step is
+//! known beforehand and runs over memory that is there, and threads lead parts of the rows where that pays. What has no
+//! plan (embeddings, recurrent layers, attention) learns by [`graph`], candle's record of each step, and on a device of
+//! its own by [`remote`], the same with all that follows computed there. All say the same.
 //!
 //! | to add | write one file in | and one line in |
 //! |---|---|---|

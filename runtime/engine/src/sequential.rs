@@ -175,7 +175,7 @@ impl Sequential {
         let mut before = None;
         for (index, stage) in &self.stages {
             if before.replace(*index) != Some(*index) {
-                if self.sums.values().any(|first| first == index) {
+                if self.is_added(*index) {
                     kept.insert(*index, y.clone());
                 }
                 if let Some(input) = self.sums.get(index).and_then(|first| kept.get(first)) {
@@ -206,11 +206,24 @@ impl Sequential {
         named.collect()
     }
 
-    /// What a plan does for each stage, with what stands before the names of its weights.
+    /// What a plan does for each stage, and where residuals begin, with what stands before the names of its weights.
     pub(crate) fn planned(&self) -> impl Iterator<Item = (String, Option<Planned<'_>>)> {
-        self.stages
-            .iter()
-            .map(|(index, stage)| (layer_prefix(*index), stage.planned()))
+        let mut before = None;
+        self.stages.iter().flat_map(move |(index, stage)| {
+            let is_first = before.replace(*index) != Some(*index);
+            let begin = (is_first && self.is_added(*index)).then_some(Planned::Begin(*index));
+            let planned = match self.sums.get(index) {
+                Some(first) => Some(Planned::Sum(*first)),
+                None => stage.planned(),
+            };
+            let both = begin.map(Some).into_iter().chain([planned]);
+            both.map(|planned| (layer_prefix(*index), planned))
+        })
+    }
+
+    /// Whether what goes into a layer is added to what comes out of a later one.
+    fn is_added(&self, layer: usize) -> bool {
+        self.sums.values().any(|first| *first == layer)
     }
 
     /// A copy of the weights as they are now, under the names that [`Sequential::from_weights`] reads.

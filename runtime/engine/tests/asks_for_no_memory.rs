@@ -8,7 +8,7 @@ use std::{
 };
 
 use candle_core::Device;
-use sconce_contract::{Activation, Hyperparameters, Layer, Loss, Network};
+use sconce_contract::{Activation, Hyperparameters, Layer, Loss, Network, network::BatchNorm};
 use sconce_engine::{Learner, Objective, Rows, Sequential, metrics::Targets};
 
 thread_local! {
@@ -42,6 +42,13 @@ fn after_the_first_step_only_gemm_asks_for_memory_once_a_product() {
         input: None,
         layers: vec![
             Layer::dense(128, Activation::ReLU),
+            Layer {
+                batch_norm: Some(BatchNorm {
+                    momentum: 0.9,
+                    epsilon: 1e-5,
+                }),
+                ..Layer::default()
+            },
             Layer::dropout(0.1),
             Layer::dense(64, Activation::GELU),
             Layer::dense(1, Activation::Sigmoid),

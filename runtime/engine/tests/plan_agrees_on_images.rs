@@ -155,6 +155,85 @@ fn in_norms_of_points_and_of_rows() {
     }
 }
 
+/// Of rows and of points, in front and behind, with what is measured used by the rows that are only looked at.
+#[test]
+fn in_batch_norms_of_points_and_of_rows() {
+    let norm = json!({"batchNorm": {"epsilon": 0.01, "momentum": 0.7}});
+    for activation in ["ReLU", "GELU", "Softmax"] {
+        let layers = [
+            norm.clone(),
+            filters(16, 2, 1, "Valid", "Linear"),
+            norm.clone(),
+            json!({"activation": activation}),
+            json!({"maxPool2d": {"poolSize": 2}}),
+            filters(9, 2, 1, "Same", "Tanh"),
+            norm.clone(),
+            json!({"dropout": {"rate": 0.2}}),
+            json!({"flatten": {}}),
+            json!({"dense": {"units": 7}}),
+            norm.clone(),
+            json!({"activation": activation}),
+        ];
+        agree(&image(2), &layers);
+        let pieces = Hyperparameters {
+            batch_size: 4,
+            clip_norm: Some(0.5),
+            ..plain()
+        };
+        agree_by(&pieces, &image(2), &layers);
+    }
+    agree(
+        &json!({"length": 5, "channels": 3}),
+        &[norm.clone(), json!({"flatten": {}}), norm],
+    );
+}
+
+/// Of one layer and of several, within one another, from the table on, where an activation alone begins one, and over
+/// layers that change nothing.
+#[test]
+fn in_residuals() {
+    let residual = |over: u32| json!({"residual": {"over": over}});
+    let norm = json!({"batchNorm": {"epsilon": 0.01}});
+    let layers = [
+        filters(2, 3, 1, "Same", "Tanh"),
+        residual(1),
+        filters(16, 3, 1, "Same", "Linear"),
+        json!({"activation": "ReLU"}),
+        filters(16, 3, 1, "Same", "ReLU"),
+        residual(2),
+        json!({"activation": "ReLU"}),
+        json!({"dropout": {"rate": 0.2}}),
+        json!({"activation": "Linear"}),
+        residual(1),
+        json!({"activation": "GELU"}),
+    ];
+    agree(&image(2), &layers);
+    let nested = [
+        filters(2, 3, 1, "Same", "Linear"),
+        norm.clone(),
+        json!({"activation": "ReLU"}),
+        filters(2, 3, 1, "Same", "Linear"),
+        norm.clone(),
+        residual(5),
+        json!({"activation": "ReLU"}),
+        residual(7),
+        json!({"maxPool2d": {"poolSize": 2}}),
+    ];
+    agree(&image(2), &nested);
+    let dense = |units: u32| json!({"dense": {"units": units, "activation": "Tanh"}});
+    let flat = [
+        json!({"flatten": {}}),
+        dense(5),
+        residual(1),
+        dense(9),
+        norm,
+        json!({"dropout": {"rate": 0.3}}),
+        residual(2),
+        dense(4),
+    ];
+    agree(&json!({"length": 5, "channels": 1}), &flat);
+}
+
 /// A function that follows no product, and the one that minds what a point is.
 #[test]
 fn in_functions_that_stand_alone() {

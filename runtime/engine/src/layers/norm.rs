@@ -69,6 +69,15 @@ impl Stage for Batch {
     fn measured(&self) -> Named<'_> {
         vec![("mean", &self.mean), ("variance", &self.variance)]
     }
+
+    fn planned(&self) -> Option<Planned<'_>> {
+        Some(Planned::Batch {
+            learned: [("scale", self.scale.as_tensor()), ("bias", self.bias.as_tensor())],
+            measured: [self.mean.as_tensor(), self.variance.as_tensor()],
+            momentum: self.momentum,
+            epsilon: self.epsilon,
+        })
+    }
 }
 
 /// Over the channels of each point.

@@ -1,5 +1,5 @@
 //! Where what went into some layers is added to what comes out of them. The network keeps it meanwhile, see
-//! [`crate::sequential`].
+//! [`crate::sequential`], which tells a plan of it too.
 
 use candle_core::Tensor;
 

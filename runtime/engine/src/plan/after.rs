@@ -40,6 +40,11 @@ impl After {
         free
     }
 
+    /// The place of the bias.
+    pub(super) fn bias(&self) -> Range<usize> {
+        self.bias.clone()
+    }
+
     /// Numbers of a bias.
     pub(super) fn units(&self) -> usize {
         self.bias.len()
@@ -63,10 +68,15 @@ impl After {
 
     /// `slope` becomes that by what went in, which is the product.
     pub(super) fn backward(&self, output: &[f32], slope: &mut [f32], gradient: &mut Gradient<'_>) {
-        let of_bias = &mut gradient.values[self.bias.clone()];
+        let of_bias = &mut gradient.values[self.bias()];
         if gradient.fresh {
             of_bias.fill(0.0);
         }
+        self.derive(output, slope, of_bias);
+    }
+
+    /// The same, with the bias's own derivative added to these sums.
+    pub(super) fn derive(&self, output: &[f32], slope: &mut [f32], of_bias: &mut [f32]) {
         activation::derive(self.activation, output, &self.before, slope, of_bias);
     }
 }

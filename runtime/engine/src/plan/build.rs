@@ -1,6 +1,6 @@
 //! Puts a plan together.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use candle_core::Tensor;
 use sconce_contract::Activation;
@@ -8,6 +8,7 @@ use sconce_contract::Activation;
 use super::{
     Planned,
     after::After,
+    batch::Batch,
     convolution::Convolution,
     dense::Dense,
     dropout::Dropout,
@@ -15,6 +16,7 @@ use super::{
     norm::Norm,
     pool::{Greatest, Mean},
     stage::{Kind, Stage},
+    sum::Sum,
 };
 use crate::{EngineError, Sequential, losses::Objective, parameters::Parameters};
 
@@ -22,8 +24,17 @@ use crate::{EngineError, Sequential, losses::Objective, parameters::Parameters};
 #[derive(Default)]
 pub(super) struct Built {
     pub(super) stages: Vec<Stage>,
+    /// What is learned.
     pub(super) parameters: Parameters,
+    /// That, and then what is measured.
+    pub(super) kept: Parameters,
+    /// As they are kept.
     pub(super) weights: Vec<f32>,
+    /// How many of them are learned.
+    learned: usize,
+    measured: Vec<f32>,
+    /// How many stages stand before a layer whose input is added later.
+    begins: BTreeMap<usize, usize>,
     /// Numbers of a row behind the last of them.
     pub(super) width: usize,
     /// Those of a point.
@@ -36,6 +47,7 @@ impl Built {
         let mut built = Built {
             width: model.inputs(),
             channels: model.channels(),
+            learned: model.parameters().iter().map(|(_, var)| var.elem_count()).sum(),
             ..Built::default()
         };
         for (layer, planned) in model.planned() {
@@ -47,12 +59,24 @@ impl Built {
         if !objective.takes_logits() {
             built.add("", &Planned::Activation(model.last_activation()))?;
         }
+        built.kept = built.parameters.clone();
+        for (name, var) in model.measured() {
+            built.kept.push(name, var.dims().to_vec());
+        }
+        built.weights.append(&mut built.measured);
         Ok(Some(built))
     }
 
     fn take(&mut self, name: String, tensor: &Tensor) -> Result<Range<usize>, EngineError> {
         self.weights.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
         Ok(self.parameters.push(name, tensor.dims().to_vec()))
+    }
+
+    /// The same of what is measured, which is kept behind all that is learned.
+    fn take_measured(&mut self, tensor: &Tensor) -> Result<Range<usize>, EngineError> {
+        let from = self.learned + self.measured.len();
+        self.measured.extend(tensor.flatten_all()?.to_vec1::<f32>()?);
+        Ok(from..self.learned + self.measured.len())
     }
 
     fn push(&mut self, kind: Kind, outputs: usize, channels: usize) {
@@ -101,13 +125,34 @@ impl Built {
                 let stage = Norm::new(scale, bias, epsilon, width);
                 self.push(Kind::Norm(stage), width, channels);
             }
+            Planned::Batch {
+                learned,
+                measured: [mean, variance],
+                momentum,
+                epsilon,
+            } => {
+                let [scale, bias] = learned.map(|(name, tensor)| self.take(format!("{layer}{name}"), tensor));
+                let running = [self.take_measured(mean)?, self.take_measured(variance)?];
+                let points = width / channels.max(1);
+                let stage = Batch::new([scale?, bias?], running, [momentum, epsilon], points);
+                self.push(Kind::Batch(stage), width, channels);
+            }
+            Planned::Begin(layer) => {
+                self.begins.insert(layer, self.stages.len());
+            }
+            Planned::Sum(layer) => {
+                let Some(&begin) = self.begins.get(&layer) else {
+                    return Ok(false);
+                };
+                self.push(Kind::Sum(Sum::new(begin, width)), width, channels);
+            }
             Planned::Flat => self.channels = width,
             Planned::Activation(function) => {
+                // What is added later is what comes before the activation.
+                let begins = self.begins.values().any(|&begin| begin == self.stages.len());
+                let last = self.stages.last_mut().filter(|_| !begins);
                 let fused = function == Activation::Linear
-                    || self
-                        .stages
-                        .last_mut()
-                        .is_some_and(|stage| stage.activate(function, channels));
+                    || last.is_some_and(|stage| stage.activate(function, channels));
                 if !fused {
                     self.push(Kind::Function(Function::new(function, channels)), width, channels);
                 }

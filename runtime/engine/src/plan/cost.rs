@@ -13,6 +13,8 @@ pub(super) struct Cost {
     pub(super) row: usize,
     /// Numbers of a gradient.
     pub(super) weights: usize,
+    /// How often the parts of a step that is learned are waited for.
+    pub(super) legs: usize,
 }
 
 /// What a step takes, in multiplications.
@@ -29,7 +31,7 @@ impl Cost {
     pub(super) fn of_learning(&self, rows: usize) -> Step {
         Step {
             work: self.row.saturating_mul(3).saturating_mul(rows),
-            part: HANDING + ADDING.saturating_mul(self.weights),
+            part: HANDING * self.legs + ADDING.saturating_mul(self.weights),
         }
     }
 
@@ -60,6 +62,7 @@ mod tests {
         let images = Cost {
             row: 650_000,
             weights: 12_800,
+            legs: 1,
         };
         let parts = |rows, threads| images.of_learning(rows).parts(rows, threads);
         assert_eq!([parts(1, 8), parts(64, 1), parts(0, 4)], [1; 3]);
@@ -68,6 +71,7 @@ mod tests {
         let small = Cost {
             row: 21_000,
             weights: 21_000,
+            legs: 1,
         };
         assert_eq!(small.of_learning(32).parts(32, 2), 1);
         assert_eq!(small.of_learning(512).parts(512, 2), 2);
@@ -79,6 +83,7 @@ mod tests {
         let wide = Cost {
             row: 1 << 21,
             weights: 1 << 21,
+            legs: 1,
         };
         assert_eq!(wide.of_learning(32).parts(32, 2), 1);
         assert_eq!(wide.of_learning(256).parts(256, 2), 2);

@@ -1,4 +1,4 @@
-//! A feed-forward or convolutional network whose whole step is known beforehand.
+//! A feed-forward or convolutional network whose whole step is known beforehand, with norms and residuals.
 //!
 //! Nothing is recorded and nothing allocated, but for a list of flags that gemm makes for each product: the buffers
 //! are made once, for the largest number of rows that came, and each step runs over them.
@@ -17,10 +17,25 @@
 //! ([`crew`]) lead a [`part`] of the rows each and their gradients are added up in order. candle's graph of the same
 //! network says the same to about 1e−6. A stage that does not say how it is planned
 //! ([`crate::layers::Stage::planned`]) leaves its network to the graph.
+//!
+//! [`batch`] norm measures all rows that are learned together, so the way is cut into legs there, and all parts wait for
+//! one another; what each has measured is put together in their order:
+//!
+//! ```text
+//!   x ─► stages ─► measure │ norm ─► stages ─► loss
+//!        stages ◄── spread │ gather ◄─ stages ◄──┘
+//!                          └ of all parts
+//! ```
+//!
+//! On a leg the rows of a part go side by side, not few at a time: what they become is needed on the next. Rows that are
+//! only looked at are scaled by what was measured while learning, and do not wait. A residual's [`sum`] is a stage of its
+//! own; the [`lane`] brings it what went into an earlier stage, and on the way back takes its slope there.
 
 mod activation;
 mod after;
+mod batch;
 mod build;
+mod channels;
 mod convolution;
 mod cost;
 mod crew;
@@ -35,6 +50,7 @@ mod pool;
 mod product;
 mod signal;
 mod stage;
+mod sum;
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +69,7 @@ use cost::Cost;
 use crew::Crew;
 use lane::{Lane, Work};
 use part::{Order, Part};
-use stage::{Chance, Gradient, Stage};
+use stage::{Chance, Gradient};
 
 /// What a stage of a network is to a plan.
 #[derive(Debug)]
@@ -87,6 +103,21 @@ pub(crate) enum Planned<'a> {
         /// Added to the variance.
         epsilon: f64,
     },
+    /// Each channel of all rows and points brought to one scale.
+    Batch {
+        /// Scale and bias, `[channels]`.
+        learned: [(&'static str, &'a Tensor); 2],
+        /// The mean and the variance that were measured, likewise.
+        measured: [&'a Tensor; 2],
+        /// Share of them that stays with each batch.
+        momentum: f64,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// What goes into this layer is added later.
+    Begin(usize),
+    /// It is added here.
+    Sum(usize),
     /// The same numbers, as those of one point.
     Flat,
     /// A function of each point.
@@ -105,8 +136,11 @@ pub(crate) struct Plan {
     /// For the others.
     crew: Crew,
     cost: Cost,
+    /// What is learned.
     parameters: Parameters,
-    /// Shared while others lead parts.
+    /// That, and then what is measured.
+    kept: Parameters,
+    /// As they are kept; shared while others lead parts.
     weights: Arc<Vec<f32>>,
     threads: usize,
 }
@@ -122,16 +156,19 @@ impl Plan {
             return Ok(None);
         };
         let sides = [model.inputs(), built.width];
+        let lane = Lane::new(sides, built.stages);
         Ok(Some(Plan {
             sides,
             objective: Arc::new(objective.clone()),
             cost: Cost {
-                row: built.stages.iter().map(Stage::products).sum(),
-                weights: built.weights.len(),
+                row: lane.products(),
+                weights: built.parameters.len(),
+                legs: lane.legs(),
             },
-            lane: Lane::new(sides, built.stages),
+            lane,
             crew: Crew::default(),
             parameters: built.parameters,
+            kept: built.kept,
             weights: Arc::new(built.weights),
             threads,
         }))
@@ -141,7 +178,12 @@ impl Plan {
         &self.parameters
     }
 
-    /// The weights, in the order of the parameters.
+    /// What is learned, and then what is measured.
+    pub(crate) fn kept(&self) -> &Parameters {
+        &self.kept
+    }
+
+    /// What is kept, in that order.
     pub(crate) fn weights(&self) -> &[f32] {
         &self.weights
     }
@@ -150,6 +192,12 @@ impl Plan {
     pub(crate) fn weights_mut(&mut self) -> &mut [f32] {
         let weights: &mut Vec<f32> = Arc::make_mut(&mut self.weights);
         weights
+    }
+
+    /// The part of it that is learned, likewise.
+    pub(crate) fn learned_mut(&mut self) -> &mut [f32] {
+        let learned = self.parameters.len();
+        &mut self.weights_mut()[..learned]
     }
 
     /// Answers the sum of the rows' losses, and adds the derivative of that sum divided by `divisor` to the
@@ -170,6 +218,7 @@ impl Plan {
             divisor,
             row: before + row,
             of,
+            leg: 0,
         });
         let work = Work {
             divisor,
@@ -180,18 +229,35 @@ impl Plan {
             }),
             ..Work::new(&self.objective, &self.weights, within(parts, self.threads))
         };
+        let first = rows.part(share(count, 0, parts), self.sides);
         let mut whole = Gradient {
             values: gradient,
             fresh,
         };
-        let first = rows.part(share(count, 0, parts), self.sides);
-        let mut sum = self.lane.learn(&work, &first, &mut whole);
-        for other in 1..parts {
-            let part = self.crew.done(other);
-            sum += part.sum;
-            add(gradient, &part.gradient);
+        let legs = self.lane.legs();
+        let mut sum = 0.0;
+        for leg in 0..legs {
+            for other in (1..parts).filter(|_| leg > 0) {
+                let go_on = |part: &mut Part| part.go_on(leg, &self.weights, &self.lane);
+                self.crew.give(other, go_on);
+            }
+            sum += self.lane.learn(&work, &first, &mut whole, leg);
+            for other in 1..parts {
+                let part = self.crew.done(other);
+                sum += part.sum;
+                self.lane.join(leg, &part.lane);
+                if leg + 1 == legs {
+                    add(whole.values, &part.gradient);
+                }
+            }
+            if !sum.is_finite() {
+                return sum;
+            }
+            self.lane.settle(leg);
         }
         random.pass_over(self.lane.draws() * of);
+        let weights: &mut Vec<f32> = Arc::make_mut(&mut self.weights);
+        self.lane.remember(weights);
         sum
     }
 
@@ -264,9 +330,9 @@ impl Plan {
         order: impl Fn(usize) -> Order,
     ) {
         let of = self.count(all.x);
-        let (lane, objective) = (&self.lane, &self.objective);
+        let (lane, objective, learned) = (&self.lane, &self.objective, self.parameters.len());
         self.crew
-            .fit(parts - 1, || Part::new(lane.clone(), objective.clone()));
+            .fit(parts - 1, || Part::new(lane.clone(), objective.clone(), learned));
         for other in 1..parts {
             let rows = share(of, other, parts);
             let taken = all.part(rows.clone(), sides);

@@ -18,6 +18,8 @@ pub(super) enum Order {
         row: usize,
         /// Rows of the batch.
         of: usize,
+        /// How far it is led.
+        leg: usize,
     },
     /// Their loss.
     Loss {
@@ -31,7 +33,7 @@ pub(super) enum Order {
 /// Rows with their order, and what came of it.
 #[derive(Debug)]
 pub(super) struct Part {
-    lane: Lane,
+    pub(super) lane: Lane,
     objective: Arc<Objective>,
     order: Order,
     /// Those for all rows of the batch.
@@ -45,12 +47,14 @@ pub(super) struct Part {
     pub(super) sum: f64,
     /// Its gradient, of this part alone.
     pub(super) gradient: Vec<f32>,
+    /// Numbers of that.
+    learned: usize,
     /// `[rows, outputs]`.
     pub(super) outputs: Vec<f32>,
 }
 
 impl Part {
-    pub(super) fn new(lane: Lane, objective: Arc<Objective>) -> Self {
+    pub(super) fn new(lane: Lane, objective: Arc<Objective>, learned: usize) -> Self {
         Part {
             lane,
             objective,
@@ -62,6 +66,7 @@ impl Part {
             classes: None,
             sum: 0.0,
             gradient: Vec::new(),
+            learned,
             outputs: Vec::new(),
         }
     }
@@ -94,9 +99,18 @@ impl Part {
             }
         }
         if let Order::Learn { .. } = self.order {
-            self.gradient.resize(weights.len(), 0.0);
+            self.gradient.resize(self.learned, 0.0);
         }
         self.outputs.clear();
+    }
+
+    /// Takes the order to go on with the same rows on the next leg, with what is known of those of all parts.
+    pub(super) fn go_on(&mut self, next: usize, weights: &Arc<Vec<f32>>, all: &Lane) {
+        if let Order::Learn { leg, .. } = &mut self.order {
+            self.lane.adopt(*leg, all);
+            *leg = next;
+        }
+        self.weights = weights.clone();
     }
 
     /// Does it, and lets go of the weights.
@@ -109,7 +123,12 @@ impl Part {
         let rows = Rows { x: &self.x, targets };
         let mut work = Work::new(&self.objective, &weights, 1);
         match &self.order {
-            Order::Learn { divisor, row, of } => {
+            Order::Learn {
+                divisor,
+                row,
+                of,
+                leg,
+            } => {
                 work.divisor = *divisor;
                 work.chance = Some(Chance {
                     random: &self.random,
@@ -120,7 +139,7 @@ impl Part {
                     values: &mut self.gradient,
                     fresh: true,
                 };
-                self.sum = self.lane.learn(&work, &rows, &mut gradient);
+                self.sum = self.lane.learn(&work, &rows, &mut gradient, *leg);
             }
             Order::Loss { outputs } => {
                 let outputs = outputs.then_some(&mut self.outputs);

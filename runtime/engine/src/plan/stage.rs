@@ -1,12 +1,12 @@
 //! One stage of a plan, with the memory of what it answered.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, ops::Range};
 
 use sconce_contract::Activation;
 
 use super::{
-    convolution::Convolution, dense::Dense, dropout::Dropout, function::Function, norm::Norm, pool::Greatest,
-    pool::Mean,
+    batch::Batch, convolution::Convolution, dense::Dense, dropout::Dropout, function::Function, norm::Norm,
+    pool::Greatest, pool::Mean, sum::Sum,
 };
 use crate::Random;
 
@@ -74,6 +74,18 @@ pub(super) struct Gradient<'a> {
     pub(super) fresh: bool,
 }
 
+impl Gradient<'_> {
+    /// Writes or adds what is known of some weights.
+    pub(super) fn take(&mut self, place: Range<usize>, slopes: &[f32]) {
+        let values = &mut self.values[place];
+        if self.fresh {
+            values.copy_from_slice(slopes);
+        } else {
+            super::add(values, slopes);
+        }
+    }
+}
+
 /// A stage.
 #[derive(Clone, Debug)]
 pub(super) struct Stage {
@@ -93,6 +105,8 @@ pub(super) enum Kind {
     Mean(Mean),
     Function(Function),
     Norm(Norm),
+    Batch(Batch),
+    Sum(Sum),
     Dropout(Dropout),
 }
 
@@ -105,6 +119,8 @@ impl Kind {
             Kind::Mean(stage) => stage,
             Kind::Function(stage) => stage,
             Kind::Norm(stage) => stage,
+            Kind::Batch(stage) => stage,
+            Kind::Sum(stage) => stage,
             Kind::Dropout(stage) => stage,
         }
     }
@@ -126,13 +142,54 @@ impl Stage {
         match &mut self.kind {
             Kind::Dense(stage) => stage.after.set(function, channels),
             Kind::Convolution(stage) => stage.after.set(function, channels),
+            Kind::Batch(stage) => stage.after.set(function, channels),
             _ => false,
         }
     }
 
     /// Whether it has weights.
     pub(super) fn learns(&self) -> bool {
-        matches!(self.kind, Kind::Dense(_) | Kind::Convolution(_) | Kind::Norm(_))
+        matches!(
+            self.kind,
+            Kind::Dense(_) | Kind::Convolution(_) | Kind::Norm(_) | Kind::Batch(_)
+        )
+    }
+
+    /// Where it measures whole batches.
+    pub(super) fn batch(&self) -> Option<&Batch> {
+        match &self.kind {
+            Kind::Batch(stage) => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn batch_mut(&mut self) -> Option<&mut Batch> {
+        match &mut self.kind {
+            Kind::Batch(stage) => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// As [`Batch::gather`], where it is one.
+    pub(super) fn gather(&mut self, rows: usize, x: &[f32], slope: &mut [f32], gradient: &mut Gradient<'_>) {
+        let output = &self.output[..rows * self.outputs];
+        if let Kind::Batch(stage) = &mut self.kind {
+            stage.gather(Known { x, output }, slope, gradient);
+        }
+    }
+
+    /// Where it adds what went into an earlier stage.
+    pub(super) fn sum(&self) -> Option<&Sum> {
+        match &self.kind {
+            Kind::Sum(stage) => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// Adds that to what it answered.
+    pub(super) fn add(&mut self, rows: usize, x: &[f32]) {
+        super::add(&mut self.output[..rows * self.outputs], x);
     }
 
     /// Whether it looks at windows.
@@ -153,6 +210,8 @@ impl Stage {
         let products = match &self.kind {
             Kind::Dense(_) => self.inputs * self.outputs,
             Kind::Convolution(stage) => stage.patches_of_row() * stage.after.units(),
+            // Measured twice, and twice on the way back.
+            Kind::Batch(_) => PASS * self.outputs,
             _ => 0,
         };
         products + PASS * self.outputs
@@ -162,7 +221,7 @@ impl Stage {
     pub(super) fn kept(&self) -> usize {
         match &self.kind {
             Kind::Convolution(stage) => self.outputs + stage.patches_of_row(),
-            Kind::Greatest(_) | Kind::Norm(_) => 2 * self.outputs,
+            Kind::Greatest(_) | Kind::Norm(_) | Kind::Sum(_) => 2 * self.outputs,
             _ => self.outputs,
         }
     }
