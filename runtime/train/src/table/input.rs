@@ -88,6 +88,12 @@ impl<'a> Input<'a> {
     /// Takes that many bytes out of the beginning of the window: they are done with here.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         let end = self.window.len().min(self.start + count);
+        // Of a small file, the memory is used again.
+        if count < self.window.capacity() / 4 {
+            let taken = self.window[self.start..end].to_vec();
+            self.pass(count);
+            return taken;
+        }
         let rest = self.window[end..].to_vec();
         let mut taken = std::mem::replace(&mut self.window, rest);
         taken.truncate(end);
