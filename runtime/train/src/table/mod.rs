@@ -6,8 +6,9 @@
 //!                                                          target → its cells as they stand
 //! ```
 //!
-//! A format only says what the cells are; what is missing, mixed or malformed is judged in one place, `builder.rs`,
-//! which is the file to read first.
+//! A format only says what the cells are; what is missing, mixed or malformed is judged in one place, `rules.rs`, for
+//! `builder.rs`, which is the file to read first. Of a large file, several threads read a `stretch.rs` of rows each
+//! (`crew.rs`), and the builder takes one after the other in the order of the file.
 
 mod builder;
 mod cell;
