@@ -39,8 +39,12 @@ pub fn ensure() -> std::io::Result<()> {
         .exec())
 }
 
-/// Threads that arithmetic has been granted: what [`THREAD_VARIABLES`] say, else [`available`].
+/// Threads that arithmetic has been granted: those of the pool that it works in, else what [`THREAD_VARIABLES`] say, else
+/// [`available`].
 pub fn granted() -> usize {
+    if rayon::current_thread_index().is_some() {
+        return rayon::current_num_threads();
+    }
     let said = |name: &&str| {
         env::var(name)
             .ok()?
@@ -139,6 +143,14 @@ mod tests {
             Some(12)
         );
         assert_eq!(allowed("Name:\tx\n"), None);
+    }
+
+    #[test]
+    fn who_works_in_a_pool_has_its_threads() {
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            assert_eq!(pool.unwrap().install(granted), threads);
+        }
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What is measured of each feature on the rows that are learned from: its scale, what takes the place of a missing
 //! value, and what the manifest says of it.
 
-use sconce_contract::{
-    ColumnFacts, Dataset, Encoding, Feature, Missing, NumberFacts, TextFacts, TextWords, Vocabulary,
-};
+use rayon::prelude::*;
+use sconce_contract::{ColumnFacts, Dataset, Encoding, Feature, Missing, TextFacts, TextWords, Vocabulary};
 use sconce_model::text;
 
+use crate::moments::Moments;
 use crate::scratch::ScratchError;
-use crate::table::{Table, Texts};
+use crate::table::{self, Table, Texts};
 
 /// Most bytes of columns in memory that are gathered at once, and most columns: a line of the processor's cache has 16
 /// values.
@@ -27,18 +27,70 @@ pub fn measure(
     dataset: &Dataset,
     most: u64,
 ) -> Result<Vec<(Feature, ColumnFacts)>, ScratchError> {
-    let mut columns = Columns::of(table, rows, most);
     let mut next = 0;
-    let measured = table.features.iter().map(|feature| {
-        let place = next;
+    let places = table.features.iter().map(|feature| {
         next += feature.width();
-        Ok(match (&feature.texts, &feature.words) {
-            (Some(texts), _) => of_texts(&mut columns, place, &feature.name, texts, dataset)?,
-            (None, Some(words)) => columns.at(place)?.of_words(&feature.name, words, dataset),
-            (None, None) => columns.at(place)?.of_numbers(&feature.name, dataset),
-        })
+        (next - feature.width(), feature)
     });
-    measured.collect()
+    let places: Vec<(usize, &table::Feature)> = places.collect();
+    // Rows on disk are read by one, as few times as may be.
+    let column = 4 * rows.len().max(1) as u64;
+    let in_memory = table.stored.is_none() && dataset.missing != Missing::Median;
+    let threads = match &table.stored {
+        None => usize::try_from(most / column).unwrap_or(usize::MAX),
+        Some(_) => 1,
+    };
+    let threads = threads.clamp(1, rayon::current_num_threads());
+    let each = places.len().div_ceil(threads).max(1);
+    let some = places.par_chunks(each).map(|some| {
+        let mut columns = Columns::of(table, rows, most / threads as u64);
+        let of_numbers = |feature: &table::Feature| feature.words.is_none() && feature.texts.is_none();
+        let together = match some {
+            [(first, _), .., (last, _)]
+                if in_memory && some.iter().all(|(_, feature)| feature.texts.is_none()) =>
+            {
+                Moments::of_columns(table, rows, *first..last + 1)
+            }
+            _ => Vec::new(),
+        };
+        let mut together = together.into_iter();
+        let measured = some.iter().map(|(place, feature)| {
+            let there = together.next().flatten().filter(|_| of_numbers(feature));
+            match there {
+                Some(there) => Ok(of_whole_column(&feature.name, &there, dataset)),
+                None => of(&mut columns, *place, feature, dataset),
+            }
+        });
+        measured.collect::<Result<Vec<_>, ScratchError>>()
+    });
+    let measured: Vec<Vec<_>> = some.collect::<Result<_, _>>()?;
+    Ok(measured.into_iter().flatten().collect())
+}
+
+fn of(
+    columns: &mut Columns<'_>,
+    place: usize,
+    feature: &table::Feature,
+    dataset: &Dataset,
+) -> Result<(Feature, ColumnFacts), ScratchError> {
+    Ok(match (&feature.texts, &feature.words) {
+        (Some(texts), _) => of_texts(columns, place, &feature.name, texts, dataset)?,
+        (None, Some(words)) => columns.at(place)?.of_words(&feature.name, words, dataset),
+        (None, None) => columns.at(place)?.of_numbers(&feature.name, dataset),
+    })
+}
+
+/// Of numbers of which none is missing.
+fn of_whole_column(name: &str, there: &Moments, dataset: &Dataset) -> (Feature, ColumnFacts) {
+    let (mean, scale) = match dataset.standardize {
+        true => there.scale(),
+        false => (0.0, 1.0),
+    };
+    let feature = Feature {
+        missing: dataset.missing.fills().then_some(there.mean),
+        ..Feature::number(name, mean, scale)
+    };
+    (feature, there.facts(name, 0))
 }
 
 /// The columns of some rows, a few at a time, each in one piece: column after column in a table whose rows follow each
@@ -194,18 +246,7 @@ impl Column<'_> {
             Missing::Median => Some(self.median()),
             Missing::Refuse | Missing::Drop => None,
         };
-        let facts = ColumnFacts {
-            name: name.to_owned(),
-            missing: self.missing(),
-            words: None,
-            texts: None,
-            numbers: Some(NumberFacts {
-                min: self.values().reduce(f64::min).unwrap_or_default(),
-                mean: there.mean,
-                max: self.values().reduce(f64::max).unwrap_or_default(),
-                deviation: if there.constant { 0.0 } else { there.deviation },
-            }),
-        };
+        let facts = there.facts(name, self.missing());
         let (mean, scale) = self.scale(filled, dataset);
         let feature = Feature {
             missing: filled,
@@ -250,8 +291,7 @@ impl Column<'_> {
             self.values()
                 .chain(std::iter::repeat_n(filled.unwrap_or_default(), fills))
         });
-        let usable = !moments.constant && moments.deviation != 0.0;
-        (moments.mean, if usable { moments.deviation } else { 1.0 })
+        moments.scale()
     }
 
     /// The middle of the values, or the mean of the two in the middle.
@@ -273,28 +313,6 @@ impl Column<'_> {
         }
         let most = counts.iter().max().copied().unwrap_or_default();
         counts.iter().position(|count| *count == most).unwrap_or_default() as f64
-    }
-}
-
-/// Mean and standard deviation.
-struct Moments {
-    mean: f64,
-    deviation: f64,
-    constant: bool,
-}
-
-impl Moments {
-    fn of<V: Iterator<Item = f64>>(values: impl Fn() -> V) -> Self {
-        let count = values().count().max(1) as f64;
-        // Two passes: the sum of squares alone loses all digits where the mean is large.
-        let mean = values().sum::<f64>() / count;
-        let variance = values().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-        let first = values().next();
-        Moments {
-            mean,
-            deviation: variance.sqrt(),
-            constant: values().all(|value| Some(value) == first),
-        }
     }
 }
 

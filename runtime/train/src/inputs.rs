@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use sconce_contract::Feature;
 use sconce_model::encode;
 
 use crate::part::{Held, Part};
 use crate::scratch::Writer;
 use crate::{TrainError, reader::Reader, room::Room, split::Parts, table::Table, target::Target};
+
+/// Rows that a thread takes at least: fewer are done before it is awake.
+const ROWS: usize = 1024;
 
 /// The three parts of a table. They are on disk where the table is, or where both together do not fit into memory.
 pub fn of(
@@ -114,14 +118,15 @@ impl<'a> Encoder<'a> {
         encode::row(self.features, &self.raw, inputs);
     }
 
-    fn in_place(&mut self, table: Table) -> Vec<f32> {
-        let (width, mut inputs) = (table.width(), Vec::new());
+    fn in_place(&self, table: Table) -> Vec<f32> {
+        let width = table.width().max(1);
         let mut values = table.values;
-        for row in values.chunks_exact_mut(width.max(1)) {
+        let rows = values.par_chunks_exact_mut(width).with_min_len(ROWS);
+        rows.for_each_init(Vec::new, |inputs, row| {
             inputs.clear();
-            self.row(row, &mut inputs);
-            row.copy_from_slice(&inputs);
-        }
+            encode::row(self.features, row, inputs);
+            row.copy_from_slice(inputs);
+        });
         values
     }
 

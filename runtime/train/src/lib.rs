@@ -36,6 +36,7 @@ pub mod inputs;
 pub mod learn;
 pub mod lesson;
 pub mod locations;
+pub mod moments;
 pub mod observe;
 pub mod part;
 pub mod plan;

@@ -66,16 +66,38 @@ fn temporary(set: Option<OsString>, large: &Path) -> PathBuf {
 /// Bytes that this process may use, below that root of the file system.
 fn available(root: &Path) -> u64 {
     let read = |file: &str| fs::read_to_string(root.join(file)).ok();
-    let limits = ["memory.max", "memory/memory.limit_in_bytes"];
-    let limits = limits.map(|file| read(&format!("sys/fs/cgroup/{file}"))?.trim().parse().ok());
+    let own = read("proc/self/cgroup").unwrap_or_default();
+    let limits = groups(&own).map(|file| read(&file)?.trim().parse().ok());
     let installed = read("proc/meminfo").and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
         Some(kibibytes << 10)
     });
     // Version 1 of control groups says a number beyond all memory where there is no limit.
-    let all = limits.into_iter().chain([installed]).flatten();
+    let all = limits.chain([installed]).flatten();
     all.min().unwrap_or(u64::MAX)
+}
+
+/// Files with the limits of a process's control groups, of either version, as its `/proc/self/cgroup` tells them. Each
+/// group is held by the limits of those that it is in as well. What a namespace hides is not there to be read: a path
+/// that leads out of it begins at what can be seen.
+fn groups(own: &str) -> impl Iterator<Item = String> {
+    let of_version = |memory: &str, folder: &'static str, file: &'static str| {
+        let line = own.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|name| name == memory).then_some(path)
+        });
+        let path = line.filter(|path| !path.contains("..")).unwrap_or_default();
+        let outer = path.match_indices('/').map(|(end, _)| &path[..end]);
+        let paths: Vec<String> = outer
+            .chain([path.trim_end_matches('/')])
+            .map(|path| format!("sys/fs/cgroup{folder}{path}/{file}"))
+            .collect();
+        paths
+    };
+    let second = of_version("", "", "memory.max");
+    let first = of_version("memory", "/memory", "memory.limit_in_bytes");
+    second.into_iter().chain(first)
 }
 
 #[cfg(test)]
@@ -111,6 +133,65 @@ mod tests {
         ] {
             write(&format!("sys/fs/cgroup/{file}"), text);
             assert_eq!(available(folder.path()), expected, "{file} {text}");
+        }
+    }
+
+    #[test]
+    fn a_group_within_others_has_the_least_of_all_their_limits() {
+        let of_second = "0::/kubepods/burstable/pod1/main\n";
+        let of_first = "12:cpu,cpuacct:/other\n4:memory:/docker/1\n1:name=systemd:/x\n";
+        for (own, files, expected) in [
+            (of_second, &[("kubepods/memory.max", "8388608\n")][..], 8 << 20),
+            (
+                of_second,
+                &[
+                    ("kubepods/memory.max", "8388608"),
+                    ("kubepods/burstable/pod1/memory.max", "2097152"),
+                    ("kubepods/burstable/pod1/main/memory.max", "max"),
+                ],
+                2 << 20,
+            ),
+            (
+                of_second,
+                &[("kubepods/burstable/pod2/memory.max", "1024")],
+                64 << 20,
+            ),
+            (
+                of_first,
+                &[("memory/docker/memory.limit_in_bytes", "4194304")],
+                4 << 20,
+            ),
+            (
+                of_first,
+                &[("memory/docker/1/memory.limit_in_bytes", "4194304")],
+                4 << 20,
+            ),
+            (
+                of_first,
+                &[("memory/other/memory.limit_in_bytes", "4194304")],
+                64 << 20,
+            ),
+            // In a namespace of its own, the group is the root of what it sees.
+            ("0::/\n", &[("memory.max", "4194304")], 4 << 20),
+            (
+                "0::/../main\n",
+                &[("memory.max", "4194304"), ("main/memory.max", "1")],
+                4 << 20,
+            ),
+            ("", &[("memory.max", "4194304")], 4 << 20),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let write = |file: String, text: &str| {
+                let path = folder.path().join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            };
+            write("proc/meminfo".to_owned(), "MemTotal:       65536 kB\n");
+            write("proc/self/cgroup".to_owned(), own);
+            for (file, text) in files {
+                write(format!("sys/fs/cgroup/{file}"), text);
+            }
+            assert_eq!(available(folder.path()), expected, "{own} {files:?}");
         }
     }
 }

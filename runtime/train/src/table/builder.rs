@@ -5,10 +5,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sconce_contract::{Dataset, Images, Missing, RowsLeftOut, Text};
+use sconce_contract::{Dataset, Images, RowsLeftOut, Text};
 
 use super::column::{Column, Value};
 use super::columns::{self, Columns};
+use super::crew::Crew;
+use super::rules::Rules;
+use super::stretch::{Fork, Left, Stretch};
 use super::{Cell, Cells, File, OnDisk, Place, Table, TableError, Unit};
 use crate::TrainError;
 use crate::room::Room;
@@ -25,6 +28,7 @@ pub struct Builder<'a> {
     features: Vec<Column>,
     values: Vec<f32>,
     room: Option<Room>,
+    crew: Crew,
     /// Where the rows before `values` are.
     writer: Option<Writer>,
     target: Cells,
@@ -33,9 +37,10 @@ pub struct Builder<'a> {
     file: File,
     /// What its path says of each of its rows.
     partitions: Vec<(String, String)>,
-    columns: Option<Columns>,
-    /// Those of the file before.
-    before: Option<Columns>,
+    /// What its header says of them.
+    rules: Option<Arc<Rules<'a>>>,
+    /// The columns of the file before.
+    before: Option<Arc<Columns>>,
     row: Vec<Value>,
 }
 
@@ -45,6 +50,7 @@ impl<'a> Builder<'a> {
         Builder {
             dataset,
             room,
+            crew: Crew::found(),
             writer: None,
             features: Vec::new(),
             values: Vec::new(),
@@ -52,10 +58,26 @@ impl<'a> Builder<'a> {
             left_out: RowsLeftOut::default(),
             file: File::default(),
             partitions: Vec::new(),
-            columns: None,
+            rules: None,
             before: None,
             row: Vec::new(),
         }
+    }
+
+    /// The same, whose files that many threads read.
+    #[cfg(test)]
+    pub fn by(self, crew: Crew) -> Self {
+        Builder { crew, ..self }
+    }
+
+    /// Who reads a file.
+    pub(super) fn crew(&self) -> Crew {
+        self.crew
+    }
+
+    /// The file that is read.
+    pub(super) fn file(&self) -> &File {
+        &self.file
     }
 
     /// A file begins, with the columns that its path gives to each of its rows.
@@ -65,14 +87,24 @@ impl<'a> Builder<'a> {
             unit: Unit::Line,
         };
         self.partitions = partitions;
-        self.before = self.columns.take().or(self.before.take());
+        let before = self.rules.take().map(|rules| rules.columns.clone());
+        self.before = before.or(self.before.take());
     }
 
     /// The header of the file before, where it holds for this one too; false where there was none.
     pub fn header_again(&mut self, unit: Unit) -> bool {
         self.file.unit = unit;
-        self.columns = self.before.take();
-        self.columns.is_some()
+        self.rules = self.before.take().map(|columns| self.rules_of(columns));
+        self.rules.is_some()
+    }
+
+    fn rules_of(&self, columns: Arc<Columns>) -> Arc<Rules<'a>> {
+        Arc::new(Rules {
+            dataset: self.dataset,
+            file: self.file.clone(),
+            partitions: self.partitions.clone(),
+            columns,
+        })
     }
 
     /// The names of the file's columns, how its rows are counted, and whether a row may lack some of the columns.
@@ -94,7 +126,7 @@ impl<'a> Builder<'a> {
         if self.features.is_empty() {
             self.features = self.declared(&found)?;
         }
-        self.columns = Some(found);
+        self.rules = Some(self.rules_of(Arc::new(found)));
         Ok(())
     }
 
@@ -120,10 +152,9 @@ impl<'a> Builder<'a> {
 
     /// Whether a feature or the target is read from this place in the header.
     pub fn uses(&self, position: usize) -> bool {
-        let used = |columns: &Columns| {
-            columns.target == position || columns.features.iter().any(|(_, feature)| *feature == position)
-        };
-        self.columns.as_ref().is_some_and(used)
+        self.rules
+            .as_ref()
+            .is_some_and(|rules| rules.columns.uses(position))
     }
 
     /// What is asked for of pictures.
@@ -168,28 +199,70 @@ impl<'a> Builder<'a> {
 
     /// A row, whose cells are asked for by their place in the header.
     pub fn row<'c>(&mut self, number: u64, cell: impl Fn(usize) -> Cell<'c>) -> Result<(), TrainError> {
-        let Some(columns) = self.columns.take() else {
+        let Some(rules) = self.rules.clone() else {
             return Err(TableError::Empty.into());
         };
-        let checked = self.check(&columns, number, cell);
-        self.columns = Some(columns);
-        match checked {
-            Ok(Some(target)) => {
-                let place = self.place(number);
-                let mut row = std::mem::take(&mut self.row);
-                for (column, value) in self.features.iter_mut().zip(row.drain(..)) {
-                    column.take(value, &place, &mut self.values);
-                }
-                self.row = row;
-                self.target.push(&target, &place);
-                self.make_room()
+        let place = rules.place(number);
+        let mut row = std::mem::take(&mut self.row);
+        let checked = rules.check(&self.features, &place, cell, &mut row);
+        if let Ok(Some(target)) = &checked {
+            for (column, value) in self.features.iter_mut().zip(row.drain(..)) {
+                column.take(value, &place, &mut self.values);
             }
+            self.target.push(target, &place);
+        }
+        self.row = row;
+        match checked {
+            Ok(Some(_)) => self.make_room(),
             Ok(None) => {
                 self.left_out.missing += 1;
                 Ok(())
             }
             Err(error) => Ok(self.malformed(error)?),
         }
+    }
+
+    /// What a thread has to know that reads rows of the file beside others; nothing before its header.
+    pub(super) fn fork(&self) -> Option<Fork<'a>> {
+        Some(Fork {
+            rules: self.rules.clone()?,
+            features: self.features.iter().map(Column::fork).collect(),
+        })
+    }
+
+    /// The rows that come next, which a thread has read: `look` shows to the table those that were left for it.
+    pub(super) fn append(
+        &mut self,
+        mut stretch: Stretch<'_>,
+        mut look: impl FnMut(&mut Self, &Left) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        let mut first = 0;
+        let left = std::mem::take(&mut stretch.left);
+        let most_words = stretch.rules.most_words();
+        let mut places: Vec<Vec<Option<u32>>> = Vec::new();
+        places.resize_with(self.features.len(), Vec::new);
+        let ends = left.iter().map(|left| (left.before, Some(left)));
+        for (end, left) in ends.chain([(stretch.rows(), None)]) {
+            let some = &mut stretch.values[first * stretch.width..end * stretch.width];
+            if self.features.iter().any(Column::has_words) {
+                for row in some.chunks_exact_mut(stretch.width) {
+                    let mut row = row;
+                    for (index, column) in self.features.iter_mut().enumerate() {
+                        let (own, rest) = row.split_at_mut(column.width());
+                        column.adopt(&stretch.features[index], own, &mut places[index], most_words)?;
+                        row = rest;
+                    }
+                }
+            }
+            self.values.extend_from_slice(some);
+            self.target.extend(&stretch.target, first..end);
+            first = end;
+            if let Some(left) = left {
+                look(self, left)?;
+            }
+        }
+        self.left_out.missing += stretch.dropped;
+        self.make_room()
     }
 
     /// Puts the rows on disk where they are more than may be held.
@@ -228,69 +301,6 @@ impl<'a> Builder<'a> {
     /// Bytes of memory that the rows take besides their values, wherever those are.
     fn beside_values(&self) -> u64 {
         BESIDE * self.rows() as u64 + self.target.bytes() as u64
-    }
-
-    /// Checks a row and keeps its values for the moment; nothing where it is to be dropped.
-    fn check<'c>(
-        &mut self,
-        columns: &Columns,
-        number: u64,
-        cell: impl Fn(usize) -> Cell<'c>,
-    ) -> Result<Option<String>, TableError> {
-        let place = self.place(number);
-        let own = columns.count - self.partitions.len();
-        let partitions = &self.partitions;
-        let cell = |position: usize| match position.checked_sub(own) {
-            None => cell(position),
-            Some(partition) => Cell::of_text(&partitions[partition].1),
-        };
-        let most_words = self
-            .dataset
-            .categorical
-            .as_ref()
-            .map_or(DEFAULT_WORDS, |categorical| categorical.max_words as usize);
-        let drop = self.dataset.missing == Missing::Drop;
-        self.row.clear();
-        for (column, (_, position)) in self.features.iter().zip(&columns.features) {
-            let value = column.check(cell(*position), &place, most_words)?;
-            match (value, self.dataset.missing) {
-                (Value::Missing, Missing::Refuse) => {
-                    let (column, problem) = (column.name.clone(), super::NotANumber::Empty);
-                    return Err(match self.dataset.text {
-                        Some(_) => TableError::Text {
-                            place,
-                            column,
-                            problem,
-                            remedy: EMPTY_TEXT,
-                        },
-                        None => TableError::Feature {
-                            place,
-                            column,
-                            problem,
-                            remedy: EMPTY.into(),
-                        },
-                    });
-                }
-                (Value::Missing, Missing::Drop) => return Ok(None),
-                (value, _) => self.row.push(value),
-            }
-        }
-        match cell(columns.target).word() {
-            Some(target) if target.contains('\n') && self.file.unit == Unit::Line => {
-                Err(TableError::OpenQuote {
-                    place,
-                    column: self.dataset.target.clone(),
-                })
-            }
-            Some(target) => Ok(Some(target.into_owned())),
-            None if drop => Ok(None),
-            None => Err(TableError::Target {
-                place,
-                column: self.dataset.target.clone(),
-                problem: super::NotANumber::Empty,
-                remedy: "fill in the cell, delete the row, or set dataset.missing to Drop",
-            }),
-        }
     }
 
     /// A row that cannot be read: left out as long as the spec allows it.
@@ -434,12 +444,6 @@ const MOST_EXPECTED: u64 = 1 << 30;
 const BESIDE: u64 = 32;
 /// Bytes of rows that are put on disk at once.
 const PIECE: u64 = 1 << 20;
-const EMPTY_TEXT: &str = "fill it in, or set dataset.missing to Drop to leave the row out, or to Mean to take it as a text \
-                          without words";
-const EMPTY: &str = "fill it in, set dataset.missing to Mean, Median or Drop, or leave the column out of \
-                     dataset.features";
-/// Most words of a column where the spec says nothing, see [`sconce_contract::Categorical`].
-const DEFAULT_WORDS: usize = 100;
 
 #[cfg(test)]
 #[path = "builder_tests.rs"]

@@ -7,13 +7,13 @@ use sconce_model::text;
 use super::{Cell, NOWHERE, NotANumber, Place, TableError, Texts};
 
 /// A feature.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Column {
     pub(super) name: String,
     kind: Kind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Kind {
     /// No value was seen yet.
     Open,
@@ -66,6 +66,91 @@ impl Column {
             false => Kind::Open,
         };
         Column { name, kind }
+    }
+
+    /// The same, with no word yet, for rows that are read beside others.
+    pub(super) fn fork(&self) -> Self {
+        let (list, index) = (Vec::new(), HashMap::new());
+        let kind = match &self.kind {
+            Kind::Open => Kind::Open,
+            Kind::Numbers { since } => Kind::Numbers { since: since.clone() },
+            Kind::Words { since, .. } => Kind::words(since.clone()),
+            Kind::Texts { length, .. } => Kind::Texts {
+                length: *length,
+                list,
+                index,
+            },
+        };
+        Column {
+            name: self.name.clone(),
+            kind,
+        }
+    }
+
+    /// Whether it is not known what it holds.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.kind, Kind::Open)
+    }
+
+    /// Whether it holds numbers.
+    pub(super) fn is_numbers(&self) -> bool {
+        matches!(self.kind, Kind::Numbers { .. })
+    }
+
+    /// The value of a word that came before.
+    pub(super) fn known(&self, word: &str) -> Option<f32> {
+        match &self.kind {
+            Kind::Words { index, .. } => index.get(word).map(|place| *place as f32),
+            _ => None,
+        }
+    }
+
+    /// Whether its values are places of words.
+    pub(super) fn has_words(&self) -> bool {
+        matches!(self.kind, Kind::Words { .. } | Kind::Texts { .. })
+    }
+
+    /// Puts its own places of words where those of a fork are: the values of a row. `places` are those that are known
+    /// already, by the fork's.
+    pub(super) fn adopt(
+        &mut self,
+        fork: &Column,
+        values: &mut [f32],
+        places: &mut Vec<Option<u32>>,
+        most_words: usize,
+    ) -> Result<(), TableError> {
+        let (list, index, theirs, most) = match (&mut self.kind, &fork.kind) {
+            (Kind::Words { list, index, .. }, Kind::Words { list: theirs, .. }) => {
+                (list, index, theirs, Some(most_words))
+            }
+            (Kind::Texts { list, index, .. }, Kind::Texts { list: theirs, .. }) => {
+                let is_missing = values.first().is_some_and(|value| value.is_nan());
+                if list.len() >= MOST_WORDS && !is_missing {
+                    return Err(too_many_of_texts(&self.name));
+                }
+                (list, index, theirs, None)
+            }
+            _ => return Ok(()),
+        };
+        places.resize(theirs.len(), None);
+        // Neither NaN, where nothing is, nor `NOWHERE`.
+        for value in values.iter_mut().filter(|value| **value >= 0.0) {
+            let place = *value as usize;
+            if places[place].is_none() {
+                let word = &theirs[place];
+                if let Some(most) = most.filter(|most| index.len() >= *most && !index.contains_key(word)) {
+                    return Err(TableError::TooManyWords {
+                        column: self.name.clone(),
+                        limit: most,
+                    });
+                }
+                places[place] = Some(interned(word, list, index));
+            }
+            if let Some(place) = places[place] {
+                *value = place as f32;
+            }
+        }
+        Ok(())
     }
 
     /// The value of a cell, where it fits what was seen so far.
@@ -134,10 +219,7 @@ impl Column {
             });
         };
         if list.len() >= MOST_WORDS {
-            return Err(TableError::TooManyTextWords {
-                column: self.name.clone(),
-                limit: MOST_WORDS,
-            });
+            return Err(too_many_of_texts(&self.name));
         }
         Ok(Value::Text(text::lowered(text)))
     }
@@ -236,6 +318,13 @@ impl Kind {
             index: HashMap::new(),
             since,
         }
+    }
+}
+
+fn too_many_of_texts(column: &str) -> TableError {
+    TableError::TooManyTextWords {
+        column: column.to_owned(),
+        limit: MOST_WORDS,
     }
 }
 

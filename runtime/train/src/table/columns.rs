@@ -15,6 +15,13 @@ pub(super) struct Columns {
     pub(super) count: usize,
 }
 
+impl Columns {
+    /// Whether a feature or the target is read from this place in the header.
+    pub(super) fn uses(&self, position: usize) -> bool {
+        self.target == position || self.features.iter().any(|(_, feature)| *feature == position)
+    }
+}
+
 /// The field that names the features, unless they are texts.
 pub(super) const FEATURES: &str = "dataset.features";
 

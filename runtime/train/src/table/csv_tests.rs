@@ -2,7 +2,8 @@
 
 use sconce_contract::Dataset;
 
-use super::super::{NotANumber, Place, read};
+use super::super::records::CELLS;
+use super::super::{File, NotANumber, Place, read};
 use super::*;
 
 fn dataset(target: &str, features: &[&str]) -> Dataset {
@@ -155,8 +156,6 @@ fn odd_files() -> impl Iterator<Item = Vec<u8>> {
 
 #[test]
 fn records_are_those_of_the_csv_crate() {
-    let dataset = dataset("y", &[]);
-    let builder = Builder::new(&dataset, None);
     let mut quoted = 0;
     for bytes in odd_files().filter(|bytes| std::str::from_utf8(bytes).is_ok()) {
         let mut reader = csv::ReaderBuilder::new();
@@ -165,13 +164,17 @@ fn records_are_those_of_the_csv_crate() {
             .records()
             .map(|record| record.unwrap().iter().map(str::to_owned).collect())
             .collect();
-        let mut input = Input::of(&bytes);
-        let mut records = Records::new(&mut input).unwrap();
-        let mut found = Vec::new();
-        while let Some(record) = records.next(&builder).unwrap() {
-            found.push(record.cells().map(str::to_owned).collect::<Vec<_>>());
+        for block in [usize::MAX, 1] {
+            let (mut input, mut found) = (Input::of(&bytes), Vec::new());
+            let mut cutter = Cutter::of_csv(&mut input, b'\n');
+            while let Some(block) = cutter.next(block).unwrap() {
+                let mut records = Records::new(&block.bytes, block.line, b'\n', File::default());
+                while let Some(record) = records.next().unwrap() {
+                    found.push(record.cells().map(str::to_owned).collect::<Vec<_>>());
+                }
+            }
+            assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(&bytes));
         }
-        assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(&bytes));
         quoted += usize::from(bytes.contains(&b'"'));
     }
     assert!(quoted > 1000);
@@ -179,14 +182,12 @@ fn records_are_those_of_the_csv_crate() {
 
 #[test]
 fn the_last_row_of_a_file_has_its_last_cell_however_many_there_are() {
-    let dataset = dataset("y", &[]);
-    let builder = Builder::new(&dataset, None);
     for columns in [1, 2, 63, 64, 65, 66, 128, 129, 257] {
-        let mut input = Input::of(format!("\"1\"{}", ",".repeat(columns - 1)).as_bytes());
-        let mut records = Records::new(&mut input).unwrap();
-        let record = records.next(&builder).unwrap().unwrap();
+        let text = format!("\"1\"{}", ",".repeat(columns - 1));
+        let mut records = Records::new(text.as_bytes(), 1, b'\n', File::default());
+        let record = records.next().unwrap().unwrap();
         assert_eq!((record.len(), record.cell(0)), (columns, "1"));
-        assert!(records.next(&builder).unwrap().is_none());
+        assert!(records.next().unwrap().is_none());
     }
 }
 
@@ -202,24 +203,6 @@ fn a_row_of_more_cells_than_a_table_may_have_is_refused() {
         let most = refuse(&format!("{begin}{}\n", commas(CELLS - 1)));
         assert_eq!(most, TableError::UnnamedColumn { position: 2 });
     }
-}
-
-#[test]
-fn records_that_end_in_a_carriage_return_alone_are_read_one_by_one() {
-    let dataset = dataset("y", &[]);
-    let builder = Builder::new(&dataset, None);
-    let rows = 300_000;
-    let mut input = Input::of(format!("a,y\r{}", "1,\"2\"\r1,2\r".repeat(rows / 2)).as_bytes());
-    let mut records = Records::new(&mut input).unwrap();
-    for number in 0..=rows {
-        let record = records.next(&builder).unwrap().unwrap();
-        let cells: Vec<&str> = record.cells().collect();
-        assert_eq!(cells, if number == 0 { ["a", "y"] } else { ["1", "2"] });
-        // What was not asked for yet is not looked at.
-        let held = records.input.window().len();
-        assert!(held < 1 << 20, "{held} bytes at record {number}");
-    }
-    assert!(records.next(&builder).unwrap().is_none());
 }
 
 #[test]

@@ -6,25 +6,35 @@
 //!                                                          target → its cells as they stand
 //! ```
 //!
-//! A format only says what the cells are; what is missing, mixed or malformed is judged in one place, `builder.rs`,
-//! which is the file to read first.
+//! A format only says what the cells are; what is missing, mixed or malformed is judged in one place, `rules.rs`, for
+//! `builder.rs`, which is the file to read first. Of a large file, several threads read a `stretch.rs` of rows each
+//! (`crew.rs`), and the builder takes one after the other in the order of the file.
 
 mod builder;
 mod cell;
 mod column;
 mod columns;
+mod crew;
 mod csv;
+mod cut;
 mod decimal;
+mod decoded;
 mod error;
 mod formats;
 mod images;
 mod input;
 mod jsonl;
+mod lanes;
 mod parquet;
 mod place;
 mod positioned;
+mod records;
+mod rules;
+mod stretch;
 mod suggest;
 mod texts;
+
+use std::ops::Range;
 
 pub use builder::Builder;
 pub use cell::Cell;
@@ -166,8 +176,14 @@ impl Table {
 /// Reads a table of one file.
 #[cfg(test)]
 pub fn read(bytes: &[u8], dataset: &sconce_contract::Dataset) -> Result<Table, TableError> {
+    read_by(crew::Crew::found(), bytes, dataset)
+}
+
+/// The same, by so many threads.
+#[cfg(test)]
+fn read_by(crew: crew::Crew, bytes: &[u8], dataset: &sconce_contract::Dataset) -> Result<Table, TableError> {
     let format = dataset.format.unwrap_or(sconce_contract::DatasetFormat::Csv);
-    let mut builder = Builder::new(dataset, None);
+    let mut builder = Builder::new(dataset, None).by(crew);
     builder.begin(None, Vec::new());
     let read = (Format::named(format).read)(&mut Input::of(bytes), &mut builder);
     read.and_then(|()| builder.finish()).map_err(|error| match error {
@@ -199,6 +215,29 @@ impl Cells {
         }
         self.text.push_str(text);
         self.ends.push(self.text.len());
+    }
+
+    /// Adds some of other cells, which are of one file.
+    fn extend(&mut self, others: &Cells, some: Range<usize>) {
+        if some.is_empty() {
+            return;
+        }
+        let start = match some.start {
+            0 => 0,
+            first => others.ends[first - 1],
+        };
+        let (first, text) = (some.start, self.text.len());
+        // The first one says what jumps; those behind it follow as they did.
+        let end = others.ends[first];
+        self.push(&others.text[start..end], &others.place(first));
+        let index = self.ends.len();
+        let behind = first + 1..some.end;
+        let jumps = others.jumps.iter().filter(|(at, _)| behind.contains(at));
+        self.jumps
+            .extend(jumps.map(|(at, number)| (index + at - behind.start, *number)));
+        self.text.push_str(&others.text[end..others.ends[some.end - 1]]);
+        let ends = others.ends[behind].iter();
+        self.ends.extend(ends.map(|end| end - start + text));
     }
 
     /// Number of cells.

@@ -8,14 +8,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parquet::basic::{ConvertedType, LogicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::{ByteArray, DataType};
+use parquet::data_type::DataType;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
 use rayon::prelude::*;
 
+use super::decoded::{Column, Values, give};
 use super::positioned::Positioned;
-use super::{Builder, Cell, Input, TableError, Unit};
+use super::{Builder, Input, TableError, Unit};
 use crate::TrainError;
 
 /// Rows that are decoded at once.
@@ -26,7 +27,13 @@ const VALUES: i64 = 1 << 31;
 /// Reads a file.
 pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
     match input.file()? {
-        Some(file) => take(Positioned::new(file, input.size()), builder),
+        Some(file) => {
+            let rows = Positioned::new(file, input.size());
+            match builder.crew().threads {
+                1 => take(rows, builder),
+                _ => input.hash_beside(|| take(rows, builder)),
+            }
+        }
         None => take(input.whole()?, builder),
     }
 }
@@ -89,56 +96,11 @@ fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<
                     Problem::Kind(kind) => unusable(builder, &names[*position], kind),
                 })?;
             }
-            for row in 0..count {
-                number += 1;
-                builder.row(number, |position| columns[position].cell(row))?;
-            }
+            give(&columns, count, number, builder)?;
+            number += count as u64;
         }
     }
     Ok(())
-}
-
-/// The values of a column in some rows.
-#[derive(Default)]
-struct Column {
-    values: Values,
-    /// The place of each row's value among the values; nothing where all rows have one.
-    places: Option<Vec<Option<u32>>>,
-}
-
-enum Values {
-    Flags(Vec<bool>),
-    Integers(Vec<i64>),
-    Floats(Vec<f64>),
-    Texts(Vec<ByteArray>),
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        Values::Flags(Vec::new())
-    }
-}
-
-impl Column {
-    fn cell(&self, row: usize) -> Cell<'_> {
-        let place = match &self.places {
-            None => row,
-            Some(places) => match places.get(row).copied().flatten() {
-                Some(place) => place as usize,
-                None => return Cell::Missing,
-            },
-        };
-        let cell = match &self.values {
-            Values::Flags(all) => all.get(place).map(|flag| Cell::Flag(*flag)),
-            Values::Integers(all) => all.get(place).map(|number| Cell::Integer(*number)),
-            Values::Floats(all) => all.get(place).map(|number| Cell::Float(*number)),
-            Values::Texts(all) => all
-                .get(place)
-                .and_then(|text| std::str::from_utf8(text.data()).ok())
-                .map(Cell::of_text),
-        };
-        cell.unwrap_or(Cell::Missing)
-    }
 }
 
 enum Problem {
@@ -179,10 +141,7 @@ fn column(reader: &mut ColumnReader, about: &ColumnDescriptor, rows: usize) -> R
         }
         ColumnReader::FloatColumnReader(reader) => {
             let (values, places) = all(reader, rows, optional)?;
-            (
-                Values::Floats(values.into_iter().map(f64::from).collect()),
-                places,
-            )
+            (Values::Singles(values), places)
         }
         ColumnReader::DoubleColumnReader(reader) => {
             let (values, places) = all(reader, rows, optional)?;
@@ -229,6 +188,9 @@ fn all<T: DataType>(
         }
         done += records;
     }
+    if levels.iter().all(|level| *level > 0) {
+        return Ok((values, None));
+    }
     let mut next = 0;
     let places = levels.iter().map(|level| {
         (*level > 0).then(|| {
@@ -236,8 +198,7 @@ fn all<T: DataType>(
             next - 1
         })
     });
-    let places = optional.then(|| places.collect());
-    Ok((values, places))
+    Ok((values, Some(places.collect())))
 }
 
 /// What the library says; on files that contradict themselves it may panic.
