@@ -211,7 +211,11 @@ pub fn situation(
             );
         }
         return just(
-            running(progress, training.spec.nodes.count),
+            running(
+                progress,
+                training.spec.nodes.count,
+                training.spec.search.is_some(),
+            ),
             Some(if age < YOUNG { ASK_SOON } else { ASK_LATER }),
         );
     }
@@ -289,7 +293,7 @@ pub(super) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a Condition> {
         .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-fn running(progress: Option<&Progress>, count: u32) -> Situation {
+fn running(progress: Option<&Progress>, count: u32, searches: bool) -> Situation {
     let Some(progress) = progress else {
         return Situation::Training {
             message: "the trainer has not said yet how far it is".to_owned(),
@@ -299,6 +303,8 @@ fn running(progress: Option<&Progress>, count: u32) -> Situation {
         TrainingPhase::Loading => Situation::Training {
             message: match count {
                 1 => "reading the data set".to_owned(),
+                // Trials begin as soon as one pod is there.
+                _ if searches => "reading the data set".to_owned(),
                 count => {
                     format!("reading the data set, and waiting until all of the {count} workers are there")
                 }
@@ -312,12 +318,15 @@ fn running(progress: Option<&Progress>, count: u32) -> Situation {
             let unsaved = progress.checkpoint_failure.as_ref().map(|why| {
                 format!("; its state could not be saved, so work is lost if the pod stops: {why}")
             });
+            let workers = progress.workers.filter(|_| count > 1);
+            let workers = workers.map(|there| format!(" with {there} of {count} workers"));
             let trials = progress.trials.map(|trials| {
                 let best = trials
                     .best
                     .map(|best| format!(", the best so far reached {}", gates::short(best)));
                 format!(
-                    "searching: {} of {} trials are done{}",
+                    "searching{}: {} of {} trials are done{}",
+                    workers.as_deref().unwrap_or_default(),
                     trials.finished,
                     trials.total,
                     best.unwrap_or_default()
@@ -326,8 +335,6 @@ fn running(progress: Option<&Progress>, count: u32) -> Situation {
             if let Some(message) = trials {
                 return Situation::Training { message };
             }
-            let workers = progress.workers.filter(|_| count > 1);
-            let workers = workers.map(|there| format!(" with {there} of {count} workers"));
             Situation::Training {
                 message: format!(
                     "training on {} epochs of data{}{}{}",
