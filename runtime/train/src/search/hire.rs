@@ -13,6 +13,7 @@ use std::{
 use super::conduct::Floor;
 use super::orders::{Next, Order};
 use super::schedule::Outcome;
+use super::trial::is_its_own;
 use super::wire::{Pace, Said, Task, Word};
 use crate::checkpoint::{Checkpoints, Snapshot};
 use crate::group::{Door, GroupError, Heard, Line};
@@ -87,7 +88,11 @@ pub fn take_in<'s>(scope: &'s Scope<'s, '_>, door: &'s Door, floor: Floor<'s>, c
 fn give(line: &Line, floor: Floor<'_>) -> Result<(), GroupError> {
     loop {
         let next = floor.orders.next(LOOK);
-        if floor.bench.stop.asked() && !matches!(next, Next::Order(_)) {
+        if floor.bench.stop.asked() {
+            if let Next::Order(order) = next {
+                // Those of this process tell that it is not done.
+                floor.orders.give_back(order);
+            }
             line.leave(STOPPED);
             return Ok(());
         }
@@ -174,7 +179,9 @@ fn hear(
         (Said::Reached(bits), _, None, None, None) if f64::from_bits(bits).is_finite() => {
             Ok(Some(Outcome::Reached(f64::from_bits(bits))))
         }
-        (Said::Failed(failure), _, None, None, None) => Ok(Some(Outcome::Failed(failure))),
+        (Said::Failed(failure), _, None, None, None) if is_its_own(failure.class) => {
+            Ok(Some(Outcome::Failed(failure)))
+        }
         (Said::Left(why), _, None, None, None) => Err(GroupError::Left { why }),
         _ => Err(line.unexpected("what no trial comes to", "what came of a trial")),
     }

@@ -69,12 +69,8 @@ impl Bench<'_> {
         });
         match learned {
             Ok(value) => Ok(Outcome::Reached(value)),
-            Err(error) => match error.class() {
-                FailureClass::BadInput | FailureClass::Diverged | FailureClass::OutOfMemory => {
-                    Ok(Outcome::Failed(error.failure()))
-                }
-                FailureClass::Interrupted | FailureClass::Storage | FailureClass::Internal => Err(error),
-            },
+            Err(error) if is_its_own(error.class()) => Ok(Outcome::Failed(error.failure())),
+            Err(error) => Err(error),
         }
     }
 
@@ -141,6 +137,14 @@ impl Bench<'_> {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether a failure is the trial's own fault.
+pub fn is_its_own(class: FailureClass) -> bool {
+    match class {
+        FailureClass::BadInput | FailureClass::Diverged | FailureClass::OutOfMemory => true,
+        FailureClass::Interrupted | FailureClass::Storage | FailureClass::Internal => false,
     }
 }
 
