@@ -72,6 +72,24 @@ fn until_recorded(rehearsal: &Rehearsal, count: usize, first: &mut Child) -> boo
     true
 }
 
+/// What a worker has logged since it was started.
+fn log(rehearsal: &Rehearsal, worker: u32) -> String {
+    fs::read_to_string(rehearsal.path(&format!("worker-{worker}.log"))).unwrap_or_default()
+}
+
+/// Waits until another worker is taken in; false where the first worker ended before.
+fn until_taken_in(rehearsal: &Rehearsal, worker: u32, first: &mut Child) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !log(rehearsal, worker).contains("taking trials") {
+        if first.try_wait().unwrap().is_some() {
+            return false;
+        }
+        assert!(Instant::now() < deadline, "worker {worker} is not taken in");
+        thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
 fn steps(report: Report) -> u64 {
     match report {
         Report::Helped { steps, work, .. } => {
@@ -98,6 +116,14 @@ fn search_over_pods_makes_the_trials_of_one_and_ends_with_its_model() {
             .into();
         assert!(helped.iter().sum::<u64>() > 0, "{algorithm}: nobody took a trial");
         assert_eq!(rehearsal.models().len(), 1, "the first worker alone writes");
+        if algorithm == "ASHA" {
+            // They have no storage: what they go on from was handed to them.
+            let goes_on = |worker| log(&rehearsal, worker).contains("going on from a checkpoint");
+            assert!(
+                goes_on(1) || goes_on(2),
+                "no trial that was promoted went on in another pod"
+            );
+        }
     }
 }
 
@@ -171,6 +197,9 @@ fn search_over_pods_gives_the_trials_of_a_killed_worker_to_the_others() {
             if !until_recorded(&rehearsal, count, &mut first) {
                 break;
             }
+            if !until_taken_in(&rehearsal, place as u32 % 2 + 1, &mut first) {
+                break;
+            }
             let other = &mut others[place % 2];
             other.kill().unwrap();
             other.wait().unwrap();
@@ -203,14 +232,14 @@ fn search_over_pods_goes_on_after_the_first_worker_was_killed() {
         for count in [2, 8, 16] {
             let mut first = rehearsal.start_worker(0, &leader);
             let others = [1, 2].map(|worker| rehearsal.start_worker(worker, &leader));
-            if !until_recorded(&rehearsal, count, &mut first) {
-                panic!("{algorithm}: it was over before it had {count} records");
-            }
+            let is_at_work = until_recorded(&rehearsal, count, &mut first)
+                && [1, 2].map(|worker| until_taken_in(&rehearsal, worker, &mut first)) == [true; 2];
+            assert!(is_at_work, "{algorithm}: it was over before all had come");
             first.kill().unwrap();
             first.wait().unwrap();
             kills += 1;
             let seen = records(&rehearsal);
-            // Those who were at work for it leave; one that still looked for it would go on doing so.
+            // They leave with it.
             for (mut other, worker) in others.into_iter().zip(1..) {
                 let name = format!("report-{worker}");
                 let deadline = Instant::now() + Duration::from_secs(60);
@@ -360,31 +389,52 @@ fn search_over_pods_survives_connections_that_are_cut_or_say_anything() {
     }
 }
 
+/// A state is saved after so many steps.
+const SELDOM: u64 = 19_999;
+
 /// Trials that nobody sees the end of.
 fn endless() -> Rehearsal {
-    long("Random").with("hyperparameters.epochs", json!(1_000_000))
+    long("Random")
+        .with("hyperparameters.epochs", json!(1_000_000))
+        .with("checkpoint.every", json!({"steps": SELDOM}))
 }
 
-/// The trials whose state is saved.
-fn saved(rehearsal: &Rehearsal) -> usize {
-    let trials = fs::read_dir(rehearsal.path("saved/abc/trials"))
-        .into_iter()
-        .flatten();
-    let states = trials.flatten().filter(|trial| {
-        let states = fs::read_dir(trial.path()).into_iter().flatten().flatten();
-        states
-            .map(|state| state.file_name().into_string().unwrap())
-            .any(|name| name.starts_with("step-"))
+/// Trials that are at work at a time in one of two pods.
+fn places() -> usize {
+    thread::available_parallelism().unwrap().get().min(3)
+}
+
+/// The steps of the newest states of trials.
+fn saved(rehearsal: &Rehearsal) -> Vec<u64> {
+    let names = |path| {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok())
+    };
+    let trials = rehearsal.path("saved/abc/trials");
+    let newest = names(trials.clone()).filter_map(|trial| {
+        let steps = names(trials.join(trial));
+        let steps = steps.filter_map(|name| name.strip_prefix("step-")?.split_once('-')?.0.parse().ok());
+        steps.max()
     });
-    states.count()
+    newest.collect()
 }
 
-fn until_saved(rehearsal: &Rehearsal, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while saved(rehearsal) < count {
-        assert!(Instant::now() < deadline, "{} states are saved", saved(rehearsal));
+/// Waits until so many states are there that `holds`; their steps.
+fn until_saved(rehearsal: &Rehearsal, count: usize, holds: fn(u64) -> bool) -> Vec<u64> {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let found: Vec<u64> = saved(rehearsal).into_iter().filter(|step| holds(*step)).collect();
+        if found.len() >= count {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{:?} are saved", saved(rehearsal));
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether it was saved because of a signal.
+fn is_between(step: u64) -> bool {
+    !step.is_multiple_of(SELDOM)
 }
 
 #[test]
@@ -445,12 +495,11 @@ fn search_over_pods_refuses_strangers_and_those_with_another_plan() {
 
 #[test]
 fn search_over_pods_saves_all_trials_when_the_first_worker_is_told_to_stop() {
-    // Seldom saved on the way: what is there was saved because of the signal.
-    let rehearsal = divided(endless(), 2).with("checkpoint.every", json!({"steps": 1_000_000}));
+    let rehearsal = divided(endless(), 2);
     let leader = free();
     let workers = [0, 1].map(|worker| rehearsal.start_worker(worker, &leader));
-    thread::sleep(Duration::from_secs(3));
-    assert_eq!(saved(&rehearsal), 0);
+    // Those of the other worker too, which has no storage.
+    until_saved(&rehearsal, 2 * places(), |_| true);
     signal(&workers[0], "-TERM");
     assert_eq!(codes(workers.into()), [Some(75), Some(75)]);
     let first = failure(&rehearsal, "report-0").message;
@@ -463,17 +512,18 @@ fn search_over_pods_saves_all_trials_when_the_first_worker_is_told_to_stop() {
         other.starts_with("worker 0 was told to stop: this worker starts again"),
         "{other}"
     );
-    let places = thread::available_parallelism().unwrap().get().min(3);
-    assert_eq!(saved(&rehearsal), 2 * places, "of each trial that was at work");
+    let saved = saved(&rehearsal);
+    assert_eq!(saved.len(), 2 * places());
+    assert!(saved.iter().all(|step| is_between(*step)), "{saved:?}");
 }
 
 #[test]
 fn search_over_pods_hands_a_trial_on_from_its_state_when_a_worker_is_told_to_stop() {
-    let rehearsal = divided(endless(), 2).with("checkpoint.every", json!({"steps": 1_000_000}));
+    let rehearsal = divided(endless(), 2);
     let leader = free();
     let mut first = rehearsal.start_worker(0, &leader);
     let other = rehearsal.start_worker(1, &leader);
-    thread::sleep(Duration::from_secs(3));
+    until_saved(&rehearsal, 2 * places(), |_| true);
     signal(&other, "-TERM");
     assert_eq!(codes(vec![other]), [Some(75)]);
     let message = failure(&rehearsal, "report-1").message;
@@ -481,32 +531,26 @@ fn search_over_pods_hands_a_trial_on_from_its_state_when_a_worker_is_told_to_sto
         message.starts_with("worker 1 was told to stop: this worker starts again"),
         "{message}"
     );
-    let places = thread::available_parallelism().unwrap().get().min(3);
-    until_saved(&rehearsal, places);
+    let left = until_saved(&rehearsal, places(), is_between);
     assert!(first.try_wait().unwrap().is_none(), "the search goes on");
-    // Another one goes on from there: what it hands on when it leaves is further.
-    let steps = |rehearsal: &Rehearsal| {
-        let trials = fs::read_dir(rehearsal.path("saved/abc/trials"))
-            .unwrap()
-            .flatten();
-        let states = trials.flat_map(|trial| fs::read_dir(trial.path()).unwrap().flatten());
-        let names = states.filter_map(|state| state.file_name().into_string().ok());
-        let steps =
-            names.filter_map(|name| name.strip_prefix("step-")?.split_once('-')?.0.parse::<u64>().ok());
-        steps.max().unwrap()
-    };
-    let left = steps(&rehearsal);
-    let other = rehearsal.start_worker(1, &leader);
-    thread::sleep(Duration::from_secs(3));
-    signal(&other, "-TERM");
-    assert_eq!(codes(vec![other]), [Some(75)]);
+
+    let mut other = rehearsal.start_worker(1, &leader);
     let deadline = Instant::now() + Duration::from_secs(60);
-    while steps(&rehearsal) <= left {
-        assert!(Instant::now() < deadline, "nobody went on from step {left}");
+    let goes_on = |step: &u64| {
+        let log = log(&rehearsal, 1);
+        let mut lines = log.lines();
+        lines.any(|line| {
+            line.contains("going on from a checkpoint") && line.contains(&format!("\"step\":{step},"))
+        })
+    };
+    while !left.iter().all(goes_on) {
+        assert!(Instant::now() < deadline, "{left:?}: {}", log(&rehearsal, 1));
         thread::sleep(Duration::from_millis(5));
     }
-    first.kill().unwrap();
-    first.wait().unwrap();
+    for process in [&mut first, &mut other] {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
 }
 
 #[test]

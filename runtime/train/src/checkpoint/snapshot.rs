@@ -83,3 +83,52 @@ impl Checkpoints {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sconce_contract::FileDigest;
+    use sconce_contract::digest::sha256_hex;
+    use sconce_store::Store;
+    use serde_json::json;
+
+    use super::*;
+    use crate::checkpoint::Subject;
+
+    #[test]
+    fn what_is_no_checkpoint_of_the_run_is_not_taken_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = json!({"uri": "pvc://data", "path": folder.path()});
+        let store = Store::new(vec![serde_json::from_value(mount).unwrap()]);
+        let plan = serde_json::from_value(json!({"uri": "pvc://data/saved"})).unwrap();
+        let subject = Subject {
+            name: "a".to_owned(),
+            run: "b".to_owned(),
+            asked: "c".to_owned(),
+            data: FileDigest::of(b"table"),
+            trainer: "t".to_owned(),
+        };
+        let mut checkpoints = Checkpoints::new(&store, &plan, subject);
+        let named = |record: &[u8]| format!("step-{:012}-{}", 1, &sha256_hex(record)[..16]);
+        for (name, record, says) in [
+            (named(b"other"), &b"{}"[..], "is not what its folder's name says"),
+            (
+                "../../elsewhere".to_owned(),
+                b"{}",
+                "is not what its folder's name says",
+            ),
+            (String::new(), b"{}", "is not what its folder's name says"),
+            (named(b"{}"), b"{}", "another layout"),
+            (named(b"\xff"), b"\xff", "another layout"),
+        ] {
+            let snapshot = Snapshot::of(name, record.to_vec(), Vec::new());
+            let error = checkpoints.take_in(&snapshot).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        assert_eq!(
+            folder.path().read_dir().unwrap().count(),
+            0,
+            "something was written"
+        );
+        assert_eq!(checkpoints.hand_on().unwrap(), None);
+    }
+}

@@ -20,6 +20,14 @@ fn line(stream: TcpStream, ends: Option<Stop>) -> Line {
     Line::new(stream, 2, MOST, || None, ends).unwrap()
 }
 
+/// Each waits for the end of the other.
+fn close(one: Line, other: Line) {
+    thread::scope(|scope| {
+        scope.spawn(|| drop(one));
+        drop(other);
+    });
+}
+
 fn heard(line: &Line) -> Result<Heard, GroupError> {
     line.hear(&Stop::default()).map(|heard| heard.unwrap())
 }
@@ -46,6 +54,7 @@ fn messages_of_any_length_come_whole_and_in_order() {
     // Both ways at once.
     other.mouth().unwrap().say(&1, &[]).unwrap();
     assert_eq!(heard(&one).unwrap(), Heard::Message(vec![b"1".to_vec()]));
+    close(one, other);
 }
 
 #[test]
@@ -147,4 +156,5 @@ fn how_far_one_is_is_said_by_itself_and_nothing_else_while_it_is_silent() {
         error.to_string().contains("a message where nothing was to come"),
         "{error}"
     );
+    close(one, other);
 }

@@ -196,3 +196,117 @@ fn follow(watch: &Watch, pace: Pace) {
         progress.epochs = pace.epochs;
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use sconce_contract::{Failure, FailureClass};
+
+    use super::*;
+    use crate::{
+        group::{Purpose, Seat, join},
+        watch::Stop,
+    };
+
+    /// A line from the first worker to another one, and that one's end of it.
+    fn line() -> (Line, Line) {
+        let leader = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = leader.local_addr().unwrap();
+        drop(leader);
+        let seat = |worker| Seat {
+            worker,
+            leader: listen.to_string(),
+            listen,
+            token: "s".to_owned(),
+            least: 2,
+            settle: Duration::ZERO,
+            wait: Duration::from_secs(60),
+        };
+        let purpose = Purpose {
+            trainer: "t".to_owned(),
+            token: "s".to_owned(),
+            run: "r".to_owned(),
+            subject: "q".to_owned(),
+            count: 2,
+        };
+        let door = Door::open(&seat(0), purpose.clone(), 1 << 20).unwrap();
+        thread::scope(|scope| {
+            let joins = scope.spawn(|| join(&seat(1), &purpose, 1 << 20, || None, &Stop::default()));
+            let ours = loop {
+                if let Some(line) = door.next() {
+                    break line;
+                }
+                thread::yield_now();
+            };
+            (ours, joins.join().unwrap().unwrap())
+        })
+    }
+
+    fn failed(class: FailureClass) -> Failure {
+        Failure {
+            class,
+            field: None,
+            message: "it did".to_owned(),
+            work: None,
+        }
+    }
+
+    #[test]
+    fn only_what_a_trial_comes_to_is_taken_for_an_outcome() {
+        let (ours, theirs) = line();
+        let said = |said: &Said, bytes: &[&[u8]]| {
+            theirs.mouth().unwrap().say(said, bytes).unwrap();
+            let Some(Heard::Message(parts)) = ours.hear(&Stop::default()).unwrap() else {
+                panic!("nothing was said")
+            };
+            hear(&ours, parts, None)
+        };
+        let value = 0.1 + 0.2;
+        let reached = said(&Said::Reached(f64::to_bits(value)), &[]).unwrap();
+        assert_eq!(reached, Some(Outcome::Reached(value)));
+        let own = failed(FailureClass::Diverged);
+        let outcome = said(&Said::Failed(own.clone()), &[]).unwrap();
+        assert_eq!(outcome, Some(Outcome::Failed(own)));
+        let left = said(&Said::Left("worker 1 was told to stop".to_owned()), &[]).unwrap_err();
+        assert_eq!(left.to_string(), "worker 1 was told to stop");
+        for (other, bytes) in [
+            (Said::Reached(f64::NAN.to_bits()), &[][..]),
+            (Said::Reached(f64::INFINITY.to_bits()), &[]),
+            (Said::Reached(0), &[b"more" as &[u8]]),
+            (Said::Failed(failed(FailureClass::Storage)), &[]),
+            // Nothing is kept of this search.
+            (Said::State("step-1".to_owned()), &[b"a", b"b"]),
+            (Said::State("step-1".to_owned()), &[]),
+        ] {
+            let error = said(&other, bytes).unwrap_err();
+            assert!(
+                matches!(error, GroupError::OutOfStep { worker: 1, .. }),
+                "{error}"
+            );
+        }
+        theirs.mouth().unwrap().say(&"no word of ours", &[]).unwrap();
+        let Some(Heard::Message(parts)) = ours.hear(&Stop::default()).unwrap() else {
+            panic!("nothing was said")
+        };
+        assert!(hear(&ours, parts, None).is_err());
+        thread::scope(|scope| {
+            // Each waits for the end of the other.
+            scope.spawn(|| drop(ours));
+            drop(theirs);
+        });
+    }
+
+    #[test]
+    fn a_worker_with_several_connections_counts_once_until_the_last_of_them_ends() {
+        let crew = Crew::default();
+        assert_eq!(crew.workers(), 1);
+        for worker in [2, 1, 2] {
+            crew.enter(worker);
+        }
+        assert_eq!(crew.workers(), 3);
+        crew.leave(2);
+        assert_eq!(crew.workers(), 3);
+        crew.leave(2);
+        crew.leave(7);
+        assert_eq!(crew.workers(), 2);
+    }
+}

@@ -74,13 +74,15 @@ impl Rehearsal {
         self.command().spawn().unwrap()
     }
 
-    /// One of a group, whose first worker listens at `leader`; its report is `report-N`.
+    /// One of a group, whose first worker listens at `leader`; its report is `report-N`, and its log `worker-N.log`.
     pub fn start_worker(&self, worker: u32, leader: &str) -> Child {
         let listen = if worker == 0 { leader } else { "127.0.0.1:0" };
+        let log = fs::File::create(self.path(&format!("worker-{worker}.log"))).unwrap();
         self.trainer(&format!("report-{worker}"))
             .args(["--group-worker", &worker.to_string()])
             .args(["--group-leader", leader, "--group-listen", listen])
             .args(["--group-token", "secret", "--group-settle", "1"])
+            .stderr(log)
             .spawn()
             .unwrap()
     }
