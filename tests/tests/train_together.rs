@@ -213,6 +213,16 @@ async fn several_pods_take_the_trials_of_a_search_and_one_that_is_lost_ends_noth
         .await?;
     assert_eq!(seen.status.and_then(|status| status.progress?.nodes), Some(2));
 
+    // What keeps the third from taking some is told, and holds up nobody.
+    room.kubelet
+        .waits(&pods[2], "ImagePullBackOff", Some("no such image"))
+        .await?;
+    room.see("iris", "why one is missing", |training: &ModelTraining| {
+        let says = ready(training);
+        says.contains("searching with 2 of 3 workers") && says.contains("; worker 2: the image")
+    })
+    .await?;
+
     // One is killed for its memory: the first goes on, and a new one comes in its place.
     room.kubelet.dies(&pods[1], 137, "OOMKilled", None).await?;
     let again = numbered(&room, 3).await?;

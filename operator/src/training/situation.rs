@@ -185,7 +185,7 @@ pub fn situation(
         return just(Situation::Queued(wait), None);
     }
     let after = last_failure(pods);
-    let waited = awaited(&active, progress);
+    let kept_out = kept_out(&active);
     let Some(pod) = active.iter().rfind(|pod| observed::leads(pod)) else {
         if pods.iter().any(|pod| observed::leads(pod) && is_last(pod)) {
             return just(Situation::Ending, None);
@@ -201,21 +201,17 @@ pub fn situation(
         let age = pod
             .creation_timestamp()
             .map_or(SignedDuration::ZERO, |created| now.duration_since(created.0));
-        if let Some(hindrance) = waited {
+        if kept_out.is_some() && waits_for_others(training, progress) {
             return just(
                 Situation::Starting {
-                    hindrance: Some(hindrance),
+                    hindrance: kept_out,
                     after,
                 },
                 Some(ASK_LATER),
             );
         }
         return just(
-            running(
-                progress,
-                training.spec.nodes.count,
-                training.spec.search.is_some(),
-            ),
+            running(training, progress, kept_out.as_ref()),
             Some(if age < YOUNG { ASK_SOON } else { ASK_LATER }),
         );
     }
@@ -229,11 +225,13 @@ pub fn situation(
     just(Situation::Pending { hindrance, after }, None)
 }
 
-/// What keeps another worker from joining the first one, which waits for it.
-fn awaited(active: &[&Arc<Pod>], progress: Option<&Progress>) -> Option<Hindrance> {
-    if progress.is_some_and(|progress| progress.phase != TrainingPhase::Loading) {
-        return None;
-    }
+/// Whether the first worker waits for the others; a search begins without them.
+fn waits_for_others(training: &ModelTraining, progress: Option<&Progress>) -> bool {
+    training.spec.search.is_none() && progress.is_none_or(|progress| progress.phase == TrainingPhase::Loading)
+}
+
+/// What keeps another worker from joining the first one.
+fn kept_out(active: &[&Arc<Pod>]) -> Option<Hindrance> {
     let others = active.iter().filter(|pod| !observed::leads(pod));
     others.filter(|pod| !observed::is_running(pod)).find_map(|pod| {
         let found = observed::hindrance(pod)?;
@@ -293,7 +291,8 @@ pub(super) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a Condition> {
         .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-fn running(progress: Option<&Progress>, count: u32, searches: bool) -> Situation {
+fn running(training: &ModelTraining, progress: Option<&Progress>, kept_out: Option<&Hindrance>) -> Situation {
+    let (count, searches) = (training.spec.nodes.count, training.spec.search.is_some());
     let Some(progress) = progress else {
         return Situation::Training {
             message: "the trainer has not said yet how far it is".to_owned(),
@@ -325,11 +324,14 @@ fn running(progress: Option<&Progress>, count: u32, searches: bool) -> Situation
                     .best
                     .map(|best| format!(", the best so far reached {}", gates::short(best)));
                 format!(
-                    "searching{}: {} of {} trials are done{}",
+                    "searching{}: {} of {} trials are done{}{}",
                     workers.as_deref().unwrap_or_default(),
                     trials.finished,
                     trials.total,
-                    best.unwrap_or_default()
+                    best.unwrap_or_default(),
+                    kept_out
+                        .map(|why| format!("; {}", why.message))
+                        .unwrap_or_default()
                 )
             });
             if let Some(message) = trials {
