@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    process::Child,
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -389,13 +389,28 @@ fn search_over_pods_survives_connections_that_are_cut_or_say_anything() {
     }
 }
 
+/// A worker that would not end by itself: it goes with the test.
+struct Endless(Child);
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        // It may have ended by now.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn code(mut worker: Endless) -> Option<i32> {
+    worker.0.wait().unwrap().code()
+}
+
 /// A state is saved after so many steps.
-const SELDOM: u64 = 19_999;
+const SELDOM: u64 = 7_919;
 
 /// Trials that nobody sees the end of.
 fn endless() -> Rehearsal {
     long("Random")
-        .with("hyperparameters.epochs", json!(1_000_000))
+        .with("hyperparameters.epochs", json!(100_000))
         .with("checkpoint.every", json!({"steps": SELDOM}))
 }
 
@@ -441,24 +456,19 @@ fn is_between(step: u64) -> bool {
 fn search_over_pods_refuses_strangers_and_those_with_another_plan() {
     let rehearsal = divided(endless(), 3);
     let leader = free();
-    let mut first = rehearsal.start_worker(0, &leader);
-    let stranger = |worker: &str, report: &str, token: &str, plan: Option<Value>| {
-        let mut command = rehearsal.trainer(report);
-        if let Some(plan) = plan {
-            let path = rehearsal.path(&format!("{report}.json"));
-            fs::write(&path, plan.to_string()).unwrap();
-            command.arg("--plan").arg(path);
-        }
-        command
-            .args(["--group-worker", worker, "--group-leader", &leader])
-            .args([
-                "--group-listen",
-                "127.0.0.1:0",
-                "--group-token",
-                token,
-                "--group-wait",
-                "4",
-            ])
+    let mut first = Endless(rehearsal.start_worker(0, &leader));
+    let stranger = |worker: &str, report: &str, token: &str, plan: &Value| {
+        let path = rehearsal.path(&format!("{report}.json"));
+        fs::write(&path, plan.to_string()).unwrap();
+        Command::new(env!("CARGO_BIN_EXE_sconce-trainer"))
+            .arg("--plan")
+            .arg(path)
+            .arg("--report")
+            .arg(rehearsal.path(report))
+            .args(["--listen", "127.0.0.1:0", "--group-worker", worker])
+            .args(["--group-leader", &leader, "--group-listen", "127.0.0.1:0"])
+            .args(["--group-token", token, "--group-wait", "4"])
+            .stderr(Stdio::null())
             .spawn()
             .unwrap()
     };
@@ -467,18 +477,24 @@ fn search_over_pods_refuses_strangers_and_those_with_another_plan() {
     let mut run = rehearsal.plan.clone();
     run["run"] = json!("abd");
     let strangers = [
-        ("a", "1", "guessed", None, "it is of another group"),
+        (
+            "a",
+            "1",
+            "guessed",
+            rehearsal.plan.clone(),
+            "it is of another group",
+        ),
         (
             "b",
             "1",
             "secret",
-            Some(other),
+            other,
             "worker 1 was told to learn something else",
         ),
-        ("c", "2", "secret", Some(run), "worker 2 is of another run"),
+        ("c", "2", "secret", run, "worker 2 is of another run"),
     ];
     let strangers = strangers
-        .map(|(report, worker, token, plan, says)| (stranger(worker, report, token, plan), report, says));
+        .map(|(report, worker, token, plan, says)| (stranger(worker, report, token, &plan), report, says));
     for (mut stranger, report, says) in strangers {
         assert_eq!(stranger.wait().unwrap().code(), Some(75));
         let failure = failure(&rehearsal, report);
@@ -486,22 +502,20 @@ fn search_over_pods_refuses_strangers_and_those_with_another_plan() {
         assert!(failure.message.contains(says), "{}", failure.message);
     }
     assert!(
-        first.try_wait().unwrap().is_none(),
+        first.0.try_wait().unwrap().is_none(),
         "it is of no concern to the search"
     );
-    first.kill().unwrap();
-    first.wait().unwrap();
 }
 
 #[test]
 fn search_over_pods_saves_all_trials_when_the_first_worker_is_told_to_stop() {
     let rehearsal = divided(endless(), 2);
     let leader = free();
-    let workers = [0, 1].map(|worker| rehearsal.start_worker(worker, &leader));
+    let workers = [0, 1].map(|worker| Endless(rehearsal.start_worker(worker, &leader)));
     // Those of the other worker too, which has no storage.
     until_saved(&rehearsal, 2 * places(), |_| true);
-    signal(&workers[0], "-TERM");
-    assert_eq!(codes(workers.into()), [Some(75), Some(75)]);
+    signal(&workers[0].0, "-TERM");
+    assert_eq!(workers.map(code), [Some(75), Some(75)]);
     let first = failure(&rehearsal, "report-0").message;
     assert!(
         first.contains("after 0 of 24 trials: what became of them is kept"),
@@ -521,20 +535,20 @@ fn search_over_pods_saves_all_trials_when_the_first_worker_is_told_to_stop() {
 fn search_over_pods_hands_a_trial_on_from_its_state_when_a_worker_is_told_to_stop() {
     let rehearsal = divided(endless(), 2);
     let leader = free();
-    let mut first = rehearsal.start_worker(0, &leader);
-    let other = rehearsal.start_worker(1, &leader);
+    let mut first = Endless(rehearsal.start_worker(0, &leader));
+    let other = Endless(rehearsal.start_worker(1, &leader));
     until_saved(&rehearsal, 2 * places(), |_| true);
-    signal(&other, "-TERM");
-    assert_eq!(codes(vec![other]), [Some(75)]);
+    signal(&other.0, "-TERM");
+    assert_eq!(code(other), Some(75));
     let message = failure(&rehearsal, "report-1").message;
     assert!(
         message.starts_with("worker 1 was told to stop: this worker starts again"),
         "{message}"
     );
     let left = until_saved(&rehearsal, places(), is_between);
-    assert!(first.try_wait().unwrap().is_none(), "the search goes on");
+    assert!(first.0.try_wait().unwrap().is_none(), "the search goes on");
 
-    let mut other = rehearsal.start_worker(1, &leader);
+    let _other = Endless(rehearsal.start_worker(1, &leader));
     let deadline = Instant::now() + Duration::from_secs(60);
     let goes_on = |step: &u64| {
         let log = log(&rehearsal, 1);
@@ -546,10 +560,6 @@ fn search_over_pods_hands_a_trial_on_from_its_state_when_a_worker_is_told_to_sto
     while !left.iter().all(goes_on) {
         assert!(Instant::now() < deadline, "{left:?}: {}", log(&rehearsal, 1));
         thread::sleep(Duration::from_millis(5));
-    }
-    for process in [&mut first, &mut other] {
-        process.kill().unwrap();
-        process.wait().unwrap();
     }
 }
 

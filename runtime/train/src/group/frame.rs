@@ -50,7 +50,7 @@ pub(super) fn bye(why: &str) -> Vec<u8> {
     let end = (0..=MOST_REASON.min(why.len()))
         .rev()
         .find(|&end| why.is_char_boundary(end));
-    frame(Kind::Bye, why[..end.unwrap_or_default()].as_bytes())
+    frame(Kind::Bye, &why.as_bytes()[..end.unwrap_or_default()])
 }
 
 /// What a head announces, and how long it is. A length that nothing of ours has is refused before any memory is taken.

@@ -90,7 +90,7 @@ pub fn help(
     });
     match ended {
         Some(error) if !helper.is_done.load(Ordering::Relaxed) => Err(match error {
-            TrainError::Interrupted { .. } => gone(helper.stopped()),
+            TrainError::Interrupted { .. } => gone(&helper.stopped()),
             error => error,
         }),
         _ => {
@@ -137,19 +137,21 @@ impl Helper<'_> {
         };
         let line = match group::join(seat, &self.purpose, self.others.most, tells, stop) {
             Err(GroupError::Stopped { .. }) => return Err(interrupted()),
-            line => line.map_err(gone)?,
+            line => line.map_err(|error| gone(&error))?,
         };
         tracing::info!(worker = seat.worker, "taking trials");
         self.watch.enter(TrainingPhase::Training);
         loop {
-            let heard = line.hear(stop).map_err(gone)?;
+            let heard = line.hear(stop).map_err(|error| gone(&error))?;
             let parts = match heard {
                 Some(Heard::Message(parts)) => parts,
-                Some(Heard::Aside(_)) => return Err(gone(line.unexpected("an aside", "a task"))),
+                Some(Heard::Aside(_)) => return Err(gone(&line.unexpected("an aside", "a task"))),
                 None => return Err(interrupted()),
             };
             let mut parts = parts.into_iter();
-            let word = line.parse(&parts.next().unwrap_or_default()).map_err(gone)?;
+            let word = line
+                .parse(&parts.next().unwrap_or_default())
+                .map_err(|error| gone(&error))?;
             match word {
                 Word::Done => {
                     self.is_done.store(true, Ordering::Relaxed);
@@ -169,7 +171,7 @@ impl Helper<'_> {
     ) -> Result<(), TrainError> {
         let Bench { table, search, .. } = self.bench;
         let rungs = search.rungs(table.plan.hyperparameters.epochs);
-        let unknown = || gone(line.unexpected("a task", "one of this search"));
+        let unknown = || gone(&line.unexpected("a task", "one of this search"));
         let job = task.job(search, &rungs).ok_or_else(unknown)?;
         let mut state = state.into_iter();
         let given = match (&task.state, state.next(), state.next(), state.next()) {
@@ -177,7 +179,7 @@ impl Helper<'_> {
             (None, None, None, None) => None,
             _ => return Err(unknown()),
         };
-        let mouth = line.mouth().map_err(gone)?;
+        let mouth = line.mouth().map_err(|error| gone(&error))?;
         let watch = Watch::default();
         at_work.set(Some(watch.clone()));
         let result = self.bench.carry_out(&job, &watch, |candidate| {
@@ -199,11 +201,12 @@ impl Helper<'_> {
         };
         let told = mouth.say(&said, &[]);
         match result {
-            Ok(_) => told.map_err(gone),
+            Ok(_) => told.map_err(|error| gone(&error)),
             // It may have been the end of the connection that stopped the trial.
-            Err(error @ TrainError::Interrupted { .. }) => {
-                Err(line.hear_within(Duration::ZERO).err().map_or(error, gone))
-            }
+            Err(error @ TrainError::Interrupted { .. }) => Err(line
+                .hear_within(Duration::ZERO)
+                .err()
+                .map_or(error, |end| gone(&end))),
             Err(error) => Err(error),
         }
     }
@@ -230,7 +233,7 @@ fn interrupted() -> TrainError {
     TrainError::interrupted("while it took trials")
 }
 
-fn gone(error: GroupError) -> TrainError {
+fn gone(error: &GroupError) -> TrainError {
     TrainError::Group {
         why: error.to_string(),
         next: "this worker starts again, and takes trials as soon as worker 0 is there".to_owned(),
