@@ -34,7 +34,8 @@ const CLOSING: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(2);
 /// From one look at who has come to the next.
 const PAUSE: Duration = Duration::from_millis(50);
-/// So many of them from one try to reach the first worker to the next: its name may not be known for a while.
+/// At most so many of them from one try to reach the first worker to the next, after one, two, four: all start about the same
+/// time, but its name may not be known for a while.
 const BETWEEN_TRIES: u32 = 10;
 
 /// Meets the others. The first worker waits until all have come, or after `seat.settle` until as many have as are
@@ -177,16 +178,17 @@ pub(super) fn knock(
         worker: seat.worker,
         port,
     };
-    let mut why = "nobody listens there".to_owned();
+    let (mut why, mut pauses) = ("nobody listens there".to_owned(), 1);
     while Instant::now() < until {
         match ask(seat, &hello, until, stop) {
             Ok((Answer::Refused(refused), _)) => why = refused,
             Ok(taken) => return Ok(taken),
             Err(error) => why = error.to_string(),
         }
-        for _ in 0..BETWEEN_TRIES {
+        for _ in 0..pauses {
             pause(seat, stop)?;
         }
+        pauses = BETWEEN_TRIES.min(pauses * 2);
     }
     Err(GroupError::NoLeader {
         address: seat.leader.clone(),
