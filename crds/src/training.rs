@@ -68,8 +68,10 @@ pub const NAME_LIMIT: usize = 52;
     "search goes with model.network: a trainer of your own searches by itself"),
     validation = ("!has(self.search) || self.dataset.split.validation > 0.0 || has(self.dataset.validationUri)",
     "search compares trials on validation rows: set dataset.split.validation above 0"),
-    validation = ("!has(self.search) || self.nodes.count == 1",
-    "search runs its trials in one pod: leave nodes.count at 1"),
+    validation = ("!has(self.search) || self.nodes.count <= self.search.parallelTrials",
+    "nodes.count must not be above search.parallelTrials: each pod takes some of the trials that are at work at a time"),
+    validation = ("!has(self.search) || !has(self.nodes.minCount)",
+    "nodes.minCount does not go with search: its trials are taken by whatever pods are there"),
     validation = ("self.nodes.count == 1 || has(self.output.uri) || (has(self.output.accessMode) && self.output.accessMode == 'ReadWriteMany')",
     "nodes.count above 1 needs an output.uri, or output.accessMode: ReadWriteMany: each pod mounts the claim"),
     validation = ("!has(self.nodes.minCount) || has(self.model.network)",
@@ -345,7 +347,7 @@ pub struct TrainingProgress {
     /// Mean loss over the steps of the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
-    /// Pods that learn together, where `nodes.count` asks for several.
+    /// Pods that learn together or take trials, where `nodes.count` asks for several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<u32>,
     /// Step of the checkpoint that the pod went on from; absent where there was none.

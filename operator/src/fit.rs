@@ -6,7 +6,7 @@
 //! ```text
 //!   training    weights 4·P, gradients 4·P, optimiser 0 (SGD), 4·P (momentum) or 8·P (Adam, AdamW),
 //!               activations 4·batch·(in₁ + Σ kept) + 8·batch·widest
-//!   search      the largest of its trials, and so many of them at a time
+//!   search      the largest of its trials, and so many of them at a time in a pod
 //!   serving     the artifact's bytes, and what the server computes at a time
 //! ```
 //!
@@ -45,7 +45,7 @@ pub struct Need {
     pub activations: u64,
     /// Whether this is all; otherwise it is the least that it can be.
     pub exact: bool,
-    /// Of the largest trial of a search: how many may be at work at a time.
+    /// Of the largest trial of a search: how many may be at work at a time in a pod.
     pub trials: Option<u32>,
 }
 
@@ -82,14 +82,20 @@ impl Need {
         }
     }
 
-    /// Of a search: of the trial that needs most, whatever the others are.
-    pub fn of_search(search: &Search, network: &Network, how: &Hyperparameters, inputs: Option<u64>) -> Self {
+    /// Of a search in so many pods: of the trial that needs most, whatever the others are.
+    pub fn of_search(
+        search: &Search,
+        pods: u32,
+        network: &Network,
+        how: &Hyperparameters,
+        inputs: Option<u64>,
+    ) -> Self {
         let of =
             |candidate: &Candidate| Need::of_training(&candidate.network, &candidate.hyperparameters, inputs);
         let base = Candidate::of(network, how);
         let largest = base.greatest(search, inputs, |candidate| of(candidate).total());
         Need {
-            trials: Some(search.parallel_trials.max(1)),
+            trials: Some(search.trials_per_pod(pods)),
             ..of(&largest)
         }
     }
@@ -112,7 +118,7 @@ impl Need {
             .saturating_add(self.activations)
     }
 
-    /// Of all that may be at work at a time.
+    /// Of all that may be at work at a time in a pod.
     fn together(&self) -> u64 {
         self.total().saturating_mul(u64::from(self.trials.unwrap_or(1)))
     }

@@ -223,7 +223,7 @@ fn only_what_is_known_is_called_true_or_false() {
 #[test]
 fn of_a_search_the_largest_trial_counts_and_how_many_there_are_at_a_time() {
     let how = how(OptimizerType::Adam, None, 32);
-    let search = |parallel: u32| {
+    let search = |parallel: u32, pods: u32| {
         let search = json!({
             "objective": {"metric": "accuracy"}, "parallelTrials": parallel,
             "space": [
@@ -235,6 +235,7 @@ fn of_a_search_the_largest_trial_counts_and_how_many_there_are_at_a_time() {
         });
         Need::of_search(
             &serde_json::from_value(search).unwrap(),
+            pods,
             &network(&[8, 3]),
             &how,
             Some(10),
@@ -248,13 +249,13 @@ fn of_a_search_the_largest_trial_counts_and_how_many_there_are_at_a_time() {
         },
         Some(10),
     );
-    assert_eq!(
-        search(1),
-        Need {
-            trials: Some(1),
+    for (parallel, pods, each) in [(1, 1, 1), (6, 1, 6), (6, 3, 2), (7, 3, 3), (3, 3, 1)] {
+        let expected = Need {
+            trials: Some(each),
             ..largest
-        }
-    );
+        };
+        assert_eq!(search(parallel, pods), expected, "{parallel} in {pods} pods");
+    }
 
     let of = |gib, trials| Need {
         trials: Some(trials),

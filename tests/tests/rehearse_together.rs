@@ -66,6 +66,30 @@ fn several_pods_are_rehearsed_as_processes_and_reach_what_one_does() -> Outcome 
 }
 
 #[test]
+fn a_search_in_several_pods_is_rehearsed_as_processes_and_finds_what_one_does() -> Outcome {
+    let (alone, together) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let search = json!({"spec": {
+        "hyperparameters": {"epochs": 150, "batchSize": 2}, "dataset": {"split": {"validation": 0.2}},
+        "search": {
+            "algorithm": "Random", "objective": {"metric": "accuracy"}, "maxTrials": 12, "parallelTrials": 4,
+            "space": [{"path": "hyperparameters.optimizer.learningRate", "logUniform": {"min": 0.0001, "max": 0.1}}],
+        },
+    }});
+    let searched = with(of_flowers("iris"), &search);
+    let output = rehearse(alone.path(), &searched)?;
+    assert!(output.status.success(), "{output:?}");
+    let two = json!({"spec": {"nodes": {"count": 2}, "output": {"accessMode": "ReadWriteMany"}}});
+    let output = rehearse(together.path(), &with(searched, &two))?;
+    assert!(output.status.success(), "{output:?}");
+    let log = fs::read_to_string(together.path().join("kept/iris.worker-1.log"))?;
+    assert!(log.contains("taking trials"), "{log}");
+    let (expected, found) = (reached(alone.path())?, reached(together.path())?);
+    assert!(!expected.is_empty());
+    assert_eq!(found, expected);
+    Ok(())
+}
+
+#[test]
 fn what_several_pods_cannot_learn_is_refused_in_a_rehearsal_too() -> Outcome {
     let folder = tempfile::tempdir()?;
     let layers = json!([{"batchNorm": {}}, {"dense": {"units": 3, "activation": "Softmax"}}]);

@@ -4,7 +4,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
-use sconce_contract::{FailureClass, Progress, Report, TrainingPhase, TrainingPlan, Work};
+use sconce_contract::{FailureClass, Progress, Report, TrainingPhase, TrainingPlan, Trials, Work};
 use sconce_crds::ModelTraining;
 use sconce_crds::training::Phase;
 use sconce_tests::objects::{failed, plan, trained, training, with};
@@ -183,6 +183,66 @@ async fn the_first_pod_ends_the_run_whatever_became_of_the_others() -> Outcome {
     room.change::<ModelTraining>("iris", alone).await?;
     room.gone::<Service>(&name).await?;
     room.gone::<NetworkPolicy>(&name).await?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_pods_take_the_trials_of_a_search_and_one_that_is_lost_ends_nothing() -> Outcome {
+    let room = Room::open().await?;
+    let search = json!({
+        "objective": {"metric": "accuracy"}, "maxTrials": 24, "parallelTrials": 6,
+        "space": [{"path": "hyperparameters.batchSize", "choice": [8, 32]}],
+    });
+    let split = json!({"validation": 0.2, "test": 0.2});
+    let searched = json!({"spec": {"search": search, "dataset": {"split": split}}});
+    room.apply(with(of(&json!({"count": 3})), &searched)).await?;
+    let pods = numbered(&room, 3).await?;
+    let job = room.get::<Job>(&room.ours::<Job>().await?[0]).await?;
+    let given: TrainingPlan = plan(job.spec.as_ref().map(|spec| &spec.template))?;
+    assert_eq!(given.nodes.map(|nodes| nodes.count), Some(3));
+    assert_eq!(given.search.map(|search| search.parallel_trials), Some(6));
+
+    let run = run_of(&room).await?;
+    let said = |finished, workers| Progress {
+        trials: Some(Trials {
+            finished,
+            total: 24,
+            best: Some(0.9),
+        }),
+        ..progress(&run, workers)
+    };
+    let trainer = FakeTrainer::start(said(11, 2)).await?;
+    for pod in &pods {
+        room.kubelet.takes(pod).await?;
+    }
+    room.kubelet.runs(&pods[0], trainer.address(), true).await?;
+    room.kubelet.runs(&pods[1], "127.0.0.2", true).await?;
+    let seen = room
+        .see("iris", "two of three take trials", |training: &ModelTraining| {
+            ready(training)
+                .contains("searching with 2 of 3 workers: 11 of 24 trials are done, the best so far")
+        })
+        .await?;
+    assert_eq!(seen.status.and_then(|status| status.progress?.nodes), Some(2));
+
+    // What keeps the third from taking some is told, and holds up nobody.
+    room.kubelet
+        .waits(&pods[2], "ImagePullBackOff", Some("no such image"))
+        .await?;
+    room.see("iris", "why one is missing", |training: &ModelTraining| {
+        let says = ready(training);
+        says.contains("searching with 2 of 3 workers") && says.contains("; worker 2: the image")
+    })
+    .await?;
+
+    // One is killed for its memory: the first goes on, and a new one comes in its place.
+    room.kubelet.dies(&pods[1], 137, "OOMKilled", None).await?;
+    let again = numbered(&room, 3).await?;
+    assert_eq!((&again[0], &again[2]), (&pods[0], &pods[2]), "nobody else leaves");
+    assert_ne!(again[1], pods[1]);
+    room.kubelet.ends(&again[0], &trained("iris", 'a', 0.9)).await?;
+    let done = room.phase("iris", Phase::Succeeded).await?;
+    assert!(done.status.unwrap_or_default().artifact.is_some());
     Ok(room.close()?)
 }
 

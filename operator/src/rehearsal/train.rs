@@ -47,7 +47,7 @@ pub async fn train(
         return Err(failed(&name, message.to_owned()));
     }
     validate::search_fits(&training.spec)
-        .and_then(|()| validate::nodes_fit(&training.spec, Device::Cpu))
+        .and_then(|()| validate::nodes_fit(&training.spec))
         .map_err(|problem| failed(&name, problem.sentence()))?;
     let output = training
         .spec

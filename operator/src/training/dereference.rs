@@ -172,7 +172,7 @@ fn need(spec: &ModelTrainingSpec) -> Option<Need> {
     let inputs = spec.dataset.columns().filter(|_| known);
     let how = &spec.hyperparameters;
     Some(match &spec.search {
-        Some(search) => Need::of_search(search, network, how, inputs),
+        Some(search) => Need::of_search(search, spec.nodes.count, network, how, inputs),
         None => Need::of_training(network, how, inputs),
     })
 }

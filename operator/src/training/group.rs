@@ -1,4 +1,5 @@
-//! What several pods that learn together need beside their Job: an address for each, and nobody else on their port.
+//! What several pods that learn together, or take the trials of a search, need beside their Job: an address for each, and
+//! nobody else on their port.
 //!
 //! ```text
 //!   Job (Indexed) ──► pod 0, pod 1, …         the Job is done when pod 0 is
@@ -145,6 +146,7 @@ pub(super) fn policy(run: &Run<'_>, metadata: ObjectMeta) -> Option<NetworkPolic
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::batch::v1::Job;
+    use sconce_contract::TrainingPlan;
     use sconce_crds::ModelTraining;
     use serde_json::{Value, json};
 
@@ -155,11 +157,15 @@ mod tests {
     use crate::training::validate::validate;
 
     fn children(model: &Value, count: u32) -> Children {
+        children_of(model, count, &Value::Null)
+    }
+
+    fn children_of(model: &Value, count: u32, search: &Value) -> Children {
         let training: ModelTraining = serde_json::from_value(json!({
             "metadata": {"name": "iris", "namespace": "ml", "uid": "t1"},
             "spec": {
                 "model": model, "dataset": {"uri": "https://data.example/iris.csv", "target": "y"},
-                "output": {"uri": "s3://models/iris"}, "nodes": {"count": count},
+                "output": {"uri": "s3://models/iris"}, "nodes": {"count": count}, "search": search,
             },
         }))
         .unwrap();
@@ -236,6 +242,29 @@ mod tests {
             plan.as_str().unwrap().contains(r#""nodes":{"count":3}"#),
             "{plan}"
         );
+    }
+
+    #[test]
+    fn pods_that_take_the_trials_of_a_search_are_those_of_a_group() {
+        let path = "hyperparameters.batchSize";
+        let search = json!({
+            "objective": {"metric": "loss"}, "parallelTrials": 6, "space": [{"path": path, "choice": [8, 16]}],
+        });
+        // Nothing is added up, so a layer that measures whole batches is no hindrance.
+        let normed = json!({"network": {"layers": [{"batchNorm": {}}, {"dense": {"units": 1}}]}});
+        let made = children_of(&normed, 3, &search);
+        let job = serde_json::to_value(&made.job).unwrap();
+        assert_eq!(
+            (&job["spec"]["completions"], &job["spec"]["successPolicy"]),
+            (&json!(3), &json!({"rules": [{"succeededIndexes": "0"}]}))
+        );
+        assert!(made.service.is_some() && made.policy.is_some());
+        let told = told(&made.job);
+        assert!(told["SCONCE_GROUP_LEADER"].as_str().unwrap().ends_with(":9091"));
+        let plan = &job["spec"]["template"]["metadata"]["annotations"]["sconce.dev/plan"];
+        let plan: TrainingPlan = serde_json::from_str(plan.as_str().unwrap()).unwrap();
+        assert_eq!(plan.nodes.map(|nodes| nodes.count), Some(3));
+        assert_eq!(plan.search.map(|search| search.parallel_trials), Some(6));
     }
 
     #[test]

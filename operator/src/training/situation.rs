@@ -185,7 +185,7 @@ pub fn situation(
         return just(Situation::Queued(wait), None);
     }
     let after = last_failure(pods);
-    let waited = awaited(training, &active, progress);
+    let kept_out = kept_out(&active);
     let Some(pod) = active.iter().rfind(|pod| observed::leads(pod)) else {
         if pods.iter().any(|pod| observed::leads(pod) && is_last(pod)) {
             return just(Situation::Ending, None);
@@ -201,17 +201,17 @@ pub fn situation(
         let age = pod
             .creation_timestamp()
             .map_or(SignedDuration::ZERO, |created| now.duration_since(created.0));
-        if let Some(hindrance) = waited {
+        if kept_out.is_some() && waits_for_others(training, progress) {
             return just(
                 Situation::Starting {
-                    hindrance: Some(hindrance),
+                    hindrance: kept_out,
                     after,
                 },
                 Some(ASK_LATER),
             );
         }
         return just(
-            running(progress, training.spec.nodes.count),
+            running(training, progress, kept_out.as_ref()),
             Some(if age < YOUNG { ASK_SOON } else { ASK_LATER }),
         );
     }
@@ -225,20 +225,26 @@ pub fn situation(
     just(Situation::Pending { hindrance, after }, None)
 }
 
-/// What keeps another worker from joining the first one, which waits for it.
-fn awaited(training: &ModelTraining, active: &[&Arc<Pod>], progress: Option<&Progress>) -> Option<Hindrance> {
-    let told = training
-        .status
-        .as_ref()
-        .and_then(|status| status.progress.as_ref());
-    let met = match progress {
-        Some(progress) => progress.phase != TrainingPhase::Loading,
-        // One that does not answer this time has not lost the others.
-        None => told.is_some_and(|told| told.nodes.is_some()),
-    };
-    if met {
-        return None;
+/// Whether the first worker waits for the others; a search begins without them.
+fn waits_for_others(training: &ModelTraining, progress: Option<&Progress>) -> bool {
+    if training.spec.search.is_some() {
+        return false;
     }
+    match progress {
+        Some(progress) => progress.phase == TrainingPhase::Loading,
+        // One that does not answer this time has not lost those with whom it was seen to learn.
+        None => {
+            let told = training
+                .status
+                .as_ref()
+                .and_then(|status| status.progress.as_ref());
+            told.is_none_or(|told| told.nodes.is_none())
+        }
+    }
+}
+
+/// What keeps another worker from joining the first one.
+fn kept_out(active: &[&Arc<Pod>]) -> Option<Hindrance> {
     let others = active.iter().filter(|pod| !observed::leads(pod));
     others.filter(|pod| !observed::is_running(pod)).find_map(|pod| {
         let found = observed::hindrance(pod)?;
@@ -298,7 +304,8 @@ pub(super) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a Condition> {
         .find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
-fn running(progress: Option<&Progress>, count: u32) -> Situation {
+fn running(training: &ModelTraining, progress: Option<&Progress>, kept_out: Option<&Hindrance>) -> Situation {
+    let (count, searches) = (training.spec.nodes.count, training.spec.search.is_some());
     let Some(progress) = progress else {
         return Situation::Training {
             message: "the trainer has not said yet how far it is".to_owned(),
@@ -308,6 +315,8 @@ fn running(progress: Option<&Progress>, count: u32) -> Situation {
         TrainingPhase::Loading => Situation::Training {
             message: match count {
                 1 => "reading the data set".to_owned(),
+                // Trials begin as soon as one pod is there.
+                _ if searches => "reading the data set".to_owned(),
                 count => {
                     format!("reading the data set, and waiting until all of the {count} workers are there")
                 }
@@ -321,22 +330,26 @@ fn running(progress: Option<&Progress>, count: u32) -> Situation {
             let unsaved = progress.checkpoint_failure.as_ref().map(|why| {
                 format!("; its state could not be saved, so work is lost if the pod stops: {why}")
             });
+            let workers = progress.workers.filter(|_| count > 1);
+            let workers = workers.map(|there| format!(" with {there} of {count} workers"));
             let trials = progress.trials.map(|trials| {
                 let best = trials
                     .best
                     .map(|best| format!(", the best so far reached {}", gates::short(best)));
                 format!(
-                    "searching: {} of {} trials are done{}",
+                    "searching{}: {} of {} trials are done{}{}",
+                    workers.as_deref().unwrap_or_default(),
                     trials.finished,
                     trials.total,
-                    best.unwrap_or_default()
+                    best.unwrap_or_default(),
+                    kept_out
+                        .map(|why| format!("; {}", why.message))
+                        .unwrap_or_default()
                 )
             });
             if let Some(message) = trials {
                 return Situation::Training { message };
             }
-            let workers = progress.workers.filter(|_| count > 1);
-            let workers = workers.map(|there| format!(" with {there} of {count} workers"));
             Situation::Training {
                 message: format!(
                     "training on {} epochs of data{}{}{}",

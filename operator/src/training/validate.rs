@@ -128,7 +128,7 @@ fn startable(spec: &ModelTrainingSpec, found: &Found) -> Result<Resolved, Proble
     }
     layers_fit(spec)?;
     search_fits(spec)?;
-    nodes_fit(spec, accelerator.device)?;
+    nodes_fit(spec)?;
     one_node_claim(found)?;
     everything_exists(spec, found)?;
     found.fit.check()?;
@@ -158,12 +158,12 @@ pub fn layers_fit(spec: &ModelTrainingSpec) -> Result<(), Problem> {
 }
 
 /// Whether several pods can learn the network together.
-pub fn nodes_fit(spec: &ModelTrainingSpec, device: Device) -> Result<(), Problem> {
+pub fn nodes_fit(spec: &ModelTrainingSpec) -> Result<(), Problem> {
     let Some(network) = &spec.model.network else {
         return Ok(());
     };
     spec.nodes
-        .fits(network, spec.search.as_ref(), device)
+        .fits(network, spec.search.as_ref())
         .map_err(|misfit| Problem::new(Reason::BadInput, format!("spec.{}", misfit.field), misfit.problem))
 }
 

@@ -70,8 +70,9 @@ pub fn look(
         retries: policy.backoff_limit,
         now,
     };
-    // Who waits for the other workers stands still for their sake, and gives up by itself.
+    // Who waits for the other workers stands still for their sake, and gives up by itself. A search waits for nobody.
     let waits = training.spec.nodes.is_group()
+        && training.spec.search.is_none()
         && progress.is_some_and(|progress| progress.phase == TrainingPhase::Loading);
     let at_work = !waits
         && matches!(

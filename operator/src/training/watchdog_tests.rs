@@ -1,4 +1,4 @@
-use sconce_contract::TrainingPhase;
+use sconce_contract::{Search, TrainingPhase};
 use serde_json::{Value, json};
 
 use super::*;
@@ -221,9 +221,10 @@ fn without_a_timeout_nothing_is_watched() {
 
 #[test]
 fn who_waits_for_the_other_workers_does_not_stand_still() {
-    let of = |count: u32, phase| {
+    let of = |count: u32, phase, search: Option<Search>| {
         let mut together = training(3, None);
         together.spec.nodes.count = count;
+        together.spec.search = search;
         let identity = Identity {
             run: "1".to_owned(),
             job: "iris-1".to_owned(),
@@ -250,7 +251,16 @@ fn who_waits_for_the_other_workers_does_not_stand_still() {
         }
         false
     };
-    assert!(of(1, TrainingPhase::Loading));
-    assert!(of(2, TrainingPhase::Training));
-    assert!(!of(2, TrainingPhase::Loading));
+    let search = || {
+        let path = "hyperparameters.batchSize";
+        let search = json!({"objective": {"metric": "loss"}, "space": [{"path": path, "choice": [1, 2]}]});
+        Some(serde_json::from_value(search).unwrap())
+    };
+    assert!(of(1, TrainingPhase::Loading, None));
+    assert!(of(2, TrainingPhase::Training, None));
+    assert!(!of(2, TrainingPhase::Loading, None));
+    assert!(
+        of(2, TrainingPhase::Loading, search()),
+        "a search waits for nobody"
+    );
 }

@@ -40,7 +40,7 @@ pub struct TrainingPlan {
     /// What to vary of both, and how. Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
-    /// How many trainers learn together. Absent: one. Each is told its number and where the others are by itself.
+    /// How many trainers learn together, or try trials. Absent: one. Each is told its number and where the others are by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Nodes>,
     /// What to measure.

@@ -60,13 +60,13 @@ pub enum Report {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         search: Option<Box<SearchReport>>,
     },
-    /// The pod learned along with the first one of its group, which has the rest to tell.
+    /// The pod learned along with the first one of its group, or took trials of its search; that one has the rest to tell.
     Helped {
         /// The run.
         run: String,
         /// Its number, from 1.
         worker: u32,
-        /// Steps that were taken, over all attempts.
+        /// Steps that were taken, over all attempts; of a search those of this pod.
         steps: u64,
         /// What this pod did of it.
         #[serde(default)]

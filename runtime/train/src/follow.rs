@@ -31,7 +31,7 @@ pub fn follow(
         leader = seat.leader,
         "looking for the group"
     );
-    let mut group = group::meet(seat, &read.purpose(lesson, seat), stop)?;
+    let mut group = group::meet(seat, &read.purpose(&read.subject(lesson), seat), stop)?;
     tracing::info!(workers = group.workers(), "the group has met");
     let taken = group::take_over(&mut group, &mut learner);
     let position = match taken {

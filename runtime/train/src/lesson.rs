@@ -55,15 +55,14 @@ impl Material<'_> {
         }
     }
 
-    /// What all who learn this together agree on.
-    pub fn purpose(&self, lesson: &Candidate, seat: &Seat) -> Purpose {
-        let subject = self.subject(lesson);
+    /// What all who work on this together agree on.
+    pub fn purpose(&self, subject: &Subject, seat: &Seat) -> Purpose {
         Purpose {
             trainer: subject.trainer.clone(),
             token: seat.token.clone(),
             run: subject.run.clone(),
             // Where the rows are decides in which order they are taken.
-            subject: short_hash(&(&subject, self.data.training.is_on_disk())),
+            subject: short_hash(&(subject, self.data.training.is_on_disk())),
             count: self.plan.nodes.unwrap_or_default().count,
         }
     }

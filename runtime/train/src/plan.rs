@@ -86,7 +86,7 @@ pub fn check(plan: &TrainingPlan) -> Result<(), TrainError> {
     plan.hyperparameters.check()?;
     check_gates(&plan.evaluation)?;
     if let (Some(nodes), Some(network)) = (&plan.nodes, &plan.network) {
-        nodes.fits(network, plan.search.as_ref(), plan.device)?;
+        nodes.fits(network, plan.search.as_ref())?;
     }
     match (&plan.search, &plan.network) {
         (Some(search), Some(network)) => Ok(search.check(network, &plan.hyperparameters, None)?),

@@ -45,6 +45,11 @@ impl Room {
         Scratch::new(&self.folder, self.rows())
     }
 
+    /// Bytes that another worker may send at a time, such as a state.
+    pub fn message(&self) -> u64 {
+        self.memory / 2
+    }
+
     /// Bytes of columns that are looked at together of a table on disk.
     pub fn columns(&self) -> u64 {
         self.memory / 10

@@ -23,7 +23,7 @@ use crate::{
     lesson::{Material, TRAINER},
     locations, plan,
     room::Room,
-    search,
+    search::{self, Others},
     source::{self, Source},
     split, target,
     track::{Ended, Told, Tracker},
@@ -114,12 +114,19 @@ pub fn run_in(
         "training"
     );
 
+    let others = seat.map(|seat| Others {
+        seat,
+        most: room.message(),
+    });
     if let Some(seat) = seat.filter(|_| !leads) {
-        return follow(&read, &own, seat, watch, stop);
+        return match (&plan.search, others) {
+            (Some(search), Some(others)) => search::help(search, &read, others, watch, stop),
+            _ => follow(&read, &own, seat, watch, stop),
+        };
     }
 
     let found = match &plan.search {
-        Some(search) => Some(search::run(search, &read, watch, stop)?),
+        Some(search) => Some(search::run(search, &read, others, watch, stop)?),
         None => None,
     };
     let (lesson, mut checkpoints, searched) = match found {
@@ -140,7 +147,11 @@ pub fn run_in(
     let objective = read.objective(&lesson)?;
     let (learner, position) = read.begin(&lesson, &objective, checkpoints.as_mut())?;
     let group = match seat {
-        Some(seat) if !is_learned(&lesson.hyperparameters, &position, data.training.rows()) => {
+        // The trials were learned by all, and their best is learned.
+        Some(seat)
+            if searched.is_none()
+                && !is_learned(&lesson.hyperparameters, &position, data.training.rows()) =>
+        {
             Some(gather(&read, &lesson, seat, &learner, &position, stop)?)
         }
         _ => None,
@@ -258,7 +269,7 @@ fn gather(
     stop: &Stop,
 ) -> Result<Group, TrainError> {
     tracing::info!(listen = %seat.listen, "waiting for the group");
-    let mut group = group::meet(seat, &read.purpose(lesson, seat), stop)?;
+    let mut group = group::meet(seat, &read.purpose(&read.subject(lesson), seat), stop)?;
     tracing::info!(workers = group.workers(), "the group has met");
     group::hand_out(&mut group, learner, position)?;
     Ok(group)

@@ -6,13 +6,12 @@ mod rehearsal;
 
 use std::{
     fs,
-    net::TcpListener,
     process::{Child, Command},
     thread,
     time::{Duration, Instant},
 };
 
-use rehearsal::{Rehearsal, separable, table};
+use rehearsal::{Rehearsal, codes, failure, free, report, separable, signal, table};
 use sconce_contract::{Artifact, Failure, FailureClass, Metric, Report, Work};
 use serde_json::{Value, json};
 
@@ -61,34 +60,12 @@ fn long() -> Rehearsal {
         .with("hyperparameters.earlyStopping.patience", json!(1000))
 }
 
-/// An address that nothing listens on.
-fn free() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
 fn group(rehearsal: &mut Rehearsal, count: u32) -> Vec<Child> {
     rehearsal.plan["nodes"]["count"] = json!(count);
     let leader = free();
     (0..count)
         .map(|worker| rehearsal.start_worker(worker, &leader))
         .collect()
-}
-
-fn codes(workers: Vec<Child>) -> Vec<Option<i32>> {
-    let wait = |mut worker: Child| worker.wait().unwrap().code();
-    workers.into_iter().map(wait).collect()
-}
-
-fn report(rehearsal: &Rehearsal, name: &str) -> Report {
-    serde_json::from_str(&fs::read_to_string(rehearsal.path(name)).unwrap()).unwrap()
-}
-
-fn failure(rehearsal: &Rehearsal, name: &str) -> Failure {
-    match report(rehearsal, name) {
-        Report::Failed(failure) => failure,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[derive(Debug)]
@@ -182,13 +159,6 @@ fn until_saved(rehearsal: &Rehearsal, step: u64) {
     while newest(rehearsal).is_none_or(|newest| newest < step) {
         assert!(Instant::now() < deadline, "no state of step {step}");
     }
-}
-
-fn signal(worker: &Child, signal: &str) {
-    Command::new("kill")
-        .args([signal, &worker.id().to_string()])
-        .status()
-        .unwrap();
 }
 
 #[test]

@@ -11,87 +11,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rehearsal::{Rehearsal, separable, table};
-use sconce_contract::{Artifact, FailureClass, Manifest, Metric, Report, SearchReport};
+use rehearsal::{
+    Rehearsal,
+    searches::{Outcome, RATE, UNITS, manifest, records, search, searching, trained},
+    table,
+};
+use sconce_contract::{FailureClass, Report};
 use sconce_model::Model;
 use sconce_store::Store;
 use serde_json::{Value, json};
 
-const RATE: &str = "hyperparameters.optimizer.learningRate";
-const UNITS: &str = "model.network.layers[0].dense.units";
-
-fn search(algorithm: &str, trials: u32) -> Value {
-    json!({
-        "algorithm": algorithm, "objective": {"metric": "logLoss"}, "maxTrials": trials, "parallelTrials": 3,
-        "space": [
-            {"path": RATE, "logUniform": {"min": 0.0001, "max": 0.3}},
-            {"path": UNITS, "choice": [2, 8, 24]},
-        ],
-    })
-}
-
-/// Two classes; each trial takes some milliseconds.
-fn rehearsal(search: Value) -> Rehearsal {
-    Rehearsal::of(&separable(400))
-        .with(
-            "network.layers",
-            json!([
-                {"dense": {"units": 4, "activation": "Tanh"}}, {"dropout": {"rate": 0.1}},
-                {"dense": {"units": 1, "activation": "Sigmoid"}},
-            ]),
-        )
-        .with("hyperparameters", json!({"epochs": 9, "batchSize": 16}))
-        .with(
-            "checkpoint",
-            json!({"uri": "pvc://data/saved", "every": {"steps": 40}, "keep": 2}),
-        )
-        .with("search", search)
-}
-
-struct Outcome {
-    metrics: Vec<Metric>,
-    artifact: Artifact,
-    search: SearchReport,
-    epochs: u32,
-}
-
-fn trained(report: Report) -> Outcome {
-    match report {
-        Report::Trained {
-            metrics,
-            artifact,
-            search,
-            epochs,
-            ..
-        } => Outcome {
-            metrics,
-            artifact,
-            search: *search.unwrap(),
-            epochs,
-        },
-        other => panic!("{other:?}"),
-    }
+fn reported(rehearsal: &Rehearsal) -> Outcome {
+    rehearsal::searches::reported(rehearsal, "report")
 }
 
 fn run(rehearsal: &Rehearsal) -> Outcome {
     trained(rehearsal.run().unwrap())
 }
 
-fn manifest(rehearsal: &Rehearsal, artifact: &Artifact) -> Manifest {
-    let folder = artifact.digest.trim_start_matches("sha256:");
-    let text = fs::read(rehearsal.path("models").join(folder).join("manifest.json")).unwrap();
-    serde_json::from_slice(&text).unwrap()
-}
-
 #[test]
 fn search_of_each_algorithm_ends_with_the_best_trials_model() {
     for algorithm in ["Random", "TPE", "ASHA"] {
-        let rehearsal = rehearsal(search(algorithm, 10));
+        let rehearsal = searching(search(algorithm, 10));
         let Outcome {
             metrics,
             artifact,
             search,
             epochs,
+            ..
         } = run(&rehearsal);
         assert_eq!((search.trials.len(), epochs), (10, 9), "{algorithm}");
         let best = &search.best;
@@ -142,7 +89,7 @@ fn search_of_each_algorithm_ends_with_the_best_trials_model() {
 
 #[test]
 fn search_without_checkpoints_ends_with_the_same_model() {
-    let mut kept = rehearsal(search("ASHA", 6));
+    let mut kept = searching(search("ASHA", 6));
     let with = run(&kept);
     kept.plan.as_object_mut().unwrap().remove("checkpoint");
     let without = run(&kept);
@@ -163,7 +110,7 @@ fn search_of_a_grid_tries_whole_layers() {
         {"path": "hyperparameters.batchSize", "int": {"min": 16, "max": 18}},
     ]);
     let grid = json!({"algorithm": "Grid", "objective": {"metric": "auroc"}, "space": space});
-    let outcome = run(&rehearsal(grid));
+    let outcome = run(&searching(grid));
     let tried: BTreeMap<String, u32> = outcome
         .search
         .trials
@@ -242,34 +189,11 @@ fn search_that_cannot_be_carried_out_is_refused_before_anything_is_learned() {
             "1000000 is not between 1 and 65536",
         ),
     ] {
-        let failure = rehearsal(search("Random", 4)).with(path, value).refuse();
+        let failure = searching(search("Random", 4)).with(path, value).refuse();
         assert_eq!(failure.class, FailureClass::BadInput);
         assert_eq!(failure.field.as_deref(), Some(field), "{}", failure.message);
         assert!(failure.message.contains(says), "{}", failure.message);
     }
-}
-
-fn reported(rehearsal: &Rehearsal) -> Outcome {
-    let text = fs::read_to_string(rehearsal.path("report")).unwrap();
-    trained(serde_json::from_str(&text).unwrap())
-}
-
-/// The records of trials that are there, with the times at which they were written.
-fn records(rehearsal: &Rehearsal) -> BTreeMap<String, std::time::SystemTime> {
-    let entries = fs::read_dir(rehearsal.path("saved/abc/trials"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    entries
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let written = fs::metadata(entry.path().join("job.json"))
-                .ok()?
-                .modified()
-                .ok()?;
-            name.starts_with("job-").then_some((name, written))
-        })
-        .collect()
 }
 
 /// Kills the search once so many records are there; whether it was still at work.
@@ -291,12 +215,12 @@ fn killed(rehearsal: &Rehearsal, signal: &str, count: usize) -> bool {
 #[test]
 fn search_of_24_trials_survives_kills_and_ends_as_if_undisturbed() {
     for algorithm in ["TPE", "ASHA"] {
-        let undisturbed = rehearsal(search(algorithm, 24));
+        let undisturbed = searching(search(algorithm, 24));
         assert_eq!(undisturbed.start().wait().unwrap().code(), Some(0));
         let expected = reported(&undisturbed);
         assert_eq!(expected.search.trials.len(), 24);
 
-        let disturbed = rehearsal(search(algorithm, 24));
+        let disturbed = searching(search(algorithm, 24));
         let mut kills = 0;
         let mut seen = BTreeMap::new();
         for count in [1, 2, 5, 9, 14, 18, 22] {
@@ -329,10 +253,10 @@ fn search_of_24_trials_survives_kills_and_ends_as_if_undisturbed() {
 
 #[test]
 fn search_survives_kills_at_any_moment() {
-    let undisturbed = rehearsal(search("ASHA", 12));
+    let undisturbed = searching(search("ASHA", 12));
     assert_eq!(undisturbed.start().wait().unwrap().code(), Some(0));
     let expected = reported(&undisturbed);
-    let disturbed = rehearsal(search("ASHA", 12));
+    let disturbed = searching(search("ASHA", 12));
     let mut wait = Duration::from_millis(20);
     let mut kills = 0;
     loop {
@@ -355,7 +279,7 @@ fn search_survives_kills_at_any_moment() {
 
 #[test]
 fn search_that_is_told_to_stop_says_how_far_it_is_and_goes_on() {
-    let rehearsal = rehearsal(search("TPE", 24));
+    let rehearsal = searching(search("TPE", 24));
     assert!(
         killed(&rehearsal, "-TERM", 3),
         "it was over before it was told to stop"
@@ -380,10 +304,10 @@ fn search_that_is_told_to_stop_says_how_far_it_is_and_goes_on() {
 
 #[test]
 fn search_makes_a_trial_again_whose_record_is_damaged() {
-    let whole = rehearsal(search("Random", 8));
+    let whole = searching(search("Random", 8));
     assert_eq!(whole.start().wait().unwrap().code(), Some(0));
     let expected = reported(&whole);
-    let rehearsal = rehearsal(search("Random", 8));
+    let rehearsal = searching(search("Random", 8));
     assert!(killed(&rehearsal, "-KILL", 4));
     let (name, _) = records(&rehearsal).pop_first().unwrap();
     let path = rehearsal.path("saved/abc/trials").join(name).join("job.json");

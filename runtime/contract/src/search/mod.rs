@@ -53,7 +53,7 @@ pub struct Search {
     #[serde(default = "max_trials")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_trials: u32,
-    /// Trials at a time in the pod (1 to 64), as far as it has cores.
+    /// Trials at a time (1 to 64), as far as the pod has cores, or the pods of `nodes.count` have.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 64))]
     pub parallel_trials: u32,
@@ -254,6 +254,11 @@ impl Search {
                 .map_or(self.max_trials, |count| count.min(self.max_trials)),
             _ => self.max_trials,
         }
+    }
+
+    /// Trials at a time in each of so many pods, as far as it has cores.
+    pub fn trials_per_pod(&self, pods: u32) -> u32 {
+        self.parallel_trials.max(1).div_ceil(pods.max(1))
     }
 
     /// Epochs after which trials are compared, the last of which is all of them.

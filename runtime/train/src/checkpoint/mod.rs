@@ -11,6 +11,8 @@
 //! the step alone (see [`sconce_engine::random`]), so the position is all there is to save of it.
 
 mod clock;
+mod place;
+mod snapshot;
 mod state;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,10 +21,13 @@ use sconce_contract::{CheckpointMark, CheckpointPlan, TrainingPlan};
 use sconce_engine::Learner;
 use sconce_store::{Store, StoreError};
 
+pub use place::{Files, Place};
+pub use snapshot::Snapshot;
 pub use state::{Best, Position, Saved, Subject};
 
 use crate::{TrainError, locations, search::journal};
 use clock::Clock;
+use place::Folder;
 use state::Unusable;
 
 /// What a crashed writer left is removed after this long: more than a pod has between SIGTERM and SIGKILL, so that
@@ -32,9 +37,7 @@ const ABANDONED: Duration = Duration::from_secs(120);
 /// The checkpoints of one run.
 #[derive(Debug)]
 pub struct Checkpoints {
-    store: Store,
-    /// URI of the run's folder.
-    folder: String,
+    place: Box<dyn Place>,
     keep: usize,
     clock: Clock,
     subject: Subject,
@@ -49,9 +52,17 @@ pub struct Checkpoints {
 impl Checkpoints {
     /// Of the run that learns this.
     pub fn new(store: &Store, plan: &CheckpointPlan, subject: Subject) -> Self {
-        Checkpoints {
+        let folder = Folder {
             store: store.clone(),
-            folder: run_folder(plan, &subject.run),
+            uri: run_folder(plan, &subject.run),
+        };
+        Self::at(Box::new(folder), plan, subject)
+    }
+
+    /// Of the run that learns this, in another place than the plan's.
+    pub fn at(place: Box<dyn Place>, plan: &CheckpointPlan, subject: Subject) -> Self {
+        Checkpoints {
+            place,
             keep: usize::try_from(plan.keep).unwrap_or(usize::MAX).max(1),
             clock: Clock::new(&plan.every, Instant::now()),
             subject,
@@ -70,14 +81,15 @@ impl Checkpoints {
     /// there is none. Others are skipped with a warning. That the place or a checkpoint cannot be looked at is an
     /// error: to begin again at the beginning would hide it.
     pub fn resume<T>(&mut self, build: impl Fn(Saved) -> Result<T, String>) -> Result<Option<T>, TrainError> {
-        self.store.tidy(&self.folder, ABANDONED).map_err(at_uri)?;
-        let mut names = self.store.folders(&self.folder).map_err(at_uri)?;
+        self.place.tidy(ABANDONED).map_err(at_uri)?;
+        let mut names = self.place.names().map_err(at_uri)?;
         names.retain(|name| state::step_of(name).is_some());
         // The step has leading zeros, so that names sort as steps do.
         names.sort_unstable();
         while let Some(name) = names.pop() {
-            let uri = format!("{}/{name}", self.folder);
-            let read = state::read(&self.store, &self.folder, &name, &self.subject);
+            let uri = format!("{}/{name}", self.place.uri());
+            let read = |file: &str, limit| self.place.read(&name, file, limit);
+            let read = state::read(read, &name, &self.subject);
             let built = read.and_then(|saved| {
                 let mark = saved.mark(uri.clone());
                 Ok((build(saved).map_err(Unusable::Unfit)?, mark))
@@ -120,7 +132,7 @@ impl Checkpoints {
             self.prune();
         }
         self.newest.as_ref().ok_or_else(|| StoreError::NotFound {
-            uri: self.folder.clone(),
+            uri: self.place.uri().to_owned(),
         })
     }
 
@@ -129,19 +141,17 @@ impl Checkpoints {
         let time = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
         let (name, files) =
             state::write(&self.subject, learner, position, time).map_err(|reason| StoreError::Malformed {
-                uri: self.folder.clone(),
+                uri: self.place.uri().to_owned(),
                 reason,
             })?;
-        let uri = self
-            .store
-            .write_folder(&self.folder, &name, &files, state::RECORD_FILE)?;
+        let uri = self.place.write(&name, &files)?;
         Ok(position.mark(uri, time))
     }
 
     /// Keeps the newest few of those that are not known to be damaged. Those that fit another run or trainer are
     /// left to it and do not count: their steps may be ahead of ours.
     fn prune(&self) {
-        let pruned = self.store.folders(&self.folder).and_then(|mut names| {
+        let pruned = self.place.names().and_then(|mut names| {
             names.retain(|name| state::step_of(name).is_some() && !self.unfit.contains(name));
             names.sort_unstable();
             let (damaged, mut good): (Vec<_>, Vec<_>) =
@@ -150,7 +160,7 @@ impl Checkpoints {
             damaged
                 .iter()
                 .chain(&good)
-                .try_for_each(|name| self.store.remove_folder(&self.folder, name))
+                .try_for_each(|name| self.place.remove(name))
         });
         if let Err(error) = pruned {
             tracing::warn!(%error, "old checkpoints could not be removed");

@@ -8,7 +8,7 @@ use sconce_contract::history::Gatherer;
 use sconce_contract::{CheckpointMark, FailureClass, FileDigest};
 use sconce_engine::Learner;
 use sconce_model::weights::{self, Numbers};
-use sconce_store::{Store, StoreError};
+use sconce_store::StoreError;
 use serde::{Deserialize, Serialize};
 
 use crate::track::Curve;
@@ -16,7 +16,7 @@ use crate::track::Curve;
 /// Name of the record in a checkpoint's folder.
 pub(super) const RECORD_FILE: &str = "checkpoint.json";
 /// Name of the numbers in a checkpoint's folder.
-const STATE_FILE: &str = "state.safetensors";
+pub(super) const STATE_FILE: &str = "state.safetensors";
 /// Version of the layout that this code writes and reads.
 const SCHEMA: u32 = 1;
 /// What stands before the names of the optimiser's tensors.
@@ -24,7 +24,7 @@ const OPTIMISER: &str = "optimizer.";
 /// Name of the weights of the best epoch.
 const BEST: &str = "best";
 /// Longest record; ours have about a kilobyte, and the curve at most 100.
-const RECORD_LIMIT: u64 = 1 << 20;
+pub(super) const RECORD_LIMIT: u64 = 1 << 20;
 /// Digits of the record's SHA-256 in the folder's name.
 const DIGITS: usize = 16;
 
@@ -215,10 +215,13 @@ pub(super) fn write(
     Ok((name, files))
 }
 
-/// What was saved, where it is whole and of this subject.
-pub(super) fn read(store: &Store, folder: &str, name: &str, subject: &Subject) -> Result<Saved, Unusable> {
-    let uri = |file: &str| format!("{folder}/{name}/{file}");
-    let bytes = store.read(&uri(RECORD_FILE), RECORD_LIMIT)?;
+/// What was saved, where it is whole and of this subject. `file` gives a file of the checkpoint, of at most so many bytes.
+pub(super) fn read(
+    file: impl Fn(&str, u64) -> Result<Vec<u8>, StoreError>,
+    name: &str,
+    subject: &Subject,
+) -> Result<Saved, Unusable> {
+    let bytes = file(RECORD_FILE, RECORD_LIMIT)?;
     let damaged = |file: &str, what: &str| Unusable::Damaged(format!("it is damaged: {file} {what}"));
     // The name is made from the record's own bytes, so nothing in it has to be believed.
     if step_of(name).is_none_or(|step| name_of(step, &bytes) != name) {
@@ -230,7 +233,7 @@ pub(super) fn read(store: &Store, folder: &str, name: &str, subject: &Subject) -
         .files
         .get(STATE_FILE)
         .ok_or_else(|| Unusable::Unfit(format!("{RECORD_FILE} does not name the state")))?;
-    let bytes = store.read(&uri(STATE_FILE), expected.size)?;
+    let bytes = file(STATE_FILE, expected.size)?;
     if FileDigest::of(&bytes) != *expected {
         return Err(damaged(
             STATE_FILE,

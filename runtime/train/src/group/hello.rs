@@ -41,6 +41,8 @@ pub(super) enum Answer {
         /// Those who take part, in the order of the ring.
         members: Vec<Member>,
     },
+    /// It is given work on this connection, whoever else is there.
+    TakenIn,
     /// It does not belong here.
     Refused(String),
 }

@@ -79,8 +79,16 @@ impl Inbox {
         self.stream
     }
 
-    /// The next content of this kind. Where a stop is given it ends the wait.
+    /// The next content, which is of this kind. Where a stop is given it ends the wait.
     pub(super) fn take(&mut self, kind: Kind, stop: Option<&Stop>) -> Result<&[u8], GroupError> {
+        match self.next(stop)? {
+            found if found == kind => Ok(&self.content),
+            found => Err(self.out_of_step(found, &format!("{kind:?}").to_lowercase())),
+        }
+    }
+
+    /// What kind comes next; its content is [`Self::content`].
+    pub(super) fn next(&mut self, stop: Option<&Stop>) -> Result<Kind, GroupError> {
         loop {
             let mut head = [0; HEAD];
             self.fill(&mut head, stop)?;
@@ -95,15 +103,22 @@ impl Inbox {
                     let why = String::from_utf8_lossy(&self.content).into_owned();
                     return Err(GroupError::Left { why });
                 }
-                found if found == kind => return Ok(&self.content),
-                found => {
-                    return Err(GroupError::OutOfStep {
-                        worker: self.worker,
-                        found: format!("{found:?}").to_lowercase(),
-                        expected: format!("{kind:?}").to_lowercase(),
-                    });
-                }
+                found => return Ok(found),
             }
+        }
+    }
+
+    /// The content that came last.
+    pub(super) fn content(&self) -> &[u8] {
+        &self.content
+    }
+
+    /// What came is not what was to come.
+    pub(super) fn out_of_step(&self, found: Kind, expected: &str) -> GroupError {
+        GroupError::OutOfStep {
+            worker: self.worker,
+            found: format!("{found:?}").to_lowercase(),
+            expected: expected.to_owned(),
         }
     }
 
@@ -153,7 +168,17 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(mut stream: TcpStream, worker: u32) -> io::Result<Self> {
+    pub(super) fn new(stream: TcpStream, worker: u32) -> io::Result<Self> {
+        Self::telling(stream, worker, BEAT, || frame::frame(Kind::Beat, &[]))
+    }
+
+    /// The same of one that says something of its own as often as this where it has nothing to send.
+    pub(super) fn telling(
+        mut stream: TcpStream,
+        worker: u32,
+        often: Duration,
+        mut tells: impl FnMut() -> Vec<u8> + Send + 'static,
+    ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(LOOK))?;
         let (frames, queue) = mpsc::sync_channel::<Vec<u8>>(QUEUE);
@@ -161,9 +186,9 @@ impl Outbox {
         let last = over.clone();
         let write = move || {
             loop {
-                let frame = match queue.recv_timeout(BEAT) {
+                let frame = match queue.recv_timeout(often) {
                     Ok(frame) => frame,
-                    Err(RecvTimeoutError::Timeout) => frame::frame(Kind::Beat, &[]),
+                    Err(RecvTimeoutError::Timeout) => tells(),
                     Err(RecvTimeoutError::Disconnected) => break,
                 };
                 if write_all(&mut stream, &frame, &last).is_err() {

@@ -34,27 +34,33 @@ const CLOSING: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(2);
 /// From one look at who has come to the next.
 const PAUSE: Duration = Duration::from_millis(50);
-/// So many of them from one try to reach the first worker to the next: its name may not be known for a while.
+/// At most so many of them from one try to reach the first worker to the next, after one, two, four: all start about the same
+/// time, but its name may not be known for a while.
 const BETWEEN_TRIES: u32 = 10;
 
 /// Meets the others. The first worker waits until all have come, or after `seat.settle` until as many have as are
 /// needed.
 pub fn meet(seat: &Seat, purpose: &Purpose, stop: &Stop) -> Result<Group, GroupError> {
-    let deaf = |error: std::io::Error| GroupError::Deaf {
-        address: seat.listen.to_string(),
-        why: error.to_string(),
-    };
-    let listener = TcpListener::bind(seat.listen).map_err(deaf)?;
-    listener.set_nonblocking(true).map_err(deaf)?;
+    let listener = listen(seat)?;
     match seat.worker {
         0 => lead(seat, purpose, stop, listener),
         _ => join(seat, purpose, stop, &listener),
     }
 }
 
+/// Where a worker is reached by the others; nobody waits there.
+pub(super) fn listen(seat: &Seat) -> Result<TcpListener, GroupError> {
+    let listener = TcpListener::bind(seat.listen);
+    let listener = listener.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    listener.map_err(|error| GroupError::Deaf {
+        address: seat.listen.to_string(),
+        why: error.to_string(),
+    })
+}
+
 /// A worker that waits to be taken in.
-struct Waiting {
-    stream: TcpStream,
+pub(super) struct Waiting {
+    pub(super) stream: TcpStream,
     address: SocketAddr,
 }
 
@@ -110,7 +116,7 @@ fn lead(seat: &Seat, purpose: &Purpose, stop: &Stop, listener: TcpListener) -> R
 }
 
 /// Who speaks on a connection, where it is one of ours; others are told why not.
-fn introduced(stream: TcpStream, purpose: &Purpose) -> Option<(u32, Waiting)> {
+pub(super) fn introduced(stream: TcpStream, purpose: &Purpose) -> Option<(u32, Waiting)> {
     let ip = stream.peer_addr().ok()?.ip();
     let (hello, mut stream) = hear::<Hello>(stream)?;
     if let Some(why) = refusal(&hello, purpose) {
@@ -130,7 +136,7 @@ pub(super) fn hear<T: DeserializeOwned>(stream: TcpStream) -> Option<(T, TcpStre
     Some((words, inbox.into_stream()))
 }
 
-fn say(stream: &mut TcpStream, words: &impl Serialize) -> std::io::Result<()> {
+pub(super) fn say(stream: &mut TcpStream, words: &impl Serialize) -> std::io::Result<()> {
     stream.set_write_timeout(Some(CONNECT))?;
     stream.write_all(&frame::frame(Kind::Words, &serde_json::to_vec(words)?))
 }
@@ -143,28 +149,46 @@ fn is_there(stream: &TcpStream) -> bool {
 }
 
 fn join(seat: &Seat, purpose: &Purpose, stop: &Stop, listener: &TcpListener) -> Result<Group, GroupError> {
-    let until = Instant::now() + seat.wait;
     let port = listener
         .local_addr()
         .map_or(seat.listen.port(), |address| address.port());
+    match knock(seat, purpose, port, stop)? {
+        (Answer::Welcome { attempt, members }, stream) => {
+            let leader = stream.peer_addr().map_err(|error| lost(0, &error))?;
+            ring(seat, &attempt, &known(members, leader), listener, stop)
+        }
+        (other, _) => Err(GroupError::OutOfStep {
+            worker: 0,
+            found: format!("{other:?}"),
+            expected: "who takes part".to_owned(),
+        }),
+    }
+}
+
+/// Asks the first worker to be taken in until it does so; what it answers, and on which connection.
+pub(super) fn knock(
+    seat: &Seat,
+    purpose: &Purpose,
+    port: u16,
+    stop: &Stop,
+) -> Result<(Answer, TcpStream), GroupError> {
+    let until = Instant::now() + seat.wait;
     let hello = Hello {
         purpose: purpose.clone(),
         worker: seat.worker,
         port,
     };
-    let mut why = "nobody listens there".to_owned();
+    let (mut why, mut pauses) = ("nobody listens there".to_owned(), 1);
     while Instant::now() < until {
         match ask(seat, &hello, until, stop) {
-            Ok((Answer::Welcome { attempt, members }, leader)) => {
-                let members = known(members, leader);
-                return ring(seat, &attempt, &members, listener, stop);
-            }
             Ok((Answer::Refused(refused), _)) => why = refused,
+            Ok(taken) => return Ok(taken),
             Err(error) => why = error.to_string(),
         }
-        for _ in 0..BETWEEN_TRIES {
+        for _ in 0..pauses {
             pause(seat, stop)?;
         }
+        pauses = BETWEEN_TRIES.min(pauses * 2);
     }
     Err(GroupError::NoLeader {
         address: seat.leader.clone(),
@@ -181,29 +205,29 @@ fn known(mut members: Vec<Member>, leader: SocketAddr) -> Vec<Member> {
     members
 }
 
-/// What the first worker answers, and where it is.
+/// What the first worker answers, and on which connection.
 pub(super) fn ask(
     seat: &Seat,
     hello: &Hello,
     until: Instant,
     stop: &Stop,
-) -> Result<(Answer, SocketAddr), GroupError> {
-    let (mut stream, leader) = reach(&seat.leader, 0)?;
+) -> Result<(Answer, TcpStream), GroupError> {
+    let mut stream = reach(&seat.leader, 0)?;
     say(&mut stream, hello).map_err(|error| lost(0, &error))?;
     let inbox = Inbox::new(stream, 0).map_err(|error| lost(0, &error))?;
     let mut inbox = inbox.until(until);
     let answer = inbox.take(Kind::Words, Some(stop))?;
     let answer = serde_json::from_slice(answer).map_err(|error| lost(0, &error))?;
-    Ok((answer, leader))
+    Ok((answer, inbox.into_stream()))
 }
 
 /// Where a name leads may change with each pod.
-fn reach(address: &str, worker: u32) -> Result<(TcpStream, SocketAddr), GroupError> {
+fn reach(address: &str, worker: u32) -> Result<TcpStream, GroupError> {
     let mut why = "its name leads nowhere".to_owned();
     let found = address.to_socket_addrs().map_err(|error| lost(worker, &error))?;
     for address in found {
         match TcpStream::connect_timeout(&address, CONNECT) {
-            Ok(stream) => return Ok((stream, address)),
+            Ok(stream) => return Ok(stream),
             Err(error) => why = error.to_string(),
         }
     }
@@ -231,7 +255,7 @@ fn ring(
         &members[(place + 1) % workers],
         members[(place + workers - 1) % workers].worker,
     );
-    let (mut stream, _) = reach(&next.address.to_string(), next.worker)?;
+    let mut stream = reach(&next.address.to_string(), next.worker)?;
     let link = Link {
         token: seat.token.clone(),
         attempt: attempt.to_owned(),

@@ -16,8 +16,6 @@ use crate::watch::Stop;
 
 /// How long the reason of a worker that is gone may take to come round from the other side.
 const REASON: Duration = Duration::from_secs(1);
-/// Longest reason that is told.
-const MOST_REASON: usize = 1024;
 
 /// What the first worker says to all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,13 +164,9 @@ impl Group {
 
     /// Leaves, and says why. All others leave then, for that reason.
     pub fn leave(self, why: &str) {
-        let end = (0..=MOST_REASON.min(why.len()))
-            .rev()
-            .find(|&end| why.is_char_boundary(end));
-        let why = &why[..end.unwrap_or_default()];
         if let Some((_, next)) = &self.ring {
             // Whoever is gone needs no reason.
-            let _ = next.send(frame::frame(Kind::Bye, why.as_bytes()));
+            let _ = next.send(frame::bye(why));
         }
     }
 

@@ -3,29 +3,64 @@
 //! ```text
 //!   schedule ──► job ──► journal knows it? ── yes ──► outcome
 //!                             │ no                       ▲
-//!                             └──► a worker ──► journal ─┘
+//!                             └─► orders ─► a thread ─► journal
+//!                                              └ of this process, or one that has another worker do it (`hire`)
 //! ```
 
-use std::{
-    any::Any,
-    collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError, mpsc},
-    thread,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::mpsc, thread, time::Duration};
 
-use super::schedule::{Job, Outcome, Schedule, Slot};
+use sconce_contract::search::Candidate;
+
+use super::hire::{self, Crew};
+use super::orders::{Next, Order, Orders};
+use super::schedule::{Outcome, Schedule, Slot};
 use super::tally::Tally;
 use super::trial::Bench;
-use crate::{TrainError, supervise, watch::Watch};
+use crate::{TrainError, group::Door, supervise, watch::Watch};
 
 /// How often to tell how far the trials are.
 const TELL: Duration = Duration::from_millis(200);
 
+/// How long one waits for an order before it looks again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 type Ended = (usize, Result<Outcome, TrainError>);
 
-/// Carries out what the schedule says, with so many workers; all slots of it.
+/// What those who carry out orders share.
+#[derive(Clone, Copy, Debug)]
+pub struct Floor<'a> {
+    /// Where trials are made.
+    pub bench: &'a Bench<'a>,
+    /// What is to do.
+    pub orders: &'a Orders,
+    ended: &'a mpsc::Sender<Ended>,
+}
+
+impl Floor<'_> {
+    /// Says what became of an order, and writes it down before.
+    pub fn end(&self, order: &Order, result: Result<Outcome, TrainError>) {
+        if let (Ok(outcome), Some(journal)) = (&result, self.bench.journal)
+            && let Err(error) = journal.write(order.slot, &order.job, outcome)
+        {
+            let trial = order.job.trial + 1;
+            tracing::warn!(trial, %error, "what became of a trial could not be written down");
+        }
+        // Whoever conducts listens until all orders have ended.
+        let _ = self.ended.send((order.slot, result));
+    }
+}
+
+/// Ends the orders however the conduct ends: those who wait for one would wait for ever.
+struct Ending<'a>(&'a Orders);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Carries out what the schedule says, so many jobs at a time in this process, and others with those who come through the
+/// door; all slots of it.
 ///
 /// # Errors
 /// What stopped it: a signal, or something that is no trial's fault. What was found is in the journal.
@@ -33,23 +68,32 @@ pub fn conduct(
     schedule: &Schedule<'_>,
     bench: &Bench<'_>,
     workers: usize,
+    door: Option<&Door>,
     tally: &mut Tally<'_>,
 ) -> Result<Vec<Slot>, TrainError> {
     let mut slots: Vec<Slot> = Vec::new();
-    let (orders, taken) = mpsc::channel::<(usize, Job, Watch)>();
-    let taken = Mutex::new(taken);
+    let (orders, crew) = (Orders::default(), Crew::default());
     let (ended, results) = mpsc::channel::<Ended>();
+    let floor = Floor {
+        bench,
+        orders: &orders,
+        ended: &ended,
+    };
+    let crew = &crew;
     thread::scope(|scope| {
+        let _ending = Ending(floor.orders);
+        let unstarted = |error| TrainError::Panic(format!("no thread could be started: {error}"));
         for _ in 0..workers.max(1) {
-            let (taken, ended) = (&taken, ended.clone());
-            let pool = own_pool(workers);
             thread::Builder::new()
                 .name(supervise::WORKER.into())
-                .spawn_scoped(scope, move || match &pool {
-                    Some(pool) => pool.install(|| work(bench, taken, &ended)),
-                    None => work(bench, taken, &ended),
-                })
-                .map_err(|error| TrainError::Panic(format!("no thread could be started: {error}")))?;
+                .spawn_scoped(scope, move || in_own_pool(workers, || work(floor)))
+                .map_err(unstarted)?;
+        }
+        if let Some(door) = door {
+            thread::Builder::new()
+                .name("door".into())
+                .spawn_scoped(scope, move || hire::take_in(scope, door, floor, crew))
+                .map_err(unstarted)?;
         }
         let mut at_work: HashMap<usize, Watch> = HashMap::new();
         let mut stopped: Option<TrainError> = None;
@@ -76,13 +120,12 @@ pub fn conduct(
                     (Some(job), None) => {
                         let watch = Watch::default();
                         at_work.insert(slot, watch.clone());
-                        // The workers listen until the orders end.
-                        let _ = orders.send((slot, job, watch));
+                        floor.orders.give(Order { slot, job, watch });
                     }
                     (None, _) => {}
                 }
             }
-            tally.tell(&slots, &at_work);
+            tally.tell(&slots, &at_work, door.map(|_| crew.workers()));
             if at_work.is_empty() {
                 break;
             }
@@ -104,14 +147,20 @@ pub fn conduct(
                 }
             }
         }
-        drop(orders);
         stopped.map_or(Ok(()), Err)
     })?;
     Ok(slots)
 }
 
-/// A worker's share of the threads that arithmetic has, where several workers share them: together they would otherwise
+/// Works with a share of the threads that arithmetic has, where several workers share them: together they would otherwise
 /// each ask for all.
+pub fn in_own_pool<T: Send>(workers: usize, work: impl FnOnce() -> T + Send) -> T {
+    match own_pool(workers) {
+        Some(pool) => pool.install(work),
+        None => work(),
+    }
+}
+
 fn own_pool(workers: usize) -> Option<rayon::ThreadPool> {
     if workers <= 1 {
         return None;
@@ -124,31 +173,24 @@ fn own_pool(workers: usize) -> Option<rayon::ThreadPool> {
     pool.build().ok()
 }
 
-/// Takes one job after another until there are no more orders.
-fn work(bench: &Bench<'_>, taken: &Mutex<mpsc::Receiver<(usize, Job, Watch)>>, ended: &mpsc::Sender<Ended>) {
+/// Carries out one order after another until there are no more.
+fn work(floor: Floor<'_>) {
     loop {
-        let order = taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((slot, job, watch)) = order else {
-            return;
-        };
-        // Nothing that the work could have left half changed is used afterwards.
-        let result = catch_unwind(AssertUnwindSafe(|| bench.carry_out(&job, &watch)));
-        let result = result.unwrap_or_else(|payload: Box<dyn Any + Send>| {
-            Err(TrainError::Panic(supervise::message(&*payload)))
-        });
-        if let (Ok(outcome), Some(journal)) = (&result, bench.journal)
-            && let Err(error) = journal.write(slot, &job, outcome)
-        {
-            tracing::warn!(trial = job.trial + 1, %error, "what became of a trial could not be written down");
-        }
-        if ended.send((slot, result)).is_err() {
-            return;
+        match floor.orders.next(PATIENCE) {
+            Next::Over => return,
+            Next::Nothing => {}
+            Next::Order(order) => {
+                let Order { job, watch, .. } = &order;
+                let kept = |candidate: &Candidate| floor.bench.checkpoints(job, candidate);
+                let result = floor.bench.carry_out(job, watch, kept);
+                floor.end(&order, result);
+            }
         }
     }
 }
 
 /// A failure tells more than that the others were told to stop because of it.
-fn worse(before: Option<TrainError>, error: TrainError) -> Option<TrainError> {
+pub fn worse(before: Option<TrainError>, error: TrainError) -> Option<TrainError> {
     match before {
         Some(before) if !matches!(before, TrainError::Interrupted { .. }) => Some(before),
         _ => Some(error),

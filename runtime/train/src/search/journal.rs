@@ -158,8 +158,7 @@ impl Journal {
 
     /// Where a trial saves its state.
     pub fn checkpoints(&self, trial: u32, subject: Subject) -> Checkpoints {
-        let run = name_of_trial(trial);
-        Checkpoints::new(&self.store, &self.checkpoints, Subject { run, ..subject })
+        Checkpoints::new(&self.store, &self.checkpoints, of_trial(trial, subject))
     }
 
     /// Removes the state of a trial that nobody will go on with.
@@ -183,6 +182,14 @@ pub fn discard(store: &Store, run_folder: &str) -> Result<bool, StoreError> {
         store.remove_folder(run_folder, TRIALS)?;
     }
     Ok(ours)
+}
+
+/// What the checkpoints of a trial are of.
+pub fn of_trial(trial: u32, subject: Subject) -> Subject {
+    Subject {
+        run: name_of_trial(trial),
+        ..subject
+    }
 }
 
 fn trials_folder(plan: &CheckpointPlan, run: &str) -> String {

@@ -7,20 +7,28 @@
 //!                                                 tally          (on disk)
 //! ```
 //!
+//! With several pods the first one conducts and has the others carry jobs out, over connections ([`hire`], [`help`],
+//! [`wire`]): who carries a job out decides nothing about what comes of it.
+//!
 //! Read [`schedule`] first. Trials are compared on the validation rows only: the test rows judge the one that is chosen.
 
 pub mod asha;
 mod conduct;
 pub mod grid;
+mod help;
+mod hire;
 pub mod journal;
+mod orders;
 pub mod schedule;
 pub mod space;
 mod tally;
 pub mod tpe;
 mod trial;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sconce_contract::TrainingPlan;
 use sconce_contract::digest::short_hash;
 use sconce_contract::search::{
     BestTrial, Candidate, Search, SearchRecord, SearchReport, TrialNote, TrialRecord,
@@ -29,15 +37,26 @@ use sconce_engine::threads;
 use serde_json::Value;
 
 use crate::checkpoint::{Checkpoints, Subject};
+use crate::group::{Door, Seat};
 use crate::lesson::Material;
 use crate::{
     TrainError, learn,
     watch::{Stop, Watch},
 };
+pub use help::help;
 use journal::Journal;
 use schedule::{Job, Outcome, Schedule, Slot};
 use tally::Tally;
 use trial::Bench;
+
+/// How the workers of a search reach each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Others<'a> {
+    /// The place of this one.
+    pub seat: &'a Seat,
+    /// Most bytes that one may send another at a time.
+    pub most: u64,
+}
 
 /// What a search found.
 #[derive(Debug)]
@@ -54,32 +73,44 @@ pub struct Found {
     pub busy_milliseconds: u64,
 }
 
-/// Makes the trials, or takes from the journal what became of them.
+/// Makes the trials, or takes from the journal what became of them. Others take trials too where there may be some, as soon
+/// as they come.
 ///
 /// # Errors
 /// It was told to stop, something could not be read or written, or all trials failed.
-pub fn run(search: &Search, table: &Material<'_>, watch: &Watch, stop: &Stop) -> Result<Found, TrainError> {
+pub fn run(
+    search: &Search,
+    table: &Material<'_>,
+    others: Option<Others<'_>>,
+    watch: &Watch,
+    stop: &Stop,
+) -> Result<Found, TrainError> {
     trial::check(search, table)?;
     let hyperparameters = &table.plan.hyperparameters;
     let schedule = Schedule::new(search, hyperparameters);
-    let journal = Journal::open(table.plan, subject(search, table)?)?;
+    let subject = subject(search, table)?;
+    let door =
+        others.map(|others| Door::open(others.seat, table.purpose(&subject, others.seat), others.most));
+    let door = door.transpose()?;
+    let journal = Journal::open(table.plan, subject)?;
     let bench = Bench {
         table,
         search,
         journal: journal.as_ref(),
         stop,
     };
-    let workers = threads::available().min(search.parallel_trials as usize);
+    let workers = places(search, table.plan);
     tracing::info!(
         algorithm = search.algorithm.as_str(),
         trials = search.trials(),
         metric = %search.objective.metric,
         workers,
+        pods = table.plan.nodes.unwrap_or_default().count,
         "searching"
     );
     let per_epoch = learn::steps_per_epoch(hyperparameters, table.data.training.rows());
     let mut tally = Tally::new(&schedule, watch, per_epoch);
-    let slots = conduct::conduct(&schedule, &bench, workers, &mut tally);
+    let slots = conduct::conduct(&schedule, &bench, workers, door.as_ref(), &mut tally);
     let slots = slots.map_err(|error| interrupted(error, watch, journal.is_some()))?;
     let Some((job, value)) = schedule::best(schedule.goal, &slots)
         .and_then(|slot| Some((slot.job.clone()?, slot.outcome.as_ref()?.value()?)))
@@ -99,6 +130,12 @@ pub fn run(search: &Search, table: &Material<'_>, watch: &Watch, stop: &Stop) ->
         record: record(search, &trials, &job),
         busy_milliseconds: tally.busy_milliseconds(),
     })
+}
+
+/// Trials at a time in this process: its part of all, as far as it has cores.
+fn places(search: &Search, plan: &TrainingPlan) -> usize {
+    let part = search.trials_per_pod(plan.nodes.unwrap_or_default().count);
+    threads::available().min(part as usize).max(1)
 }
 
 /// What the journal is of.

@@ -68,8 +68,8 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// Says how far all are.
-    pub fn tell(&mut self, slots: &[Slot], at_work: &HashMap<usize, Watch>) {
+    /// Says how far all are, and how many workers take part where there may be several.
+    pub fn tell(&mut self, slots: &[Slot], at_work: &HashMap<usize, Watch>, workers: Option<u32>) {
         let (mut taken, mut finished) = (0.0, 0);
         let mut busy = self.busy;
         for (index, slot) in slots.iter().enumerate() {
@@ -108,6 +108,7 @@ impl<'a> Tally<'a> {
             progress.total_steps = steps(total);
             progress.eta_seconds = eta;
             progress.trials = Some(trials);
+            progress.workers = workers;
             progress.work.busy_milliseconds = busy;
         });
     }

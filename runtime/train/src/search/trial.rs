@@ -1,14 +1,21 @@
 //! A trial: some epochs of learning with other values, and what they come to on the validation rows.
 
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
 use sconce_contract::search::Candidate;
 use sconce_contract::{FailureClass, MetricName, Search};
 
 use super::journal::Journal;
 use super::schedule::{Job, Outcome};
+use crate::checkpoint::Checkpoints;
 use crate::lesson::Material;
 use crate::{
     TrainError, evaluate,
     learn::Course,
+    supervise,
     target::Target,
     watch::{Stop, Watch},
 };
@@ -42,26 +49,41 @@ impl Bench<'_> {
         Ok(candidate)
     }
 
-    /// Carries a job out. What is the trial's own fault is an outcome, all else an error.
-    pub fn carry_out(&self, job: &Job, watch: &Watch) -> Result<Outcome, TrainError> {
-        match self.learn(job, watch) {
+    /// Where the state of a job's trial is kept, if it is.
+    pub fn checkpoints(&self, job: &Job, candidate: &Candidate) -> Option<Checkpoints> {
+        let journal = self.journal?;
+        Some(journal.checkpoints(job.trial, self.table.subject(candidate)))
+    }
+
+    /// Carries a job out, with its state where `kept` says. What is the trial's own fault is an outcome, all else an error.
+    pub fn carry_out(
+        &self,
+        job: &Job,
+        watch: &Watch,
+        kept: impl FnOnce(&Candidate) -> Option<Checkpoints>,
+    ) -> Result<Outcome, TrainError> {
+        // Nothing that the work could have left half changed is used afterwards.
+        let learned = catch_unwind(AssertUnwindSafe(|| self.learn(job, watch, kept)));
+        let learned = learned.unwrap_or_else(|payload: Box<dyn Any + Send>| {
+            Err(TrainError::Panic(supervise::message(&*payload)))
+        });
+        match learned {
             Ok(value) => Ok(Outcome::Reached(value)),
-            Err(error) => match error.class() {
-                FailureClass::BadInput | FailureClass::Diverged | FailureClass::OutOfMemory => {
-                    Ok(Outcome::Failed(error.failure()))
-                }
-                FailureClass::Interrupted | FailureClass::Storage | FailureClass::Internal => Err(error),
-            },
+            Err(error) if is_its_own(error.class()) => Ok(Outcome::Failed(error.failure())),
+            Err(error) => Err(error),
         }
     }
 
-    fn learn(&self, job: &Job, watch: &Watch) -> Result<f64, TrainError> {
+    fn learn(
+        &self,
+        job: &Job,
+        watch: &Watch,
+        kept: impl FnOnce(&Candidate) -> Option<Checkpoints>,
+    ) -> Result<f64, TrainError> {
         let candidate = self.candidate(job)?;
         self.reads_alike(&candidate)?;
         let objective = self.table.objective(&candidate)?;
-        let mut checkpoints = self
-            .journal
-            .map(|journal| journal.checkpoints(job.trial, self.table.subject(&candidate)));
+        let mut checkpoints = kept(&candidate);
         let (learner, position) = self.table.begin(&candidate, &objective, checkpoints.as_mut())?;
         let mut course = Course {
             learner,
@@ -115,6 +137,14 @@ impl Bench<'_> {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether a failure is the trial's own fault.
+pub fn is_its_own(class: FailureClass) -> bool {
+    match class {
+        FailureClass::BadInput | FailureClass::Diverged | FailureClass::OutOfMemory => true,
+        FailureClass::Interrupted | FailureClass::Storage | FailureClass::Internal => false,
     }
 }
 

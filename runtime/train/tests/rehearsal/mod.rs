@@ -2,8 +2,11 @@
 
 #![allow(dead_code)] // Each test file uses a part.
 
+pub mod searches;
+
 use std::{
     fs,
+    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -71,13 +74,15 @@ impl Rehearsal {
         self.command().spawn().unwrap()
     }
 
-    /// One of a group, whose first worker listens at `leader`; its report is `report-N`.
+    /// One of a group, whose first worker listens at `leader`; its report is `report-N`, and its log `worker-N.log`.
     pub fn start_worker(&self, worker: u32, leader: &str) -> Child {
         let listen = if worker == 0 { leader } else { "127.0.0.1:0" };
+        let log = fs::File::create(self.path(&format!("worker-{worker}.log"))).unwrap();
         self.trainer(&format!("report-{worker}"))
             .args(["--group-worker", &worker.to_string()])
             .args(["--group-leader", leader, "--group-listen", listen])
             .args(["--group-token", "secret", "--group-settle", "1"])
+            .stderr(log)
             .spawn()
             .unwrap()
     }
@@ -169,6 +174,35 @@ impl Rehearsal {
             .filter(|name| name != "tensorboard")
             .collect()
     }
+}
+
+/// An address that nothing listens on.
+pub fn free() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+pub fn codes(workers: Vec<Child>) -> Vec<Option<i32>> {
+    let wait = |mut worker: Child| worker.wait().unwrap().code();
+    workers.into_iter().map(wait).collect()
+}
+
+pub fn report(rehearsal: &Rehearsal, name: &str) -> Report {
+    serde_json::from_str(&fs::read_to_string(rehearsal.path(name)).unwrap()).unwrap()
+}
+
+pub fn failure(rehearsal: &Rehearsal, name: &str) -> Failure {
+    match report(rehearsal, name) {
+        Report::Failed(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub fn signal(worker: &Child, signal: &str) {
+    Command::new("kill")
+        .args([signal, &worker.id().to_string()])
+        .status()
+        .unwrap();
 }
 
 pub fn metric(metrics: &[Metric], name: MetricName) -> f64 {
