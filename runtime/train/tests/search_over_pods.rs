@@ -279,8 +279,10 @@ fn search_over_pods_goes_on_after_the_first_worker_was_killed() {
 /// As a Job does: one that did not end well is started again, and all is done when the first is.
 #[test]
 fn search_over_pods_ends_the_same_after_kills_at_any_moment() {
-    let (before, expected) = alone(long("ASHA"));
-    let rehearsal = divided(long("ASHA"), 3);
+    // Long enough for some kills, however fast the machine.
+    let search = || long("ASHA").with("hyperparameters.epochs", json!(600));
+    let (before, expected) = alone(search());
+    let rehearsal = divided(search(), 3);
     let leader = free();
     let start = |worker: usize| Some(rehearsal.start_worker(worker as u32, &leader));
     let mut workers: Vec<Option<Child>> = (0..3).map(start).collect();
@@ -291,7 +293,7 @@ fn search_over_pods_ends_the_same_after_kills_at_any_moment() {
                 *process = if ended.success() { None } else { start(worker) };
             }
         }
-        if kills < 14 && last.elapsed() >= Duration::from_millis(60 + u64::from(kills) * 29) {
+        if kills < 14 && last.elapsed() >= Duration::from_millis(40 + u64::from(kills) * 29) {
             if let Some(process) = &mut workers[kills as usize * 2 % 3] {
                 process.kill().unwrap();
             }

@@ -178,12 +178,14 @@ pub(super) fn knock(
         worker: seat.worker,
         port,
     };
-    let (mut why, mut pauses) = ("nobody listens there".to_owned(), 1);
+    let (mut refused, mut unheard, mut pauses) = (None, "nobody listens there".to_owned(), 1);
     while Instant::now() < until {
         match ask(seat, &hello, until, stop) {
-            Ok((Answer::Refused(refused), _)) => why = refused,
+            Ok((Answer::Refused(why), _)) => refused = Some(why),
             Ok(taken) => return Ok(taken),
-            Err(error) => why = error.to_string(),
+            // The time ran out on it: what was answered before says more.
+            Err(_) if Instant::now() >= until && refused.is_some() => {}
+            Err(error) => (refused, unheard) = (None, error.to_string()),
         }
         for _ in 0..pauses {
             pause(seat, stop)?;
@@ -193,7 +195,7 @@ pub(super) fn knock(
     Err(GroupError::NoLeader {
         address: seat.leader.clone(),
         seconds: seat.wait.as_secs(),
-        why,
+        why: refused.unwrap_or(unheard),
     })
 }
 
