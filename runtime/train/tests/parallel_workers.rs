@@ -7,11 +7,10 @@ mod rehearsal;
 use std::{
     fs,
     process::{Child, Command},
-    thread,
     time::{Duration, Instant},
 };
 
-use rehearsal::{Rehearsal, codes, failure, free, report, separable, signal, table};
+use rehearsal::{Rehearsal, codes, failure, free, kill_at_any_moment, report, separable, signal, table};
 use sconce_contract::{Artifact, Failure, FailureClass, Metric, Report, Work};
 use serde_json::{Value, json};
 
@@ -258,34 +257,11 @@ fn parallel_workers_go_on_to_the_bit_after_one_was_killed() {
     }
 }
 
-/// As a Job does: one that did not end well is started again, and all is done when the first is.
 #[test]
 fn parallel_workers_end_with_the_same_bits_after_kills_at_any_moment() {
     let (_, expected) = together(long(), 3);
     let rehearsal = long().with("nodes", json!({"count": 3}));
-    let leader = free();
-    let start = |worker: usize| Some(rehearsal.start_worker(worker as u32, &leader));
-    let mut workers: Vec<Option<Child>> = (0..3).map(start).collect();
-    let (mut kills, mut last) = (0u32, Instant::now());
-    while workers[0].is_some() {
-        for (worker, process) in workers.iter_mut().enumerate() {
-            if let Some(ended) = process.as_mut().and_then(|process| process.try_wait().unwrap()) {
-                *process = if ended.success() { None } else { start(worker) };
-            }
-        }
-        if kills < 12 && last.elapsed() >= Duration::from_millis(60 + u64::from(kills) * 23) {
-            if let Some(process) = &mut workers[kills as usize * 2 % 3] {
-                process.kill().unwrap();
-            }
-            (kills, last) = (kills + 1, Instant::now());
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    for mut process in workers.into_iter().flatten() {
-        // It may have ended by now.
-        let _ = process.kill();
-        process.wait().unwrap();
-    }
+    let kills = kill_at_any_moment(&rehearsal, 3);
     assert!(kills > 0);
     let found = outcome(&rehearsal, "report-0");
     assert_eq!(

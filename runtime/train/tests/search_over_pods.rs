@@ -18,7 +18,7 @@ use std::{
 };
 
 use rehearsal::{
-    Rehearsal, codes, failure, free, report,
+    Rehearsal, codes, failure, free, kill_at_any_moment, report,
     searches::{Outcome, manifest, records, reported, search, searching},
     signal,
 };
@@ -276,36 +276,13 @@ fn search_over_pods_goes_on_after_the_first_worker_was_killed() {
     }
 }
 
-/// As a Job does: one that did not end well is started again, and all is done when the first is.
 #[test]
 fn search_over_pods_ends_the_same_after_kills_at_any_moment() {
     // Long enough for some kills, however fast the machine.
     let search = || long("ASHA").with("hyperparameters.epochs", json!(600));
     let (before, expected) = alone(search());
     let rehearsal = divided(search(), 3);
-    let leader = free();
-    let start = |worker: usize| Some(rehearsal.start_worker(worker as u32, &leader));
-    let mut workers: Vec<Option<Child>> = (0..3).map(start).collect();
-    let (mut kills, mut last) = (0u32, Instant::now());
-    while workers[0].is_some() {
-        for (worker, process) in workers.iter_mut().enumerate() {
-            if let Some(ended) = process.as_mut().and_then(|process| process.try_wait().unwrap()) {
-                *process = if ended.success() { None } else { start(worker) };
-            }
-        }
-        if kills < 14 && last.elapsed() >= Duration::from_millis(40 + u64::from(kills) * 29) {
-            if let Some(process) = &mut workers[kills as usize * 2 % 3] {
-                process.kill().unwrap();
-            }
-            (kills, last) = (kills + 1, Instant::now());
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    for mut process in workers.into_iter().flatten() {
-        // It may have ended by now.
-        let _ = process.kill();
-        process.wait().unwrap();
-    }
+    let kills = kill_at_any_moment(&rehearsal, 3);
     assert!(kills > 5);
     let found = reported(&rehearsal, "report-0");
     same(

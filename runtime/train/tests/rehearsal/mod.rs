@@ -9,6 +9,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -229,4 +230,33 @@ pub fn separable(rows: u32) -> String {
     table(rows, |a, b| {
         if a + 2.0 * b > 0.1 { "yes" } else { "no" }.to_owned()
     })
+}
+
+/// Workers of a training, as a Job has them: one that did not end well is started again, and all is done when the first is.
+/// Until then one after another is killed; how often.
+pub fn kill_at_any_moment(rehearsal: &Rehearsal, count: usize) -> u32 {
+    let leader = free();
+    let start = |worker: usize| Some(rehearsal.start_worker(worker as u32, &leader));
+    let mut workers: Vec<Option<Child>> = (0..count).map(start).collect();
+    let (mut kills, mut last) = (0u32, Instant::now());
+    while workers[0].is_some() {
+        for (worker, process) in workers.iter_mut().enumerate() {
+            if let Some(ended) = process.as_mut().and_then(|process| process.try_wait().unwrap()) {
+                *process = if ended.success() { None } else { start(worker) };
+            }
+        }
+        if kills < 13 && last.elapsed() >= Duration::from_millis(40 + u64::from(kills) * 26) {
+            if let Some(process) = &mut workers[kills as usize * 2 % count] {
+                process.kill().unwrap();
+            }
+            (kills, last) = (kills + 1, Instant::now());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    for mut process in workers.into_iter().flatten() {
+        // It may have ended by now.
+        let _ = process.kill();
+        process.wait().unwrap();
+    }
+    kills
 }
