@@ -40,7 +40,7 @@ help: ## This list
 
 ## Use
 
-.PHONY: demo demo-down install rehearse
+.PHONY: demo demo-down install release rehearse
 demo: install ## From data to predictions on Kubernetes: cluster, operator, training, served model
 	$(cluster) exec -- examples/demo.sh
 
@@ -59,9 +59,11 @@ endif
 	$(cluster) helm upgrade --install sconce charts/sconce --namespace sconce-system --create-namespace \
 	  --wait --timeout 3m $(VALUES)
 
-EXAMPLE ?= examples/tumour
-rehearse: ## Train, gate and serve an example on this machine, without any cluster (EXAMPLE=examples/digits)
+release: ## Compile the operator, the trainer, the server and kubectl's plugin into target/release
 	$(CARGO) build $(release)
+
+EXAMPLE ?= examples/tumour
+rehearse: release ## Train, gate and serve an example on this machine, without any cluster (EXAMPLE=examples/digits)
 	target/release/kubectl-sconce rehearse -f $(EXAMPLE)
 
 ## Test
@@ -107,8 +109,7 @@ bench-operator: ## How fast the operator is and what it costs, JobSet beside it 
 	$(CARGO) build $(dev) --bin bench_operator
 	target/debug/bench_operator $(ARGS)
 
-bench-train: ## How fast a model is trained, Keras and PyTorch beside it (ARGS="--parts seed --pairs 5")
-	$(CARGO) build $(release)
+bench-train: release ## How fast a model is trained, Keras and PyTorch beside it (ARGS="--parts seed --pairs 5")
 	$(CARGO) build --release --package sconce-engine --example step_clock
 	$(CARGO) build $(dev) --bin bench_train
 	target/debug/bench_train $(ARGS)
