@@ -18,6 +18,7 @@ pub mod queue;
 pub mod refusal;
 pub mod report;
 pub mod retries;
+pub mod running;
 pub mod situation;
 pub mod status;
 pub mod validate;

@@ -9,7 +9,6 @@ use kube::ResourceExt;
 use sconce_contract::report::EXIT_BAD_INPUT;
 use sconce_contract::{
     Artifact, BestTrial, FailureClass, Gate, History, Incumbent, Metric, Progress, Report, RowsLeftOut,
-    TrainingPhase,
 };
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelTraining, ModelTrainingStatus};
@@ -20,6 +19,7 @@ use super::queue::{self, Turn, Wait};
 use super::refusal;
 use super::report;
 use super::retries;
+use super::running;
 use crate::observed::{self, Hindrance};
 use crate::problem::Problem;
 use crate::reason::Reason;
@@ -185,7 +185,7 @@ pub fn situation(
         return just(Situation::Queued(wait), None);
     }
     let after = last_failure(pods);
-    let kept_out = kept_out(&active);
+    let kept_out = running::kept_out(&active);
     let Some(pod) = active.iter().rfind(|pod| observed::leads(pod)) else {
         if pods.iter().any(|pod| observed::leads(pod) && is_last(pod)) {
             return just(Situation::Ending, None);
@@ -201,7 +201,7 @@ pub fn situation(
         let age = pod
             .creation_timestamp()
             .map_or(SignedDuration::ZERO, |created| now.duration_since(created.0));
-        if kept_out.is_some() && waits_for_others(training, progress) {
+        if kept_out.is_some() && running::waits_for_others(training, progress) {
             return just(
                 Situation::Starting {
                     hindrance: kept_out,
@@ -211,7 +211,7 @@ pub fn situation(
             );
         }
         return just(
-            running(training, progress, kept_out.as_ref()),
+            running::situation(training, progress, kept_out.as_ref()),
             Some(if age < YOUNG { ASK_SOON } else { ASK_LATER }),
         );
     }
@@ -223,36 +223,6 @@ pub fn situation(
         return just(Situation::Starting { hindrance, after }, None);
     }
     just(Situation::Pending { hindrance, after }, None)
-}
-
-/// Whether the first worker waits for the others; a search begins without them.
-fn waits_for_others(training: &ModelTraining, progress: Option<&Progress>) -> bool {
-    if training.spec.search.is_some() {
-        return false;
-    }
-    match progress {
-        Some(progress) => progress.phase == TrainingPhase::Loading,
-        // One that does not answer this time has not lost those with whom it was seen to learn.
-        None => {
-            let told = training
-                .status
-                .as_ref()
-                .and_then(|status| status.progress.as_ref());
-            told.is_none_or(|told| told.nodes.is_none())
-        }
-    }
-}
-
-/// What keeps another worker from joining the first one.
-fn kept_out(active: &[&Arc<Pod>]) -> Option<Hindrance> {
-    let others = active.iter().filter(|pod| !observed::leads(pod));
-    others.filter(|pod| !observed::is_running(pod)).find_map(|pod| {
-        let found = observed::hindrance(pod)?;
-        Some(Hindrance {
-            message: observed::of_worker(pod, found.message),
-            ..found
-        })
-    })
 }
 
 fn just(situation: Situation, again: Option<Duration>) -> Finding {
@@ -302,66 +272,6 @@ pub(super) fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a Condition> {
         .iter()
         .flatten()
         .find(|condition| condition.type_ == kind && condition.status == "True")
-}
-
-fn running(training: &ModelTraining, progress: Option<&Progress>, kept_out: Option<&Hindrance>) -> Situation {
-    let (count, searches) = (training.spec.nodes.count, training.spec.search.is_some());
-    let Some(progress) = progress else {
-        return Situation::Training {
-            message: "the trainer has not said yet how far it is".to_owned(),
-        };
-    };
-    match progress.phase {
-        TrainingPhase::Loading => Situation::Training {
-            message: match count {
-                1 => "reading the data set".to_owned(),
-                // Trials begin as soon as one pod is there.
-                _ if searches => "reading the data set".to_owned(),
-                count => {
-                    format!("reading the data set, and waiting until all of the {count} workers are there")
-                }
-            },
-        },
-        TrainingPhase::Training => {
-            let resumed = progress
-                .work
-                .resumed_from
-                .map(|step| format!(", resumed from step {step}"));
-            let unsaved = progress.checkpoint_failure.as_ref().map(|why| {
-                format!("; its state could not be saved, so work is lost if the pod stops: {why}")
-            });
-            let workers = progress.workers.filter(|_| count > 1);
-            let workers = workers.map(|there| format!(" with {there} of {count} workers"));
-            let trials = progress.trials.map(|trials| {
-                let best = trials
-                    .best
-                    .map(|best| format!(", the best so far reached {}", gates::short(best)));
-                format!(
-                    "searching{}: {} of {} trials are done{}{}",
-                    workers.as_deref().unwrap_or_default(),
-                    trials.finished,
-                    trials.total,
-                    best.unwrap_or_default(),
-                    kept_out
-                        .map(|why| format!("; {}", why.message))
-                        .unwrap_or_default()
-                )
-            });
-            if let Some(message) = trials {
-                return Situation::Training { message };
-            }
-            Situation::Training {
-                message: format!(
-                    "training on {} epochs of data{}{}{}",
-                    progress.epochs,
-                    workers.unwrap_or_default(),
-                    resumed.unwrap_or_default(),
-                    unsaved.unwrap_or_default()
-                ),
-            }
-        }
-        TrainingPhase::Evaluating | TrainingPhase::Saving => Situation::Evaluating,
-    }
 }
 
 fn finished(training: &ModelTraining, complete: &Condition, pods: &[Arc<Pod>], now: Timestamp) -> Finding {

@@ -1,0 +1,110 @@
+//! What a trainer that runs says of itself, in a sentence.
+
+use std::sync::Arc;
+
+use sconce_contract::{Progress, TrainingPhase, Trials};
+use sconce_crds::ModelTraining;
+
+use super::gates;
+use super::situation::Situation;
+use crate::observed::{self, Hindrance};
+use crate::seen::Pod;
+
+/// What is going on while the first worker runs. `kept_out` is what keeps another one from joining it.
+pub fn situation(
+    training: &ModelTraining,
+    progress: Option<&Progress>,
+    kept_out: Option<&Hindrance>,
+) -> Situation {
+    let Some(progress) = progress else {
+        return Situation::Training {
+            message: "the trainer has not said yet how far it is".to_owned(),
+        };
+    };
+    match progress.phase {
+        TrainingPhase::Loading => Situation::Training {
+            message: loading(training),
+        },
+        TrainingPhase::Training => {
+            let count = training.spec.nodes.count;
+            let workers = progress.workers.filter(|_| count > 1);
+            let workers =
+                workers.map_or_else(String::new, |there| format!(" with {there} of {count} workers"));
+            Situation::Training {
+                message: match &progress.trials {
+                    Some(trials) => searching(trials, &workers, kept_out),
+                    None => learning(progress, &workers),
+                },
+            }
+        }
+        TrainingPhase::Evaluating | TrainingPhase::Saving => Situation::Evaluating,
+    }
+}
+
+fn loading(training: &ModelTraining) -> String {
+    match training.spec.nodes.count {
+        // Trials begin as soon as one pod is there.
+        count if count > 1 && training.spec.search.is_none() => {
+            format!("reading the data set, and waiting until all of the {count} workers are there")
+        }
+        _ => "reading the data set".to_owned(),
+    }
+}
+
+fn searching(trials: &Trials, workers: &str, kept_out: Option<&Hindrance>) -> String {
+    let best = trials
+        .best
+        .map(|best| format!(", the best so far reached {}", gates::short(best)));
+    let kept_out = kept_out.map(|why| format!("; {}", why.message));
+    format!(
+        "searching{workers}: {} of {} trials are done{}{}",
+        trials.finished,
+        trials.total,
+        best.unwrap_or_default(),
+        kept_out.unwrap_or_default()
+    )
+}
+
+fn learning(progress: &Progress, workers: &str) -> String {
+    let resumed = progress.work.resumed_from;
+    let resumed = resumed.map(|step| format!(", resumed from step {step}"));
+    let unsaved = progress.checkpoint_failure.as_ref();
+    let unsaved =
+        unsaved.map(|why| format!("; its state could not be saved, so work is lost if the pod stops: {why}"));
+    format!(
+        "training on {} epochs of data{workers}{}{}",
+        progress.epochs,
+        resumed.unwrap_or_default(),
+        unsaved.unwrap_or_default()
+    )
+}
+
+/// Whether the first worker waits for the others; a search begins without them.
+pub fn waits_for_others(training: &ModelTraining, progress: Option<&Progress>) -> bool {
+    if training.spec.search.is_some() {
+        return false;
+    }
+    match progress {
+        Some(progress) => progress.phase == TrainingPhase::Loading,
+        // One that does not answer this time has not lost those with whom it was seen to learn.
+        None => {
+            let told = training
+                .status
+                .as_ref()
+                .and_then(|status| status.progress.as_ref());
+            told.is_none_or(|told| told.nodes.is_none())
+        }
+    }
+}
+
+/// What keeps another worker from joining the first one.
+pub fn kept_out(active: &[&Arc<Pod>]) -> Option<Hindrance> {
+    let others = active.iter().filter(|pod| !observed::leads(pod));
+    others.filter(|pod| !observed::is_running(pod)).find_map(|pod| {
+        let found = observed::hindrance(pod)?;
+        Some(Hindrance {
+            message: observed::of_worker(pod, found.message),
+            ..found
+        })
+    })
+}
