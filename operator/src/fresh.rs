@@ -4,12 +4,13 @@
 //! yet know to be asked for; what is then taken away, or begun once more, is work lost. So the API server itself is
 //! asked before that: one read for each thing that goes, and none otherwise.
 
-use kube::{Api, Client, ResourceExt};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
 use sconce_crds::rollout::RETRY_ANNOTATION;
 
-use crate::apply::Child;
 use crate::error::{Doing, Error};
 use crate::labels;
+use crate::seen::{Own, OwnKind};
 
 /// Annotations by which people ask for something, as they do by the spec.
 const ASKING: [&str; 2] = [labels::RERUN, RETRY_ANNOTATION];
@@ -18,18 +19,21 @@ const ASKING: [&str; 2] = [labels::RERUN, RETRY_ANNOTATION];
 ///
 /// # Errors
 /// [`Error::Behind`] where it is not: the watch will show it, and then it is looked at again.
-pub async fn confirm<K: Child>(client: &Client, seen: &K, agrees: impl Fn(&K) -> bool) -> Result<(), Error> {
+pub async fn confirm<K>(client: &Client, seen: &K, agrees: impl Fn(&K) -> bool) -> Result<(), Error>
+where
+    K: OwnKind + Resource<Scope = NamespaceResourceScope>,
+{
     let (namespace, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
     let what = || format!("{} {namespace}/{name}", K::kind(&()));
-    let api: Api<K> = Api::namespaced(client.clone(), &namespace);
+    let api: Api<Own<K>> = Api::namespaced(client.clone(), &namespace);
     let live = api.get_opt(&name).await.doing(|| format!("get {}", what()))?;
     match live {
-        Some(live) if asks_the_same(seen, &live) && agrees(&live) => Ok(()),
+        Some(Own(live)) if asks_the_same(seen, &live) && agrees(&live) => Ok(()),
         _ => Err(Error::Behind(what())),
     }
 }
 
-fn asks_the_same<K: Child>(seen: &K, live: &K) -> bool {
+fn asks_the_same<K: Resource>(seen: &K, live: &K) -> bool {
     let asked = |object: &K| ASKING.map(|key| object.annotations().get(key).cloned());
     seen.uid() == live.uid()
         && seen.meta().generation == live.meta().generation

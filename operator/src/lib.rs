@@ -57,7 +57,7 @@ pub mod schema;
 pub mod seen;
 #[cfg(test)]
 mod sequences;
-pub mod strip;
 pub mod training;
 pub mod volumes;
 pub mod watches;
+pub mod woken;

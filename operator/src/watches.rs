@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::channel::mpsc::{UnboundedSender, unbounded};
-use futures::{Stream, StreamExt, future, stream::BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt, future, stream::BoxStream};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -22,8 +22,7 @@ use tracing::warn;
 use crate::index::{Index, Keys};
 use crate::labels::{self, SELECTOR};
 use crate::profile::census::Census;
-use crate::seen::{Compared, Deployment, Job, Pod};
-use crate::strip;
+use crate::seen::{Compared, Deployment, Job, Own, OwnKind, Pod};
 
 /// Objects in one answer to a list: a page is in memory twice, as text and parsed, before most of it is let go.
 const PAGE: u32 = 100;
@@ -112,9 +111,7 @@ pub struct Watches {
 impl Watches {
     /// Starts to watch one namespace, or all.
     pub fn start(client: &Client, namespace: Option<&str>) -> Self {
-        let ours = || watcher::Config::default().labels(SELECTOR);
         let mut drivers = Vec::new();
-        let all = watcher::Config::default;
         let census = match namespace {
             // Whoever may see one namespace cannot tell what the pods of the others hold.
             Some(_) => Census::default(),
@@ -125,23 +122,15 @@ impl Watches {
             }
         };
         let watches = Watches {
-            trainings: Watch::new(within(client, namespace), all()).start(&mut drivers),
-            deployments: Watch::new(within(client, namespace), all())
-                .by(by_training)
-                .start(&mut drivers),
-            profiles: Watch::new(Api::all(client.clone()), all()).start(&mut drivers),
-            jobs: Watch::new(within(client, namespace), ours())
-                .by(by_owner)
-                .start(&mut drivers),
-            workloads: Watch::new(within(client, namespace), ours())
-                .by(by_owner)
-                .start(&mut drivers),
-            services: Watch::new(within(client, namespace), ours()).start(&mut drivers),
-            budgets: Watch::new(within(client, namespace), ours()).start(&mut drivers),
-            policies: Watch::new(within(client, namespace), ours()).start(&mut drivers),
-            pods: Watch::new(within(client, namespace), ours())
-                .by(by_label)
-                .start(&mut drivers),
+            trainings: watch_own(within(client, namespace), |_| Vec::new(), &mut drivers),
+            deployments: watch_own(within(client, namespace), by_training, &mut drivers),
+            profiles: watch_own(Api::all(client.clone()), |_| Vec::new(), &mut drivers),
+            jobs: watch_children(within(client, namespace), by_owner, &mut drivers),
+            workloads: watch_children(within(client, namespace), by_owner, &mut drivers),
+            services: watch_children(within(client, namespace), |_| Vec::new(), &mut drivers),
+            budgets: watch_children(within(client, namespace), |_| Vec::new(), &mut drivers),
+            policies: watch_children(within(client, namespace), |_| Vec::new(), &mut drivers),
+            pods: watch_children(within(client, namespace), by_label, &mut drivers),
             census,
             driver: Box::pin(futures::stream::empty()),
         };
@@ -288,38 +277,27 @@ where
     }
 }
 
-/// A watch that is yet to begin.
-struct Watch<K> {
-    api: Api<K>,
-    config: watcher::Config,
+/// Watches all of a kind of our own.
+fn watch_own<K: OwnKind>(
+    api: Api<Own<K>>,
     keys: Keys<K>,
+    drivers: &mut Vec<BoxStream<'static, ()>>,
+) -> Watched<K> {
+    let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+    let (watched, driver) = follow(events.map_ok(Own::event), keys);
+    drivers.push(driver);
+    watched
 }
 
-impl<K> Watch<K>
+/// Watches what we made of another kind.
+fn watch_children<K>(api: Api<K>, keys: Keys<K>, drivers: &mut Vec<BoxStream<'static, ()>>) -> Watched<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    fn new(api: Api<K>, config: watcher::Config) -> Self {
-        Watch {
-            api,
-            config: config.page_size(PAGE),
-            keys: |_| Vec::new(),
-        }
-    }
-
-    fn by(mut self, keys: Keys<K>) -> Self {
-        self.keys = keys;
-        self
-    }
-
-    fn start(self, drivers: &mut Vec<BoxStream<'static, ()>>) -> Watched<K> {
-        let events = watcher(self.api, self.config)
-            .default_backoff()
-            .modify(strip::metadata);
-        let (watched, driver) = follow(events, self.keys);
-        drivers.push(driver);
-        watched
-    }
+    let config = watcher::Config::default().labels(SELECTOR).page_size(PAGE);
+    let (watched, driver) = follow(watcher(api, config).default_backoff(), keys);
+    drivers.push(driver);
+    watched
 }
 
 /// Keeps the store as the events tell, and tells the readers.

@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use kube::api::{Patch, PatchParams};
-use kube::core::ClusterResourceScope;
+use kube::core::{ClusterResourceScope, Request};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::{Child, Writer};
 use crate::error::{Doing, Error};
@@ -87,8 +87,14 @@ impl Writer {
         });
         self.metrics.write(&K::kind(&()), "status");
         let parameters = PatchParams::apply(manager).force();
-        match api.patch_status(&name, &parameters, &Patch::Apply(&body)).await {
-            Ok(_) => Ok(()),
+        // The answer is the whole object with the record of who set which field, and the watch brings it as well.
+        let request = Request::new(api.resource_url());
+        let answer = match request.patch_subresource("status", &name, &parameters, &Patch::Apply(&body)) {
+            Ok(request) => self.client.request::<IgnoredAny>(request).await,
+            Err(error) => Err(kube::Error::BuildRequest(error)),
+        };
+        match answer {
+            Ok(IgnoredAny) => Ok(()),
             // Deleted meanwhile, and perhaps made anew: there is nobody to tell.
             Err(error) if Error::is_not_found(&error) || Error::is_of_another(&error) => Ok(()),
             Err(error) => Err(error).doing(|| format!("patch status of {} {namespace}/{name}", K::kind(&()))),

@@ -61,6 +61,7 @@ use crate::reconcile::{Turns, after_failure, drive, reconcile, references};
 use crate::scaling;
 use crate::seen::{Compared, Deployment, Pod};
 use crate::watches::{Stores, Watches};
+use crate::woken::Woken;
 
 /// When a server is asked again that did not say where its model came from.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
@@ -126,7 +127,7 @@ pub async fn run(
         })
         .graceful_shutdown_on(stop)
         .run(
-            move |deployment, context| reconcile(Arc::clone(&turns), deployment, context, step),
+            move |deployment, context| Woken::new(reconcile(Arc::clone(&turns), deployment, context, step)),
             after_failure,
             context,
         );

@@ -11,7 +11,7 @@
 //! with one label a node of 544. What is written is made of them still; what is read is not. [`Pod`], [`Job`] and
 //! [`Deployment`] have the names and shapes of theirs, less what nobody here reads: serde skips the rest while it reads,
 //! and the compiler refuses a field that is not kept. [`Compared`] is for kinds of which nothing is read: it holds as
-//! text what is stored, to be held against what should be.
+//! text what is stored, to be held against what should be. [`Own`] reads our own kinds, which stay as they are.
 //!
 //! Labels and annotations cannot be checked by the compiler: [`Kept`] keeps those of [`crate::labels::is_read`], and asking it
 //! for any other is an error that a debug build panics of. They are [`Metadata`]'s own, because `ObjectMeta` has trees:
@@ -23,6 +23,7 @@ mod deployment;
 mod job;
 mod map;
 mod metadata;
+mod own;
 mod pod;
 mod word;
 
@@ -32,6 +33,7 @@ pub use self::deployment::{Deployment, DeploymentSpec, DeploymentStatus, Templat
 pub use self::job::{Job, JobSpec, JobStatus};
 pub use self::map::{Kept, Map};
 pub use self::metadata::Metadata;
+pub use self::own::{Own, OwnKind};
 pub use self::pod::{Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus};
 pub use self::word::Word;
 

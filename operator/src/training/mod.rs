@@ -57,6 +57,7 @@ use crate::observed;
 use crate::reconcile::{Turns, after_failure, drive, reconcile, references};
 use crate::seen::{Job, Pod};
 use crate::watches::Watches;
+use crate::woken::Woken;
 
 /// How often a training is looked at though nothing was seen to change.
 const RESYNC: Duration = Duration::from_secs(600);
@@ -110,7 +111,7 @@ pub async fn run(
         })
         .graceful_shutdown_on(stop)
         .run(
-            move |training, context| reconcile(Arc::clone(&turns), training, context, step),
+            move |training, context| Woken::new(reconcile(Arc::clone(&turns), training, context, step)),
             after_failure,
             context,
         );
