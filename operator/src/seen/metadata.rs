@@ -1,5 +1,6 @@
 //! Who an object is, whose it is, and what is remembered on it.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
@@ -32,6 +33,19 @@ impl<M> Deref for Metadata<M> {
 impl<M> DerefMut for Metadata<M> {
     fn deref_mut(&mut self) -> &mut ObjectMeta {
         &mut self.object
+    }
+}
+
+/// Labels or annotations as an `ObjectMeta` has them.
+pub(super) type Tree = Option<BTreeMap<String, String>>;
+
+impl From<Metadata<Tree>> for ObjectMeta {
+    fn from(read: Metadata<Tree>) -> Self {
+        ObjectMeta {
+            labels: read.labels,
+            annotations: read.annotations,
+            ..read.object
+        }
     }
 }
 

@@ -1,9 +1,9 @@
-//! Objects of our own kinds: whole, but for who set which field, and kubectl's copy of the manifest.
+//! Objects of our own kinds: spec and status whole, metadata as [`Metadata`] reads it, without kubectl's copy of the manifest.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt::{self, Debug};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::runtime::watcher::Event;
 use sconce_crds::{
@@ -13,6 +13,8 @@ use sconce_crds::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
+use super::Metadata;
+use super::metadata::Tree;
 use crate::labels::LAST_APPLIED;
 
 /// A kind of our own.
@@ -79,19 +81,19 @@ impl<K: Resource<DynamicType = ()>> Resource for Own<K> {
     type DynamicType = ();
     type Scope = K::Scope;
 
-    fn kind(_: &()) -> std::borrow::Cow<'_, str> {
+    fn kind(_: &()) -> Cow<'_, str> {
         K::kind(&())
     }
 
-    fn group(_: &()) -> std::borrow::Cow<'_, str> {
+    fn group(_: &()) -> Cow<'_, str> {
         K::group(&())
     }
 
-    fn version(_: &()) -> std::borrow::Cow<'_, str> {
+    fn version(_: &()) -> Cow<'_, str> {
         K::version(&())
     }
 
-    fn plural(_: &()) -> std::borrow::Cow<'_, str> {
+    fn plural(_: &()) -> Cow<'_, str> {
         K::plural(&())
     }
 
@@ -111,55 +113,19 @@ impl<'de, K: OwnKind> Deserialize<'de> for Own<K> {
             spec,
             status,
         } = Parts::<K::Spec, K::Status>::deserialize(deserializer)?;
-        Ok(Own(K::of(metadata.into(), spec, status)))
+        let mut metadata = ObjectMeta::from(metadata);
+        if let Some(annotations) = &mut metadata.annotations {
+            annotations.remove(LAST_APPLIED);
+        }
+        Ok(Own(K::of(metadata, spec, status)))
     }
 }
 
 #[derive(Deserialize)]
 struct Parts<Spec, Status> {
-    metadata: Read,
+    metadata: Metadata<Tree>,
     spec: Spec,
     status: Option<Status>,
-}
-
-/// Metadata as it is read: what is not named is skipped.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Read {
-    name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-    resource_version: Option<String>,
-    generation: Option<i64>,
-    creation_timestamp: Option<Time>,
-    deletion_timestamp: Option<Time>,
-    owner_references: Option<Vec<OwnerReference>>,
-    finalizers: Option<Vec<String>>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-impl From<Read> for ObjectMeta {
-    fn from(read: Read) -> Self {
-        let mut annotations = read.annotations;
-        if let Some(annotations) = &mut annotations {
-            annotations.remove(LAST_APPLIED);
-        }
-        ObjectMeta {
-            name: read.name,
-            namespace: read.namespace,
-            uid: read.uid,
-            resource_version: read.resource_version,
-            generation: read.generation,
-            creation_timestamp: read.creation_timestamp,
-            deletion_timestamp: read.deletion_timestamp,
-            owner_references: read.owner_references,
-            finalizers: read.finalizers,
-            labels: read.labels,
-            annotations,
-            ..ObjectMeta::default()
-        }
-    }
 }
 
 #[cfg(test)]
@@ -186,7 +152,7 @@ mod tests {
                 "name": "iris", "namespace": "ml", "uid": "1", "resourceVersion": "7", "generation": 3,
                 "creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "2026-01-01T00:00:40Z",
                 "ownerReferences": [{"apiVersion": "v1", "kind": "A", "name": "a", "uid": "2", "controller": true}],
-                "finalizers": ["foregroundDeletion"], "labels": {"team": "a"}, "annotations": {"sconce.dev/rerun": "2"},
+                "labels": {"team": "a"}, "annotations": {"sconce.dev/rerun": "2"},
             },
             "spec": {
                 "model": {"network": {"layers": [{"dense": {"units": 1}}]}},
