@@ -32,7 +32,9 @@ names = $(addprefix --test ,$(basename $(notdir $(1))))
 beside := $(filter-out runtime/cuda/%,$(wildcard crds/tests/*.rs operator/tests/*.rs runtime/*/tests/*.rs))
 unit_tests := $(call names,$(beside))
 elsewhere := $(wildcard tests/tests/e2e_*.rs tests/tests/interop_*.rs)
-loopback_tests := $(call names,$(filter-out $(elsewhere),$(wildcard tests/tests/*.rs)))
+faults := $(wildcard tests/tests/fault_*.rs)
+fault_tests := $(call names,$(faults))
+loopback_tests := $(call names,$(filter-out $(elsewhere) $(faults),$(wildcard tests/tests/*.rs)))
 
 .PHONY: help
 help: ## This list
@@ -75,10 +77,17 @@ test: ## All tests; the last line counts them
 test-unit: ## Logic only: no cluster, seconds when warm
 	$(CARGO) test $(dev) --lib --bins $(unit_tests) --no-fail-fast
 
+# Faults are mostly waited for, so their tests run beside the others and are shown after them.
 test-cluster: harness ## Controllers, admission and chart on control planes on loopback: no root, no Docker
 	$(cluster) prepare --tests
 	$(CARGO) build $(dev) --bins
-	$(CARGO) test $(dev) $(loopback_tests) --no-fail-fast
+	$(CARGO) test $(dev) $(fault_tests) $(loopback_tests) --no-run
+	faults=$$(mktemp) status=0; \
+	$(CARGO) test $(dev) $(fault_tests) --no-fail-fast >$$faults 2>&1 & \
+	trap "kill $$! 2>/dev/null || true; rm -f $$faults" EXIT; \
+	$(CARGO) test $(dev) $(loopback_tests) --no-fail-fast || status=$$?; \
+	echo "waiting for the tests of faults, which ran beside these"; \
+	wait $$! || status=$$?; cat $$faults; exit $$status
 
 # Compiled first: where the cluster is, there may be no way out to a registry. The tests mostly wait for pods, so more
 # of them run at once than there are cores.
