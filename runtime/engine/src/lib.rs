@@ -30,6 +30,7 @@
 // `plan::product` alone hands memory to gemm, and proves its bounds.
 #![deny(unsafe_code)]
 
+pub mod control_groups;
 pub mod device;
 pub mod error;
 mod gradient;

@@ -8,6 +8,8 @@
 
 use std::{env, fs, path::Path, thread};
 
+use crate::control_groups::ControlGroups;
+
 /// Variables by which rayon and candle are told how many threads to use.
 pub const THREAD_VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
@@ -63,7 +65,7 @@ pub fn available() -> usize {
         .ok()
         .and_then(|status| allowed(&status))
         .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    quota(Path::new("/sys/fs/cgroup"))
+    quota(Path::new("/"))
         .map_or(processors, |quota| quota.min(processors))
         .max(1)
 }
@@ -81,20 +83,31 @@ fn allowed(status: &str) -> Option<usize> {
     (bits > 0).then_some(bits as usize)
 }
 
-/// The CPU quota of a control group as seen from inside a container, in whole processors, rounded up. Nothing
-/// where there is none.
+/// The least CPU quota of this process's control groups, in whole processors, rounded up. Nothing where there is none.
 fn quota(root: &Path) -> Option<usize> {
-    let read = |file: &str| fs::read_to_string(root.join(file)).ok();
-    let (quota, period) = match read("cpu.max") {
-        Some(both) => {
-            let (quota, period) = both.trim().split_once(' ')?;
-            (quota.parse::<u64>().ok()?, period.parse::<u64>().ok()?)
-        }
-        None => (
-            read("cpu/cpu.cfs_quota_us")?.trim().parse::<u64>().ok()?,
-            read("cpu/cpu.cfs_period_us")?.trim().parse::<u64>().ok()?,
-        ),
-    };
+    let groups = ControlGroups::of(root, "cpu");
+    let read = |folder: &Path, file: &str| fs::read_to_string(folder.join(file)).ok();
+    let second = groups.second.iter().filter_map(|folder| {
+        let both = read(folder, "cpu.max")?;
+        let (quota, period) = both.trim().split_once(' ')?;
+        processors(quota, period)
+    });
+    let first = groups.first.iter().filter_map(|folder| {
+        let (quota, period) = (
+            read(folder, "cpu.cfs_quota_us")?,
+            read(folder, "cpu.cfs_period_us")?,
+        );
+        processors(&quota, &period)
+    });
+    second.chain(first).min()
+}
+
+/// A quota that is a word, or -1, is none.
+fn processors(quota: &str, period: &str) -> Option<usize> {
+    let (quota, period) = (
+        quota.trim().parse::<u64>().ok()?,
+        period.trim().parse::<u64>().ok()?,
+    );
     (period > 0).then(|| (quota.div_ceil(period) as usize).max(1))
 }
 
@@ -103,35 +116,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotas_of_both_versions_are_rounded_up() {
-        for (name, files, expected) in [
-            ("v2", &[("cpu.max", "150000 100000\n")][..], Some(2)),
-            ("v2-half", &[("cpu.max", "50000 100000\n")], Some(1)),
-            ("v2-none", &[("cpu.max", "max 100000\n")], None),
+    fn quotas_of_both_versions_are_rounded_up_and_the_least_of_all_groups_counts() {
+        let of_second = "0::/slice/main\n";
+        let of_first = "3:cpu,cpuacct:/slice/main\n";
+        for (number, (own, files, expected)) in [
+            (of_second, &[("cpu.max", "150000 100000\n")][..], Some(2)),
+            (of_second, &[("cpu.max", "50000 100000\n")], Some(1)),
+            (of_second, &[("cpu.max", "max 100000\n")], None),
             (
-                "v1",
+                of_second,
                 &[
-                    ("cpu/cpu.cfs_quota_us", "300000\n"),
-                    ("cpu/cpu.cfs_period_us", "100000\n"),
+                    ("slice/cpu.max", "300000 100000\n"),
+                    ("slice/main/cpu.max", "max 100000\n"),
                 ],
                 Some(3),
             ),
             (
-                "v1-none",
+                of_second,
+                &[
+                    ("slice/cpu.max", "300000 100000\n"),
+                    ("slice/main/cpu.max", "200000 100000\n"),
+                ],
+                Some(2),
+            ),
+            (of_second, &[("other/cpu.max", "100000 100000\n")], None),
+            (
+                of_first,
+                &[
+                    ("cpu/slice/cpu.cfs_quota_us", "300000\n"),
+                    ("cpu/slice/cpu.cfs_period_us", "100000\n"),
+                ],
+                Some(3),
+            ),
+            (
+                of_first,
                 &[
                     ("cpu/cpu.cfs_quota_us", "-1\n"),
                     ("cpu/cpu.cfs_period_us", "100000\n"),
                 ],
                 None,
             ),
-            ("no-group", &[], None),
-        ] {
-            let root = env::temp_dir().join(format!("sconce-threads-{}-{name}", std::process::id()));
-            fs::create_dir_all(root.join("cpu")).unwrap();
-            for (file, content) in files {
-                fs::write(root.join(file), content).unwrap();
+            ("", &[], None),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let root = env::temp_dir().join(format!("sconce-threads-{}-{number}", std::process::id()));
+            let write = |file: String, text: &str| {
+                let path = root.join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            };
+            write("proc/self/cgroup".to_owned(), own);
+            for (file, text) in files {
+                write(format!("sys/fs/cgroup/{file}"), text);
             }
-            assert_eq!(quota(&root), expected, "{name}");
+            assert_eq!(quota(&root), expected, "{own} {files:?}");
             fs::remove_dir_all(root).unwrap();
         }
     }

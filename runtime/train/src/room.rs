@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sconce_contract::plan::SCRATCH_PATH;
+use sconce_engine::control_groups::ControlGroups;
 
 use crate::scratch::Scratch;
 
@@ -71,8 +72,15 @@ fn temporary(set: Option<OsString>, large: &Path) -> PathBuf {
 /// Bytes that this process may use, below that root of the file system.
 fn available(root: &Path) -> u64 {
     let read = |file: &str| fs::read_to_string(root.join(file)).ok();
-    let own = read("proc/self/cgroup").unwrap_or_default();
-    let limits = groups(&own).map(|file| read(&file)?.trim().parse().ok());
+    let groups = ControlGroups::of(root, "memory");
+    let second = groups.second.iter().map(|group| group.join("memory.max"));
+    let first = groups
+        .first
+        .iter()
+        .map(|group| group.join("memory.limit_in_bytes"));
+    let limits = second
+        .chain(first)
+        .map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
     let installed = read("proc/meminfo").and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
@@ -81,28 +89,6 @@ fn available(root: &Path) -> u64 {
     // Version 1 of control groups says a number beyond all memory where there is no limit.
     let all = limits.chain([installed]).flatten();
     all.min().unwrap_or(u64::MAX)
-}
-
-/// Files with the limits of a process's control groups, of either version, as its `/proc/self/cgroup` tells them. Each
-/// group is held by the limits of those that it is in as well. What a namespace hides is not there to be read: a path
-/// that leads out of it begins at what can be seen.
-fn groups(own: &str) -> impl Iterator<Item = String> {
-    let of_version = |memory: &str, folder: &'static str, file: &'static str| {
-        let line = own.lines().find_map(|line| {
-            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
-            controllers.split(',').any(|name| name == memory).then_some(path)
-        });
-        let path = line.filter(|path| !path.contains("..")).unwrap_or_default();
-        let outer = path.match_indices('/').map(|(end, _)| &path[..end]);
-        let paths: Vec<String> = outer
-            .chain([path.trim_end_matches('/')])
-            .map(|path| format!("sys/fs/cgroup{folder}{path}/{file}"))
-            .collect();
-        paths
-    };
-    let second = of_version("", "", "memory.max");
-    let first = of_version("memory", "/memory", "memory.limit_in_bytes");
-    second.into_iter().chain(first)
 }
 
 #[cfg(test)]
