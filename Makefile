@@ -156,6 +156,10 @@ kubectl: harness ## Run kubectl against the cluster: make kubectl ARGS="get mtra
 images: harness ## Compile the images of this tree and load them into the cluster
 	$(cluster) images
 
+.PHONY: archives
+archives: harness ## Write the images of this tree into target/images, for a registry of yours
+	$(cluster) archives target/images
+
 ## Generated files
 
 .PHONY: crds chart

@@ -61,17 +61,40 @@ impl Image {
 /// # Errors
 /// When a step fails.
 pub fn ensure(cluster: &Kind) -> Result<()> {
+    build_all(cluster.docker())?;
+    load(cluster, &IMAGES.map(|image| image.reference()))
+}
+
+/// Writes each image into this folder, as an archive that tools for registries take.
+///
+/// # Errors
+/// When a step fails.
+pub fn archive(docker: &Docker, folder: &Path) -> Result<()> {
+    build_all(docker)?;
+    fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    for image in &IMAGES {
+        let file = folder.join(image.name).with_extension("tar");
+        let mut save = docker.command("docker");
+        save.args(["image", "save", "--output"])
+            .arg(&file)
+            .arg(image.reference());
+        process::run(&format!("writing {}", file.display()), &mut save)?;
+    }
+    Ok(())
+}
+
+fn build_all(docker: &Docker) -> Result<()> {
     let root = workspace();
     process::run("compiling the release binaries", &mut cargo(&root))?;
     for image in &IMAGES {
         build(
-            cluster.docker(),
+            docker,
             image,
             &root.join("target/release").join(image.name),
             &root.join(image.folder),
         )?;
     }
-    load(cluster, &IMAGES.map(|image| image.reference()))
+    Ok(())
 }
 
 fn cargo(root: &Path) -> Command {

@@ -1,10 +1,12 @@
 //! A cluster to work with: up, down, and whatever is run against it.
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, Subcommand};
 use sconce_tests::choice::Choice;
+use sconce_tests::docker::Docker;
 use sconce_tests::kind::{self, Kind};
 use sconce_tests::process::say;
 use sconce_tests::{Error, Result, borrowed, frameworks, images, kueue, tools};
@@ -40,6 +42,11 @@ enum Verb {
     Status,
     /// Compiles the project's images and loads them into the cluster.
     Images,
+    /// Compiles the project's images and writes them into a folder, for a registry of one's own.
+    Archives {
+        /// Where to; it is made.
+        folder: PathBuf,
+    },
     /// Loads images that are not the project's, which tests bring as users do.
     Borrowed,
     /// Runs kubectl against the cluster.
@@ -99,10 +106,11 @@ fn run(choice: Choice, verb: Verb) -> Result<()> {
         }
         (Verb::Images, Choice::Kind) => images::ensure(&Kind::running()?),
         (Verb::Images, Choice::Current) => Err(Error::Unmet(
-            "CLUSTER=current never touches Docker: push the images to a registry that the cluster pulls from, \
-             and name it in the chart's values"
+            "CLUSTER=current never touches Docker: push the images of `make archives` to a registry that the cluster pulls \
+             from, and name it in the chart's values"
                 .to_owned(),
         )),
+        (Verb::Archives { folder }, _) => images::archive(&Docker::find_or_start()?, &folder),
         (Verb::Borrowed, Choice::Kind) => borrowed::ensure(&Kind::running()?),
         // Its nodes pull them.
         (Verb::Borrowed, Choice::Current) => Ok(()),
