@@ -37,14 +37,22 @@ impl<'a> Fleet<'a> {
     pub async fn grows_to(&mut self, count: usize) -> Result<()> {
         for pod in self.room.kubelet.active(PODS, count).await? {
             let name = pod.name_any();
-            if self.servers.iter().any(|(known, _)| *known == name) {
-                continue;
+            if !self.servers.iter().any(|(known, _)| *known == name) {
+                self.joins(&name).await?;
             }
-            let server = FakeServer::start().await?;
-            self.room.kubelet.takes(&name).await?;
-            self.room.kubelet.runs(&name, server.address(), true).await?;
-            self.servers.push((name, server));
         }
+        Ok(())
+    }
+
+    /// Lets this pod answer as well.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub async fn joins(&mut self, pod: &str) -> Result<()> {
+        let server = FakeServer::start().await?;
+        self.room.kubelet.takes(pod).await?;
+        self.room.kubelet.runs(pod, server.address(), true).await?;
+        self.servers.push((pod.to_owned(), server));
         Ok(())
     }
 

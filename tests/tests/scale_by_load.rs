@@ -168,7 +168,7 @@ async fn scale_stays_within_its_bounds_says_so_and_follows_new_ones() -> Outcome
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scale_asks_for_no_unit_of_an_accelerator_that_no_node_has() -> Outcome {
+async fn scale_asks_for_one_unit_more_than_nodes_have_and_says_so() -> Outcome {
     let room = Room::open().await?;
     // Two units on the only node, which the stand-in for the kubelet places pods on.
     let units = json!({"example.com/scaled": "2"});
@@ -190,12 +190,12 @@ async fn scale_asks_for_no_unit_of_an_accelerator_that_no_node_has() -> Outcome 
     .await?;
 
     fleet.have(&[4]).await?;
-    let seen = desired(&room, 2).await?;
+    let seen = desired(&room, 3).await?;
     let decision = &seen.status.as_ref().ok_or("no status")?.scale_decisions[0];
     assert!(
         decision
             .message
-            .ends_with("there are units of the accelerator for no more"),
+            .ends_with("there are units of the accelerator for 2, so the last one waits for some"),
         "{}",
         decision.message
     );
@@ -203,13 +203,26 @@ async fn scale_asks_for_no_unit_of_an_accelerator_that_no_node_has() -> Outcome 
         decision.inputs.as_ref().and_then(|inputs| inputs.units_allow),
         Some(2)
     );
-    fleet.grows_to(2).await?;
+    // One has a unit, and one waits where whoever can make room sees it.
+    let new = room.kubelet.active(PODS, 3).await?;
+    let known = fleet.servers[0].0.clone();
+    let new: Vec<String> = new
+        .iter()
+        .map(ResourceExt::name_any)
+        .filter(|name| *name != known)
+        .collect();
+    fleet.joins(&new[0]).await?;
     let seen = room
         .see("iris", "the limit is told", |seen: &ModelDeployment| {
             told(served(seen), "ScalingLimited").starts_with("True: NoFreeUnits")
         })
         .await?;
-    assert!(told(served(&seen), "ScalingLimited").contains("which is 2: add nodes"));
+    assert!(told(served(&seen), "ScalingLimited").contains("which is 2: the next one waits; add nodes"));
+    // However long, no further one joins the one that waits.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let seen = desired(&room, 3).await?;
+    assert_eq!(decisions(&seen), ["1-3 Queueing"]);
+    assert_eq!(room.kubelet.active(PODS, 3).await?.len(), 3);
     Ok(room.close()?)
 }
 

@@ -5,7 +5,7 @@
 //!   in flight (computed + waiting), summed over replicas
 //!        │ mean over the window; over a tenth of it while requests wait
 //!        ▼
-//!   demand ÷ target ──► needed ──► more: at once, within max, units and what answers
+//!   demand ÷ target ──► needed ──► more: at once, within max, one above the units, and what answers
 //!                                  fewer: once the highest demand of the whole scaleDownDelay needs fewer
 //! ```
 //!
@@ -23,6 +23,9 @@ const TOLERANCE: f64 = 0.1;
 /// about how many will be needed when they have started.
 const GROWTH: u32 = 2;
 const FIRST_GROWTH: u32 = 4;
+/// Pods beyond those that there are units for. Whoever can make room acts on a pod that waits: the scheduler, which
+/// preempts; trainings, which give way; what adds nodes. A number that nobody sees moves none of them.
+const WAITING: u32 = 1;
 /// Slots count as taken from here on: a server computes nothing for an instant between two requests.
 const TAKEN: f64 = 0.95;
 
@@ -192,7 +195,10 @@ pub fn decide(policy: &Policy, load: Option<&Load>, fleet: &Fleet) -> Verdict {
         .saturating_mul(GROWTH)
         .max(fleet.ready.saturating_add(FIRST_GROWTH));
     let beyond = now > f64::from(within) * target * (1.0 + TOLERANCE);
-    let more = needed(now, target).min(policy.max).min(units).min(growth);
+    let more = needed(now, target)
+        .min(policy.max)
+        .min(units.saturating_add(WAITING))
+        .min(growth);
     if beyond && more > within {
         let change = raise(policy, load, fleet, (more, needed(now, target)), queueing);
         return verdict(more, Some(change));
@@ -256,14 +262,14 @@ fn raise(policy: &Policy, load: &Load, fleet: &Fleet, (to, needed): (u32, u32), 
     } else {
         String::new()
     };
-    let why = if to == needed {
-        ""
+    let why = if let Some(units) = fleet.units_allow.filter(|&units| units < to) {
+        format!("; there are units of the accelerator for {units}, so the last one waits for some")
+    } else if to == needed {
+        String::new()
     } else if to == policy.max {
-        "; maxReplicas allows no more"
-    } else if Some(to) == fleet.units_allow {
-        "; there are units of the accelerator for no more"
+        "; maxReplicas allows no more".to_owned()
     } else {
-        "; whether that is enough is seen when they answer"
+        "; whether that is enough is seen when they answer".to_owned()
     };
     Change {
         reason: if queueing {

@@ -166,15 +166,15 @@ fn limits_hold_and_are_told() {
         units_allow: Some(2),
         ..fleet(1, 1)
     };
-    let verdict = decide(&policy, Some(&constant(usage(1.0, 2.0))), &scarce);
-    assert_eq!((verdict.to, verdict.limit), (2, Some(Limit::Units)));
-    assert!(
-        verdict
-            .change
-            .unwrap()
-            .message
-            .ends_with("there are units of the accelerator for no more")
-    );
+    let verdict = decide(&policy, Some(&constant(usage(1.0, 3.0))), &scarce);
+    assert_eq!((verdict.to, verdict.limit), (3, Some(Limit::Units)));
+    assert!(verdict.change.unwrap().message.ends_with(
+        "3 are asked for; there are units of the accelerator for 2, so the last one waits for some"
+    ));
+    // While it waits, no further one joins it.
+    let waiting = Fleet { desired: 3, ..scarce };
+    let verdict = decide(&policy, Some(&constant(usage(1.0, 3.0))), &waiting);
+    assert_eq!((verdict.to, verdict.limit), (3, Some(Limit::Units)));
     // Units that went away take no replica that is there.
     let fewer = Fleet {
         units_allow: Some(1),
@@ -300,10 +300,10 @@ proptest! {
     }
 
     #[test]
-    fn no_more_than_there_are_units_for(policy in policies(), load in loads(), fleet in fleets()) {
+    fn at_most_one_waits_for_a_unit(policy in policies(), load in loads(), fleet in fleets()) {
         let verdict = decide(&policy, Some(&load), &fleet);
         if let (Some(units), true) = (fleet.units_allow, verdict.to > fleet.desired.max(policy.min)) {
-            prop_assert!(verdict.to <= units);
+            prop_assert!(verdict.to <= units.saturating_add(WAITING));
         }
     }
 

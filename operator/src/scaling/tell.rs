@@ -149,7 +149,8 @@ fn limited(limit: Option<Limit>, policy: &Policy, fleet: &Fleet) -> conditions::
             Reason::NoFreeUnits,
             format!(
                 "the load asks, or lately asked, for more pods than there are units of the accelerator for, which is {}: \
-                 add nodes, or take a smaller accelerator.count",
+                 the next one waits; add nodes, let others give way (scheduling.priorityClassName, yieldTo), or take a \
+                 smaller accelerator.count",
                 fleet.units_allow.unwrap_or_default()
             ),
         ),
