@@ -11,6 +11,11 @@ pub const PAUSE: Duration = Duration::from_millis(500);
 pub const BURST: u32 = 50;
 /// … and per second from then on: a thousand objects that start together would have as many pods' every step told.
 pub const PER_SECOND: u32 = 10;
+/// They take a fifth of one request's time at most: where the API server is slow because it has much to do,
+/// they are what can wait, and each costs it as much as a pod's start.
+const PART: u32 = 5;
+/// How soon it is looked again whether the server is faster, by those that wait for long.
+const LOOK: Duration = Duration::from_secs(30);
 /// An object whose turn came this long ago has gone, or has had nothing to say since.
 const FORGET: Duration = Duration::from_secs(60);
 
@@ -33,36 +38,42 @@ pub enum Worth {
 pub struct Pace {
     objects: HashMap<String, Turn>,
     tidied: Option<Instant>,
-    /// When the ration of [`PER_SECOND`] would be used up to now (the generic cell rate algorithm, ITU-T I.371).
-    used_until: Option<Instant>,
+    ration: Ration,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     /// Not before this.
     due: Instant,
-    /// Whether a share of the ration was taken for it.
-    rationed: bool,
+    /// Its share of the ration, where one was taken for it.
+    share: Option<u64>,
 }
 
 impl Pace {
     /// How long the next write of this object's status has to wait; nothing where it may be sent now, which counts
-    /// as sent. `first` is the status of an object that has none.
-    pub fn wait(&mut self, key: &str, first: bool, worth: Worth, now: Instant) -> Option<Duration> {
+    /// as sent. `first` is the status of an object that has none, `latency` what a write takes the API server.
+    pub fn wait(
+        &mut self,
+        key: &str,
+        first: bool,
+        worth: Worth,
+        latency: Duration,
+        now: Instant,
+    ) -> Option<Duration> {
         self.tidy(now);
         let mut turn = self.objects.get(key).copied().unwrap_or(Turn {
             due: if first { now + PAUSE } else { now },
-            rationed: false,
+            share: None,
         });
         match worth {
             Worth::Urgent => turn.due = now,
             // A turn that was put off by the ration is put off by the pause at most.
             Worth::News => turn.due = turn.due.min(now + PAUSE),
-            Worth::Progress if !turn.rationed => {
-                turn.due = turn.due.max(self.ration(now));
-                turn.rationed = true;
+            Worth::Progress => {
+                self.ration.pass(latency, now);
+                let share = *turn.share.get_or_insert_with(|| self.ration.take());
+                turn.due = turn.due.max(now + self.ration.left(share).min(LOOK));
             }
-            Worth::Progress => {}
         }
         if turn.due > now {
             self.objects.insert(key.to_owned(), turn);
@@ -70,7 +81,7 @@ impl Pace {
         }
         let next = Turn {
             due: now + PAUSE,
-            rationed: false,
+            share: None,
         };
         self.objects.insert(key.to_owned(), next);
         None
@@ -85,13 +96,53 @@ impl Pace {
         self.objects
             .retain(|_, turn| now.saturating_duration_since(turn.due) < FORGET);
     }
+}
 
-    /// Takes a share of the ration; when it is there.
-    fn ration(&mut self, now: Instant) -> Instant {
-        let share = Duration::from_secs(1) / PER_SECOND;
-        let used = self.used_until.map_or(now, |used| used.max(now)) + share;
-        self.used_until = Some(used);
-        now + used.saturating_duration_since(now + share * BURST)
+/// Shares that are handed out in the order in which they were asked for, as fast as the API server allows.
+#[derive(Debug)]
+struct Ration {
+    /// Shares that were asked for.
+    taken: u64,
+    /// Shares that were handed out, and parts of one.
+    out: f64,
+    /// From one to the next.
+    pause: Duration,
+    at: Option<Instant>,
+}
+
+impl Default for Ration {
+    fn default() -> Self {
+        Ration {
+            taken: 0,
+            out: BURST.into(),
+            pause: Duration::from_secs(1) / PER_SECOND,
+            at: None,
+        }
+    }
+}
+
+impl Ration {
+    /// Time passes, in which the API server took so long for a write. What nobody asks for is kept up to [`BURST`].
+    fn pass(&mut self, latency: Duration, now: Instant) {
+        let passed = self
+            .at
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.at = Some(now);
+        self.pause = (Duration::from_secs(1) / PER_SECOND).max(latency.saturating_mul(PART));
+        let most = self.taken as f64 + f64::from(BURST);
+        self.out = (self.out + passed.as_secs_f64() / self.pause.as_secs_f64()).min(most);
+    }
+
+    /// The next share, by its number.
+    fn take(&mut self) -> u64 {
+        self.taken += 1;
+        self.taken
+    }
+
+    /// How long until it is handed out, at this pace.
+    fn left(&self, share: u64) -> Duration {
+        let before = (share as f64 - self.out).max(0.0);
+        Duration::try_from_secs_f64(before * self.pause.as_secs_f64()).unwrap_or(LOOK)
     }
 }
 
@@ -135,11 +186,12 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+    const FAST: Duration = Duration::from_millis(1);
 
     #[test]
     fn a_new_objects_first_status_waits_and_then_one_is_written_in_each_pause() {
         let (mut pace, start) = (Pace::default(), Instant::now());
-        let mut wait = |first, after| pace.wait("a", first, Worth::Progress, start + after);
+        let mut wait = |first, after| pace.wait("a", first, Worth::Progress, FAST, start + after);
         assert_eq!(wait(true, Duration::ZERO), Some(PAUSE));
         assert_eq!(wait(true, 200 * MS), Some(PAUSE - 200 * MS));
         assert_eq!(wait(true, PAUSE), None);
@@ -150,16 +202,16 @@ mod tests {
     #[test]
     fn what_must_not_be_lost_and_what_comes_after_a_long_time_is_written_at_once() {
         let (mut pace, start) = (Pace::default(), Instant::now());
-        assert_eq!(pace.wait("a", true, Worth::Urgent, start), None);
-        assert_eq!(pace.wait("a", false, Worth::Urgent, start + MS), None);
-        assert_eq!(pace.wait("b", false, Worth::Progress, start), None);
+        assert_eq!(pace.wait("a", true, Worth::Urgent, FAST, start), None);
+        assert_eq!(pace.wait("a", false, Worth::Urgent, FAST, start + MS), None);
+        assert_eq!(pace.wait("b", false, Worth::Progress, FAST, start), None);
     }
 
     #[test]
     fn of_many_that_only_go_on_few_are_told_at_a_time_and_news_of_any_is_told() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         let waits: Vec<_> = (0..BURST + 20)
-            .map(|number| pace.wait(&number.to_string(), false, Worth::Progress, start))
+            .map(|number| pace.wait(&number.to_string(), false, Worth::Progress, FAST, start))
             .collect();
         let told = waits.iter().filter(|wait| wait.is_none()).count();
         assert_eq!((told, waits.len() - told), (BURST as usize, 20));
@@ -169,9 +221,43 @@ mod tests {
             &Some(2000 * MS),
             "the twentieth, at ten a second"
         );
-        assert_eq!(pace.wait(&last, false, Worth::News, start + MS), Some(PAUSE));
-        assert_eq!(pace.wait(&last, false, Worth::News, start + MS + PAUSE), None);
-        assert_eq!(pace.wait("60", false, Worth::Progress, start + 1100 * MS), None);
+        assert_eq!(
+            pace.wait(&last, false, Worth::News, FAST, start + MS),
+            Some(PAUSE)
+        );
+        assert_eq!(
+            pace.wait(&last, false, Worth::News, FAST, start + MS + PAUSE),
+            None
+        );
+        assert_eq!(
+            pace.wait("60", false, Worth::Progress, FAST, start + 1100 * MS),
+            None
+        );
+    }
+
+    #[test]
+    fn where_the_server_is_slow_less_is_told_of_mere_progress_and_as_much_as_before_once_it_is_fast_again() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let names: Vec<String> = (0..200).map(|name| name.to_string()).collect();
+        let mut told_within = |latency, from: u32, seconds: u32| {
+            let mut told = 0;
+            for second in from..from + seconds {
+                for name in &names {
+                    let now = start + second * 1000 * MS;
+                    told += u32::from(pace.wait(name, false, Worth::Progress, latency, now).is_none());
+                }
+            }
+            told
+        };
+        let first = told_within(400 * MS, 0, 10);
+        assert!(
+            (50..=57).contains(&first),
+            "{first}: what was kept, and one in two seconds"
+        );
+        let slow = told_within(400 * MS, 10, 100);
+        assert!((40..=60).contains(&slow), "{slow}");
+        let fast = told_within(FAST, 110, 60);
+        assert!((400..=620).contains(&fast), "{fast}");
     }
 
     #[test]
@@ -179,10 +265,14 @@ mod tests {
         let (mut pace, start) = (Pace::default(), Instant::now());
         let names: Vec<String> = (0..2000).map(|name| name.to_string()).collect();
         for name in &names {
-            assert_eq!(pace.wait(name, true, Worth::News, start), Some(PAUSE));
+            assert_eq!(pace.wait(name, true, Worth::News, FAST, start), Some(PAUSE));
         }
         for name in &names {
-            assert_eq!(pace.wait(name, true, Worth::News, start + PAUSE), None, "{name}");
+            assert_eq!(
+                pace.wait(name, true, Worth::News, FAST, start + PAUSE),
+                None,
+                "{name}"
+            );
         }
     }
 
@@ -190,9 +280,9 @@ mod tests {
     fn entries_that_are_long_over_are_forgotten() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         for name in 0..2000 {
-            pace.wait(&name.to_string(), false, Worth::Urgent, start);
+            pace.wait(&name.to_string(), false, Worth::Urgent, FAST, start);
         }
-        pace.wait("late", false, Worth::Progress, start + PAUSE + FORGET);
+        pace.wait("late", false, Worth::Progress, FAST, start + PAUSE + FORGET);
         assert_eq!(pace.objects.len(), 1);
     }
 

@@ -3,11 +3,14 @@
 //! A child's name is derived from its parent's, so an object of that name may already be there and belong to
 //! somebody else. Before the first write of a child, one read makes sure that it does not.
 
+mod latency;
 mod refusal;
 mod remove;
 mod status;
 
 use std::fmt::Debug;
+use std::future::Future;
+use std::time::{Duration, Instant};
 
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::{NamespaceResourceScope, Request};
@@ -16,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::latency::Latency;
 pub use self::refusal::Refusal;
 use self::refusal::{refusal, taken};
 use crate::difference;
@@ -57,12 +61,29 @@ impl<K> Applied<K> {
 pub struct Writer {
     client: Client,
     metrics: Metrics,
+    latency: Latency,
 }
 
 impl Writer {
     /// Writes through this client and counts each write.
     pub fn new(client: Client, metrics: Metrics) -> Self {
-        Writer { client, metrics }
+        Writer {
+            client,
+            metrics,
+            latency: Latency::default(),
+        }
+    }
+
+    /// How long the API server takes for a write, lately.
+    pub fn latency(&self) -> Duration {
+        self.latency.mean()
+    }
+
+    async fn timed<T>(&self, write: impl Future<Output = T>) -> T {
+        let start = Instant::now();
+        let answer = write.await;
+        self.latency.note(start.elapsed());
+        answer
     }
 
     /// Makes the child what it should be. `observed` is what a watch has shown; nothing where it has shown none. What is
@@ -100,10 +121,8 @@ impl Writer {
         }
         self.metrics.write(&K::kind(&()), "apply");
         let parameters = PatchParams::apply(MANAGER).force();
-        match api
-            .patch(&name, &parameters, &Patch::Apply(&typed(&desired)))
-            .await
-        {
+        let patch = Patch::Apply(typed(&desired));
+        match self.timed(api.patch(&name, &parameters, &patch)).await {
             Ok(stored) => Ok(Applied(stored)),
             Err(error) => Err(refusal(error, what("apply"))),
         }
@@ -165,7 +184,7 @@ impl Writer {
         let path = K::url_path(&(), Some(&namespace));
         let request = Request::new(path).create(&parameters, json(&desired).to_string().into_bytes());
         let answer = match request {
-            Ok(request) => self.client.request::<S>(request).await,
+            Ok(request) => self.timed(self.client.request::<S>(request)).await,
             Err(error) => Err(kube::Error::BuildRequest(error)),
         };
         match answer {

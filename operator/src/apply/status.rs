@@ -90,7 +90,7 @@ impl Writer {
         // The answer is the whole object with the record of who set which field, and the watch brings it as well.
         let request = Request::new(api.resource_url());
         let answer = match request.patch_subresource("status", &name, &parameters, &Patch::Apply(&body)) {
-            Ok(request) => self.client.request::<IgnoredAny>(request).await,
+            Ok(request) => self.timed(self.client.request::<IgnoredAny>(request)).await,
             Err(error) => Err(kube::Error::BuildRequest(error)),
         };
         match answer {
