@@ -95,6 +95,11 @@ pub fn add(
     conditions.extend(settle(previous, verdict.into_iter().collect(), generation, now));
 }
 
+/// Keeps the condition of a kind that is told apart from the others as it was, where there was one.
+pub fn keep(conditions: &mut Vec<Condition>, previous: &[Condition], kind: &str) {
+    conditions.extend(previous.iter().find(|condition| condition.type_ == kind).cloned());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

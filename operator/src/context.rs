@@ -35,6 +35,8 @@ use crate::watches::Stores;
 const EVENTS: (u16, u16) = (25, 1);
 /// The same, of warnings.
 const WARNINGS: (u16, u16) = (100, 10);
+/// Failures in a row before the object tells of them: most are over a second later.
+const PATIENCE: u32 = 2;
 
 /// Images of the pods, and how they are pulled.
 #[derive(Clone, Debug)]
@@ -174,7 +176,8 @@ impl Context {
             return Ok(None);
         }
         let key = key(object);
-        let wait = lock(&self.pace).wait(&key, told.before.is_none(), told.worth(), Instant::now());
+        let (worth, latency) = (told.worth(), self.writer.latency());
+        let wait = lock(&self.pace).wait(&key, told.before.is_none(), worth, latency, Instant::now());
         if wait.is_some() {
             return Ok(wait);
         }
@@ -247,6 +250,13 @@ impl Context {
         let count = failures.entry(key).or_insert(0);
         *count += 1;
         Duration::from_secs(1 << (*count - 1).min(8)).min(Duration::from_secs(300))
+    }
+
+    /// Whether this object failed more than once before.
+    pub fn keeps_failing(&self, key: &str) -> bool {
+        lock(&self.failures)
+            .get(key)
+            .is_some_and(|&count| count >= PATIENCE)
     }
 
     /// The object was reconciled: its next failure is its first.

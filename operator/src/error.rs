@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use crate::problem::Problem;
+use crate::reason::Reason;
+
 /// A reconcile that could not be finished and is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,6 +50,23 @@ impl Error {
             Error::Panic(_) => "panic",
             Error::Behind(_) => "behind",
             Error::Incomplete(..) => "incomplete",
+        }
+    }
+
+    /// What to tell people where it happens again and again; nothing where the API server gave no answer that says why.
+    pub fn problem(&self) -> Option<Problem> {
+        let Error::Api { what, source } = self else {
+            return None;
+        };
+        match &**source {
+            kube::Error::Api(status) if status.code >= 500 || status.code == 403 => {
+                let message = format!(
+                    "the API server failed to {what}, again and again: {}; it is tried again by itself",
+                    status.message
+                );
+                Some(Problem::new(Reason::ChildRefused, "spec", message))
+            }
+            _ => None,
         }
     }
 

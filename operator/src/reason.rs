@@ -50,7 +50,7 @@ reasons! {
     CreateContainerConfigError CreateContainerError RunContainerError FailedMount FailedAttachVolume
     // How a run or a server fails.
     BadInput Diverged OutOfMemory Storage Internal Interrupted Stalled NoReport ReportLost DeadlineExceeded JobFailed
-    Rejected GateMissed ProgressDeadlineExceeded RolledBack
+    PodGoesOn Rejected GateMissed ProgressDeadlineExceeded RolledBack
     // Whose turn it is.
     Preempted YieldedToServing AwaitingKueue WaitingForQuota AwaitingAdmission Deactivated
     // Which artifact is served.

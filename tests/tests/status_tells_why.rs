@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::ResourceExt;
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt};
 use sconce_contract::FailureClass;
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelDeployment, ModelTraining};
@@ -363,5 +365,40 @@ async fn nothing_is_written_while_nothing_happens() -> Outcome {
         room.still::<ModelDeployment>("held", time),
         room.still::<k8s_openapi::api::apps::v1::Deployment>(&workload, time),
     )?;
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebodys_webhook_that_does_not_answer_is_told_and_nothing_waits_for_people() -> Outcome {
+    let room = room().await?;
+    // Nobody listens there, and nothing may be made without it.
+    let rule = json!({
+        "apiGroups": ["batch", "apps"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs", "deployments"],
+    });
+    let webhook = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "status-policy"},
+        "webhooks": [{
+            "name": "policy.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Fail",
+            "clientConfig": {"url": "https://127.0.0.1:1/"}, "rules": [rule], "timeoutSeconds": 1,
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": room.namespace}},
+        }],
+    });
+    room.apply_cluster(webhook).await?;
+    room.apply(training("iris")).await?;
+    room.apply(deployment_of_uri("served", "https://models.example/iris/1"))
+        .await?;
+    let says = complaint(&room, "iris", "ChildRefused", false).await?;
+    assert!(
+        says.contains("spec: the API server failed to create Job") && says.contains("policy.example.com"),
+        "{says}"
+    );
+    let seen = room.deployment_says("served", "ChildRefused").await?;
+    assert!(told(served(&seen), "Ready").contains("policy.example.com"));
+
+    let webhooks: Api<ValidatingWebhookConfiguration> = Api::all(room.client.clone());
+    webhooks.delete("status-policy", &DeleteParams::default()).await?;
+    room.kubelet.trainer("iris").await?;
+    room.revision("served", None).await?;
     Ok(room.close()?)
 }

@@ -204,7 +204,8 @@ async fn the_deadline_ends_it_and_is_named() -> Outcome {
     let ready = told(conditions(&seen), "Ready");
     assert_eq!(
         ready,
-        "False: DeadlineExceeded: spec.activeDeadlineSeconds: the training did not end within 2 s; allow more, or ask for less"
+        "False: DeadlineExceeded: spec.activeDeadlineSeconds: the training did not end within 2 s; \
+         ask for less, or allow more and give the annotation sconce.dev/rerun a new value"
     );
     room.gone::<Pod>(&pod).await?;
     Ok(room.close()?)

@@ -303,3 +303,70 @@ async fn what_several_pods_cannot_do_is_refused_by_its_field() -> Outcome {
     assert!(says.contains(expected), "{says}");
     Ok(room.close()?)
 }
+
+/// A search in two pods, none of which is tried again.
+async fn searching(room: &Room) -> Outcome<(Vec<String>, FakeTrainer)> {
+    let search = json!({
+        "objective": {"metric": "accuracy"}, "maxTrials": 24, "parallelTrials": 6,
+        "space": [{"path": "hyperparameters.batchSize", "choice": [8, 32]}],
+    });
+    let spec = json!({"spec": {
+        "search": search, "dataset": {"split": {"validation": 0.2, "test": 0.2}},
+        "failurePolicy": {"backoffLimit": 0},
+    }});
+    room.apply(with(of(&json!({"count": 2})), &spec)).await?;
+    let pods = numbered(room, 2).await?;
+    let run = run_of(room).await?;
+    let trials = Trials {
+        finished: 3,
+        total: 24,
+        best: None,
+    };
+    let said = Progress {
+        trials: Some(trials),
+        ..progress(&run, 1)
+    };
+    for pod in &pods {
+        room.kubelet.takes(pod).await?;
+    }
+    let trainer = FakeTrainer::start(said).await?;
+    room.kubelet.runs(&pods[0], trainer.address(), true).await?;
+    room.kubelet.runs(&pods[1], "127.0.0.2", true).await?;
+    Ok((pods, trainer))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_goes_on_without_a_pod_that_failed_for_good_and_says_so() -> Outcome {
+    let room = Room::open().await?;
+    let (pods, _trainer) = searching(&room).await?;
+    let full = failed(FailureClass::Storage, None, "the scratch has no room left");
+    room.kubelet.ends(&pods[1], &full).await?;
+    room.see("iris", "who is missing", |training: &ModelTraining| {
+        let says = ready(training);
+        says.contains("searching with") && says.contains("; worker 1: the scratch has no room left")
+    })
+    .await?;
+    let seen = room.get::<ModelTraining>("iris").await?;
+    assert!(
+        ready(&seen).ends_with("it is not started again"),
+        "{}",
+        ready(&seen)
+    );
+    room.kubelet.ends(&pods[0], &trained("iris", 'a', 0.9)).await?;
+    let done = room.phase("iris", Phase::Succeeded).await?;
+    assert!(done.status.unwrap_or_default().artifact.is_some());
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_whose_first_pod_failed_for_good_has_failed_and_keeps_no_pod() -> Outcome {
+    let room = Room::open().await?;
+    let (pods, _trainer) = searching(&room).await?;
+    let full = failed(FailureClass::Storage, None, "the claim has no room left");
+    room.kubelet.ends(&pods[0], &full).await?;
+    let seen = room.phase("iris", Phase::Failed).await?;
+    let says = ready(&seen);
+    assert!(says.contains("the claim has no room left"), "{says}");
+    room.kubelet.active(OURS, 0).await?;
+    Ok(room.close()?)
+}

@@ -44,7 +44,9 @@ use kube::{Resource, ResourceExt};
 use sconce_contract::CacheReport;
 use sconce_contract::cache::CACHE_PATH;
 use sconce_crds::cache::CacheTold;
-use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
+use sconce_crds::condition::{CACHED, FITS_ACCELERATOR};
+use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelDeploymentStatus, ModelTraining};
+use tracing::warn;
 
 use self::dereference::Found;
 use self::status::Outlook;
@@ -57,7 +59,7 @@ use crate::fresh;
 use crate::labels;
 use crate::mounts;
 use crate::observed;
-use crate::reconcile::{Turns, after_failure, drive, reconcile, references};
+use crate::reconcile::{Turns, after_failure, drive, key, reconcile, references};
 use crate::scaling;
 use crate::seen::{Compared, Deployment, Pod};
 use crate::watches::{Stores, Watches};
@@ -161,24 +163,72 @@ fn naming(
 }
 
 async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result<Action, Error> {
+    let outcome = attempt(&deployment, &context).await;
+    if let Err(error) = &outcome {
+        tell_of(error, &deployment, &context).await;
+    }
+    outcome
+}
+
+/// A failure that goes on is told by the object: whoever cannot read the operator's log would wait for nothing.
+async fn tell_of(error: &Error, deployment: &ModelDeployment, context: &Context) {
+    let Some(problem) = error
+        .problem()
+        .filter(|_| context.keeps_failing(&key(deployment)))
+    else {
+        return;
+    };
+    // What is served goes on: without knowing of it, nothing is told.
+    let Ok(found) = dereference::dereference(deployment, context).await else {
+        return;
+    };
+    let before = scaling::tell::without(deployment.status.clone().unwrap_or_default());
+    let mut after = status::held(deployment, &found, &Hold::Refused(problem), Timestamp::now()).status;
+    for kind in [FITS_ACCELERATOR, CACHED] {
+        conditions::keep(&mut after.conditions, &before.conditions, kind);
+    }
+    if let Err(error) = context
+        .tell(deployment, told(deployment, &before, &after, true))
+        .await
+    {
+        warn!(%error, "that it fails could not be told either");
+    }
+}
+
+fn told<'a>(
+    deployment: &ModelDeployment,
+    before: &'a ModelDeploymentStatus,
+    after: &'a ModelDeploymentStatus,
+    urgent: bool,
+) -> Told<'a, ModelDeploymentStatus> {
+    Told {
+        before: deployment.status.as_ref().map(|_| before),
+        after,
+        conditions_before: &before.conditions,
+        conditions_after: &after.conditions,
+        phase_changed: before.phase != after.phase,
+        urgent,
+    }
+}
+
+async fn attempt(deployment: &ModelDeployment, context: &Context) -> Result<Action, Error> {
     if deployment.meta().deletion_timestamp.is_some() {
         // Every child has an ownerReference: the garbage collector does the rest.
         return Ok(Action::await_change());
     }
-    let found = dereference::dereference(&deployment, &context).await?;
+    let found = dereference::dereference(deployment, context).await?;
     let before = scaling::tell::without(deployment.status.clone().unwrap_or_default());
-    let validated = match protection::protect(&deployment, &context).await {
-        Ok(()) => validate::validate(&deployment, &found),
+    let validated = match protection::protect(deployment, context).await {
+        Ok(()) => validate::validate(deployment, &found),
         // What is served goes on; nothing new is let in behind a policy that is not there.
         Err(Refusal::Problem(problem)) => Err(Hold::Refused(problem)),
         Err(Refusal::Error(error)) => return Err(error),
     };
     let mut outlook = match validated {
-        Ok(serving) => serve(&deployment, &serving, &found, &context).await?,
-        Err(hold) => hold_on(&deployment, &found, &hold, &context).await?,
+        Ok(serving) => serve(deployment, &serving, &found, context).await?,
+        Err(hold) => hold_on(deployment, &found, &hold, context).await?,
     };
-    let told = learn(&deployment, &found, &mut outlook, &context).await;
-    if !told {
+    if !learn(deployment, &found, &mut outlook, context).await {
         outlook.again = outlook.again.min(ASK_AGAIN);
     }
     let (namespace, uid) = (
@@ -186,7 +236,7 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         deployment.uid().unwrap_or_default(),
     );
     if !outlook.obsolete.is_empty() {
-        confirm(&deployment, &context).await?;
+        confirm(deployment, context).await?;
     }
     // Before the status forgets them: a crash in between deletes them the next time.
     apply::discard(
@@ -211,15 +261,9 @@ async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result
         deployment.meta().generation.unwrap_or_default(),
         Timestamp::now(),
     );
-    let told = Told {
-        before: deployment.status.as_ref().map(|_| &before),
-        after: &outlook.status,
-        conditions_before: &before.conditions,
-        conditions_after: &outlook.status.conditions,
-        phase_changed: before.phase != outlook.status.phase,
-        urgent: false,
-    };
-    let later = context.tell(&*deployment, told).await?;
+    let later = context
+        .tell(deployment, told(deployment, &before, &outlook.status, false))
+        .await?;
     let mounted = mounts::again(&found.pods, Timestamp::now());
     let again = mounted.map_or(outlook.again, |mounted| mounted.min(outlook.again));
     Ok(Action::requeue(later.unwrap_or(again).min(again)))

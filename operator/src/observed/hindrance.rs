@@ -1,12 +1,12 @@
 //! Why a pod does not run: no node, no volume, no image, or a container that ends as soon as it starts.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sconce_contract::Report;
 use sconce_contract::credentials::{
     CHECKPOINT_CREDENTIALS, DATASET_CREDENTIALS, MODEL_CREDENTIALS, OUTPUT_CREDENTIALS,
 };
 
-use super::{class_name, condition, container, is_custom, last_ending, ours, sentence};
+use super::{OURS, class_name, condition, container, is_custom, last_ending, ours, sentence, state};
 use crate::reason::Reason;
 use crate::seen::Pod;
 use crate::{image_volume, mounts};
@@ -38,6 +38,33 @@ pub struct Hindrance {
     pub reason: Reason,
     /// One sentence.
     pub message: String,
+}
+
+/// How long a pod may go on when its container has ended: the kubelet takes seconds, a container that was told to stop 30.
+pub const OUTLIVED_AFTER: SignedDuration = SignedDuration::from_secs(60);
+
+/// That other containers keep the pod although its own has ended long ago: somebody adds them, and they end never.
+pub fn outlived(pod: &Pod, now: Timestamp) -> Option<Hindrance> {
+    let ended = state(pod)?.terminated.as_ref()?.finished_at.as_ref()?;
+    if now.duration_since(ended.0) < OUTLIVED_AFTER {
+        return None;
+    }
+    let all = pod.status.as_ref()?.container_statuses.iter().flatten();
+    let running = all.filter(|container| {
+        let state = container.state.as_ref();
+        container.name != OURS && state.is_some_and(|state| state.running.is_some())
+    });
+    let names: Vec<String> = running
+        .map(|container| format!("{:?}", &*container.name))
+        .collect();
+    (!names.is_empty()).then(|| Hindrance {
+        reason: Reason::PodGoesOn,
+        message: format!(
+            "the trainer has ended, but not its pod: {} goes on in it. Somebody adds that to pods; have it added as a native \
+             sidecar, which ends with the rest, or not at all (spec.podOverrides.labels or annotations)",
+            names.join(", ")
+        ),
+    })
 }
 
 /// Since when no node can take the pod, and what the scheduler says of it.

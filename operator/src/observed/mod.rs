@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use self::ending::{Ending, class_name, last_ending, last_word, sentence};
-pub use self::hindrance::{Hindrance, hindrance, no_node, unschedulable};
+pub use self::hindrance::{Hindrance, OUTLIVED_AFTER, hindrance, no_node, outlived, unschedulable};
 use crate::labels;
 use crate::pod::CONTAINER as OURS;
 use crate::seen::{Condition, Container, ContainerState, ContainerStatus, Pod};

@@ -31,6 +31,11 @@ impl Count {
     pub fn spare(&self) -> Option<i64> {
         self.units.map(|_| self.most_free_on_one_node)
     }
+
+    /// Units that nobody holds, on all nodes together. Nothing where nobody counts.
+    pub fn free(&self) -> Option<i64> {
+        self.units.map(|units| units.capacity - units.allocated)
+    }
 }
 
 /// Nodes, and pods that hold devices on them.

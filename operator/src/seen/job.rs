@@ -27,6 +27,19 @@ impl Job {
     pub fn annotations(&self) -> &Kept {
         &self.metadata.annotations
     }
+
+    /// Whether the pod of this number failed and is not started again.
+    pub fn has_lost(&self, index: u32) -> bool {
+        let told = self
+            .status
+            .as_ref()
+            .and_then(|status| status.failed_indexes.as_deref());
+        told.unwrap_or_default().split(',').any(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let within = |first: u32, last: u32| (first..=last).contains(&index);
+            matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if within(first, last))
+        })
+    }
 }
 
 /// What may change of a Job: what a patch says is held against it, so that each field of
@@ -55,6 +68,8 @@ pub struct JobStatus {
     pub failed: Option<i32>,
     /// Pods that ended well.
     pub succeeded: Option<i32>,
+    /// Of numbered pods those that are not started again, as numbers and ranges of them: `0,2-4`.
+    pub failed_indexes: Option<String>,
     /// When it was last started.
     pub start_time: Option<Time>,
 }
@@ -74,7 +89,7 @@ mod tests {
                 "type": "Complete", "status": "True", "reason": "CompletionsReached", "message": "m",
                 "lastTransitionTime": "2026-01-01T00:00:00Z",
             }],
-            "active": 0, "failed": 1, "succeeded": 1, "startTime": "2026-01-01T00:00:00Z",
+            "active": 0, "failed": 1, "succeeded": 1, "failedIndexes": "1,3-4", "startTime": "2026-01-01T00:00:00Z",
         });
         let mut whole = json!({
             "metadata": {"name": "j", "annotations": {labels::YIELDING: "{}"}}, "spec": spec, "status": status,
@@ -85,5 +100,8 @@ mod tests {
         let kept = serde_json::to_value(&job).unwrap();
         assert_eq!((&kept["spec"], &kept["status"]), (&spec, &status));
         assert_eq!(kept["metadata"]["annotations"], json!({labels::YIELDING: "{}"}));
+        let lost: Vec<u32> = (0..7).filter(|&index| job.has_lost(index)).collect();
+        assert_eq!(lost, [1, 3, 4]);
+        assert!(!Job::default().has_lost(0));
     }
 }

@@ -7,7 +7,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use sconce_crds::{AcceleratorProfile, ModelTraining};
 
 use super::identity::{Identity, Stage, stage};
-use super::yielding::{Contention, Decision, Need, Peer, Yielding, decide};
+use super::yielding::{Contention, Decision, Free, Need, Peer, Yielding, decide};
 use crate::context::Context;
 use crate::seen::Pod;
 use crate::watches::Stores;
@@ -21,10 +21,16 @@ pub fn decision(training: &ModelTraining, context: &Context, now: Timestamp) -> 
     };
     let namespace = training.namespace().unwrap_or_default();
     let found = stores.profiles.get(&ObjectRef::new(profile));
+    let count = context.count(profile);
     let facts = Contention {
         needs: needs(stores, &namespace, profile, found.as_deref(), now),
         peers: peers(stores, &namespace, profile),
-        free: context.count(profile).and_then(|count| count.spare()),
+        free: count.as_ref().and_then(|count| {
+            Some(Free {
+                on_one_node: count.spare()?,
+                in_all: count.free()?,
+            })
+        }),
     };
     decide(&training.name_any(), &facts, now)
 }
@@ -125,8 +131,16 @@ fn peer(stores: &Stores, namespace: &str, training: &ModelTraining) -> Option<Pe
             && !observed::is_finished(pod)
             && pod.metadata.deletion_timestamp.is_none()
     });
+    let nodes = &training.spec.nodes;
+    // A search begins with any of its pods; others begin when enough of theirs are there.
+    let least = match training.spec.search {
+        Some(_) => 1,
+        None => nodes.least(),
+    };
     Some(Peer {
-        units: training.spec.accelerator.as_ref()?.count,
+        of_a_pod: training.spec.accelerator.as_ref()?.count,
+        pods: nodes.count,
+        least,
         holds_since: holding
             .and_then(|pod| pod.creation_timestamp())
             .map(|time| time.0),

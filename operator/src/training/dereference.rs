@@ -79,6 +79,12 @@ pub enum MissingQueue {
     Queue,
 }
 
+/// Whether the pod is of the Job with this UID.
+fn is_controlled(pod: &Pod, job: Option<&str>) -> bool {
+    let mut owners = pod.metadata.owner_references.iter().flatten();
+    job.is_some_and(|job| owners.any(|owner| owner.controller == Some(true) && owner.uid == job))
+}
+
 /// Whether a Job's pods have what lets them find each other.
 fn is_connected(namespace: &str, job: &str, stores: &Stores) -> bool {
     let service = stores.services.get(&ObjectRef::new(job).within(namespace));
@@ -106,16 +112,19 @@ pub async fn dereference(
         .jobs_of(&uid)
         .into_iter()
         .partition(|job| job.name_any() == identity.job);
+    let job = current.into_iter().next();
     let mut pods = context.stores.pods_of(&namespace, labels::TRAINING, &name);
-    // One that is older than the training is of an earlier one of the same name and spec.
+    // One of no Job of ours that is older than the training is of an earlier one of the same name and spec. Of a Job of ours
+    // it may seem older: API servers have a clock each.
     let born = training.creation_timestamp();
-    pods.retain(|pod| {
-        pod.labels().get(labels::JOB_NAME) == Some(&identity.job) && pod.creation_timestamp() >= born
-    });
+    let job_uid = job.as_ref().and_then(|job| job.uid());
+    let is_ours = |pod: &Pod| {
+        pod.labels().get(labels::JOB_NAME) == Some(&identity.job)
+            && (pod.creation_timestamp() >= born || is_controlled(pod, job_uid.as_deref()))
+    };
+    pods.retain(|pod| is_ours(pod));
     pods.sort_by_key(|pod| pod.creation_timestamp());
-    let last_words = context
-        .last_words
-        .tell(&namespace, &name, &identity.job, &mut pods, born.as_ref());
+    let last_words = context.last_words.tell(&namespace, &name, &mut pods, is_ours);
 
     let mut found = Found {
         profile,
@@ -123,7 +132,7 @@ pub async fn dereference(
             room: context.room(training.spec.accelerator.as_ref()),
             need: need(&training.spec),
         },
-        job: current.into_iter().next(),
+        job,
         connected: is_connected(&namespace, &identity.job, &context.stores),
         superseded,
         pods,

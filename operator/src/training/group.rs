@@ -37,7 +37,7 @@ pub(super) fn divide(run: &Run<'_>, job: &mut Job) {
     // All leave when one does. Counted together, a loss would be as many failures as there are pods, and the pause before
     // the next attempt twice as long for each (Kubernetes, `pkg/controller/job/backoff_utils.go`).
     spec.backoff_limit_per_index = spec.backoff_limit.take();
-    spec.max_failed_indexes = Some(0);
+    spec.max_failed_indexes = Some(spare(run));
     // The first pod saves, measures and reports: what becomes of the others then is of no interest.
     spec.success_policy = Some(SuccessPolicy {
         rules: vec![SuccessPolicyRule {
@@ -48,6 +48,18 @@ pub(super) fn divide(run: &Run<'_>, job: &mut Job) {
     if let Some(pod) = &mut spec.template.spec {
         pod.subdomain = Some(run.identity.job.clone());
     }
+}
+
+/// Pods that the run can do without, should they fail for good. That the first one is none of them is no word of a Job's:
+/// [`super::situation`] ends what it failed.
+fn spare(run: &Run<'_>) -> i32 {
+    let nodes = &run.spec.nodes;
+    let needed = if run.spec.search.is_some() {
+        1
+    } else {
+        nodes.least()
+    };
+    i32::try_from(nodes.count.saturating_sub(needed)).unwrap_or(0)
 }
 
 /// What a pod is told of its place. A trainer of the user's own gets what `torchrun` gives (docs/custom.md).
@@ -258,6 +270,7 @@ mod tests {
             (&job["spec"]["completions"], &job["spec"]["successPolicy"]),
             (&json!(3), &json!({"rules": [{"succeededIndexes": "0"}]}))
         );
+        assert_eq!(job["spec"]["maxFailedIndexes"], 2, "any but the first may fail");
         assert!(made.service.is_some() && made.policy.is_some());
         let told = told(&made.job);
         assert!(told["SCONCE_GROUP_LEADER"].as_str().unwrap().ends_with(":9091"));

@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use crate::seen::Pod;
@@ -44,25 +43,20 @@ impl LastWords {
         }
     }
 
-    /// Adds the pod of a Job that is not among `pods` any more, as one that has ended; one that is older than the
-    /// training, `born` then, is another's. Whether there was one: once the status knows of it, [`LastWords::forget`].
+    /// Adds the pod that is not among `pods` any more, as one that has ended, where it is of the training's Job. Whether
+    /// there was one: once the status knows of it, [`LastWords::forget`].
     pub fn tell(
         &self,
         namespace: &str,
         training: &str,
-        job: &str,
         pods: &mut Vec<Arc<Pod>>,
-        born: Option<&Time>,
+        is_ours: impl Fn(&Pod) -> bool,
     ) -> bool {
         let key = (namespace.to_owned(), training.to_owned());
         let Some(pod) = self.lock().get(&key).cloned() else {
             return false;
         };
-        if pod.creation_timestamp().as_ref() < born {
-            return false;
-        }
-        let of_job = pod.labels().get(labels::JOB_NAME).is_some_and(|name| name == job);
-        if !of_job || pods.iter().any(|seen| seen.uid() == pod.uid()) {
+        if !is_ours(&pod) || pods.iter().any(|seen| seen.uid() == pod.uid()) {
             return false;
         }
         let mut ended = (*pod).clone();
@@ -111,7 +105,8 @@ mod tests {
     }
 
     fn told(words: &LastWords, job: &str, mut pods: Vec<Arc<Pod>>) -> Vec<String> {
-        words.tell("ml", "iris", job, &mut pods, None);
+        let is_ours = |pod: &Pod| pod.labels().get(labels::JOB_NAME).is_some_and(|name| name == job);
+        words.tell("ml", "iris", &mut pods, is_ours);
         assert!(
             pods.iter()
                 .all(|pod| observed::is_finished(pod) || pod.name_any() == "next")

@@ -39,8 +39,10 @@ use kube::runtime::Controller;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use sconce_crds::condition::FITS_ACCELERATOR;
 use sconce_crds::training::Phase;
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingStatus};
+use tracing::warn;
 
 use self::dereference::Found;
 use self::identity::{Identity, Stage, stage};
@@ -54,7 +56,7 @@ use crate::fresh;
 use crate::labels;
 use crate::mounts;
 use crate::observed;
-use crate::reconcile::{Turns, after_failure, drive, reconcile, references};
+use crate::reconcile::{Turns, after_failure, drive, key, reconcile, references};
 use crate::seen::{Job, Pod};
 use crate::watches::Watches;
 use crate::woken::Woken;
@@ -132,16 +134,62 @@ fn naming(trainings: &Store<ModelTraining>, profile: &AcceleratorProfile) -> Vec
 }
 
 async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Action, Error> {
+    let outcome = attempt(&training, &context).await;
+    if let Err(error) = &outcome {
+        tell_of(error, &training, &context).await;
+    }
+    outcome
+}
+
+/// A failure that goes on is told by the object: whoever cannot read the operator's log would wait for nothing. A run that is
+/// at work or has ended stays what it is; what could not be changed of it shows by `observedGeneration`.
+async fn tell_of(error: &Error, training: &ModelTraining, context: &Context) {
+    let Some(problem) = error.problem() else { return };
+    let (identity, before) = (
+        Identity::of(training),
+        training.status.clone().unwrap_or_default(),
+    );
+    let at_work = matches!(before.phase, Some(Phase::Training | Phase::Evaluating));
+    if at_work || stage(&before, &identity) != Stage::Due || !context.keeps_failing(&key(training)) {
+        return;
+    }
+    let mut after = status::refused(training, &identity, &problem, Timestamp::now()).status;
+    conditions::keep(&mut after.conditions, &before.conditions, FITS_ACCELERATOR);
+    if let Err(error) = context
+        .tell(training, told(training, &before, &after, true))
+        .await
+    {
+        warn!(%error, "that it fails could not be told either");
+    }
+}
+
+fn told<'a>(
+    training: &'a ModelTraining,
+    before: &'a ModelTrainingStatus,
+    after: &'a ModelTrainingStatus,
+    urgent: bool,
+) -> Told<'a, ModelTrainingStatus> {
+    Told {
+        before: training.status.as_ref(),
+        after,
+        conditions_before: &before.conditions,
+        conditions_after: &after.conditions,
+        phase_changed: before.phase != after.phase,
+        urgent,
+    }
+}
+
+async fn attempt(training: &ModelTraining, context: &Context) -> Result<Action, Error> {
     if training.meta().deletion_timestamp.is_some() {
         // Every child has an ownerReference: the garbage collector does the rest.
         return Ok(Action::await_change());
     }
-    let identity = Identity::of(&training);
-    let found = dereference::dereference(&training, &identity, &context).await?;
+    let identity = Identity::of(training);
+    let found = dereference::dereference(training, &identity, context).await?;
     let before = training.status.clone().unwrap_or_default();
     let mut outlook = match stage(&before, &identity) {
-        Stage::Due => work(&training, &identity, &found, &context).await?,
-        ended => rest(&training, &identity, ended, &found, &context).await?,
+        Stage::Due => work(training, &identity, &found, context).await?,
+        ended => rest(training, &identity, ended, &found, context).await?,
     };
     conditions::add(
         &mut outlook.status.conditions,
@@ -150,18 +198,13 @@ async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Act
         training.meta().generation.unwrap_or_default(),
         Timestamp::now(),
     );
-    let told = Told {
-        before: training.status.as_ref(),
-        after: &outlook.status,
-        conditions_before: &before.conditions,
-        conditions_after: &outlook.status.conditions,
-        phase_changed: before.phase != outlook.status.phase,
-        // A run's report goes with its pod, a last word stands nowhere else, and a pod that is to go is counted first.
-        urgent: before.completion_time != outlook.status.completion_time
-            || found.last_words
-            || outlook.doomed.is_some(),
-    };
-    let later = context.tell(&*training, told).await?;
+    // A run's report goes with its pod, a last word stands nowhere else, and a pod that is to go is counted first.
+    let urgent = before.completion_time != outlook.status.completion_time
+        || found.last_words
+        || outlook.doomed.is_some();
+    let later = context
+        .tell(training, told(training, &before, &outlook.status, urgent))
+        .await?;
     // Until the Job is known to be over, the report of a pod that went stands nowhere else.
     let is_read = outlook.status.phase != Some(Phase::Evaluating);
     if found.last_words && later.is_none() && is_read {

@@ -71,6 +71,7 @@ pub fn update(
             | Situation::Stopping
             | Situation::Evaluating
             | Situation::Ending
+            | Situation::Outlived(_)
             | Situation::Finished(_)
             | Situation::Failed { .. }
     );

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use sconce_contract::{Progress, TrainingPhase, Trials};
+use sconce_contract::{Progress, Report, TrainingPhase, Trials};
 use sconce_crds::ModelTraining;
 
 use super::gates;
 use super::situation::Situation;
 use crate::observed::{self, Hindrance};
-use crate::seen::Pod;
+use crate::seen::{Job, Pod};
 
 /// What is going on while the first worker runs. `kept_out` is what keeps another one from joining it.
 pub fn situation(
@@ -105,6 +105,21 @@ pub fn kept_out(active: &[&Arc<Pod>]) -> Option<Hindrance> {
         Some(Hindrance {
             message: observed::of_worker(pod, found.message),
             ..found
+        })
+    })
+}
+
+/// Another worker than the first one that failed and is not started again.
+pub fn lost(job: &Job, pods: &[Arc<Pod>]) -> Option<Hindrance> {
+    pods.iter().rev().find_map(|pod| {
+        observed::worker(pod).filter(|&worker| worker > 0 && job.has_lost(worker))?;
+        let Report::Failed(failure) = observed::last_ending(pod)?.report else {
+            return None;
+        };
+        let sentence = observed::of_worker(pod, observed::sentence(&failure));
+        Some(Hindrance {
+            reason: observed::class_name(failure.class),
+            message: format!("{sentence}; it is not started again"),
         })
     })
 }

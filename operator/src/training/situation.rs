@@ -64,6 +64,8 @@ pub enum Situation {
     Evaluating,
     /// The pod ended and its report is not to be seen yet.
     Ending,
+    /// The trainer ended and its pod does not.
+    Outlived(Hindrance),
     /// The run ended with an artifact, and this is what the gates say of it.
     Finished(Judgement),
     /// The run ended without one.
@@ -83,7 +85,7 @@ impl Situation {
             Situation::Stopping | Situation::Training { .. } | Situation::Stalled { .. } => Phase::Training,
             Situation::Suspended => Phase::Suspended,
             Situation::Queued(_) => Phase::Queued,
-            Situation::Evaluating | Situation::Ending => Phase::Evaluating,
+            Situation::Evaluating | Situation::Ending | Situation::Outlived(_) => Phase::Evaluating,
             Situation::Finished(judgement) if judgement.passed => Phase::Succeeded,
             Situation::Finished(_) => Phase::Rejected,
             Situation::Failed { .. } => Phase::Failed,
@@ -165,7 +167,16 @@ pub fn situation(
         return finished(training, complete, pods, now);
     }
     if let Some(failed) = condition(job, "Failed") {
+        // Where every other pod failed before, the Job holds that against the first one's success (`syncJob`, Kubernetes 1.36).
+        if failed.reason.as_deref() == Some("FailedIndexes") && !job.has_lost(0) {
+            return finished(training, failed, pods, now);
+        }
         return just(failed_for_good(training, failed, pods), None);
+    }
+    if job.has_lost(0) && condition(job, "FailureTarget").is_none() {
+        // The Job can do without some of its pods, but without this one the others wait for ever.
+        let first: Vec<_> = pods.iter().filter(|pod| observed::leads(pod)).cloned().collect();
+        return just(failed_for_good(training, &Condition::default(), &first), None);
     }
     let active: Vec<&Arc<Pod>> = pods.iter().filter(|pod| !observed::is_finished(pod)).collect();
     if training.spec.suspend {
@@ -185,7 +196,7 @@ pub fn situation(
         return just(Situation::Queued(wait), None);
     }
     let after = last_failure(pods);
-    let kept_out = running::kept_out(&active);
+    let kept_out = running::kept_out(&active).or_else(|| running::lost(job, pods));
     let Some(pod) = active.iter().rfind(|pod| observed::leads(pod)) else {
         if pods.iter().any(|pod| observed::leads(pod) && is_last(pod)) {
             return just(Situation::Ending, None);
@@ -216,7 +227,11 @@ pub fn situation(
         );
     }
     if observed::has_ended(pod) {
-        return just(Situation::Ending, None);
+        let outlived = observed::outlived(pod, now);
+        let again = outlived
+            .is_none()
+            .then_some(observed::OUTLIVED_AFTER.unsigned_abs());
+        return just(outlived.map_or(Situation::Ending, Situation::Outlived), again);
     }
     let hindrance = observed::hindrance(pod);
     if observed::is_scheduled(pod) {
@@ -351,7 +366,9 @@ fn failed_for_good(training: &ModelTraining, failed: &Condition, pods: &[Arc<Pod
         return Situation::Failed {
             reason: Reason::DeadlineExceeded,
             message: format!(
-                "spec.activeDeadlineSeconds: the training did not end within {seconds} s; allow more, or ask for less"
+                "spec.activeDeadlineSeconds: the training did not end within {seconds} s; ask for less, or allow more and \
+                 give the annotation {} a new value",
+                crate::labels::RERUN
             ),
         };
     }

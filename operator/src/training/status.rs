@@ -13,7 +13,7 @@ use sconce_crds::{ModelTraining, ModelTrainingStatus};
 use super::gates::judge;
 use super::identity::{Identity, Stage};
 use super::queue::{self, Turn};
-use super::situation::{Situation, situation};
+use super::situation::{Finding, Situation, situation};
 use super::watchdog::Doomed;
 use super::{accounting, progress, verdicts, watchdog};
 use crate::apply::Applied;
@@ -109,8 +109,16 @@ pub fn withdrawn(
     } else {
         Situation::Suspended
     };
+    let mut status = compose(training, identity, &situation, now);
+    let found = Finding {
+        situation,
+        trained: None,
+        again: None,
+    };
+    progress::update(&mut status, training.status.as_ref(), None, pods, &found, now);
+    accounting::update(&mut status, training, pods, None, now);
     Outlook {
-        status: compose(training, identity, &situation, now),
+        status,
         again: None,
         doomed: None,
     }

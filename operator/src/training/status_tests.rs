@@ -127,6 +127,36 @@ fn ready(status: &ModelTrainingStatus) -> (&str, &str) {
 }
 
 #[test]
+fn a_pod_that_another_container_keeps_is_told_and_not_waited_for_in_silence() {
+    let training = training(&json!({}));
+    let ended = |seconds: i64, proxy: &Value| {
+        let state = json!({"terminated": {"exitCode": 0, "finishedAt": at(NOW - seconds).to_string()}});
+        let mut all = container(&state);
+        let proxy = json!({
+            "name": "linkerd-proxy", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": proxy,
+        });
+        all.as_array_mut().unwrap().push(proxy);
+        pod(Some("n"), &json!({"phase": "Running", "containerStatuses": all}))
+    };
+    let job = job(&json!({"active": 1}));
+    let runs = json!({"running": {}});
+    for (seconds, proxy, reason) in [
+        (59, &runs, "Ending"),
+        (61, &runs, "PodGoesOn"),
+        (61, &json!({"terminated": {"exitCode": 0}}), "Ending"),
+    ] {
+        let status = look(&training, &job, &[ended(seconds, proxy)]);
+        let (said, message) = ready(&status);
+        assert_eq!(said, reason, "{message}");
+        assert_eq!(status.phase, Some(Phase::Evaluating));
+        assert_eq!(
+            message.contains("\"linkerd-proxy\" goes on"),
+            reason == "PodGoesOn"
+        );
+    }
+}
+
+#[test]
 #[allow(clippy::type_complexity)] // A table is easiest read as one.
 fn each_situation_has_its_phase_and_its_reason() {
     let plain = training(&json!({}));

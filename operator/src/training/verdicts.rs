@@ -64,6 +64,17 @@ pub fn of(situation: &Situation) -> Vec<Verdict> {
         }
         Situation::Evaluating => at_work(Reason::Evaluating, "measuring what was learned, and writing it"),
         Situation::Ending => at_work(Reason::Ending, "the pod has ended; its report is being read"),
+        Situation::Outlived(hindrance) => {
+            let mut all = vec![
+                accepted(),
+                yes(SCHEDULED, Reason::Scheduled, "the pod has a node"),
+                no(RUNNING, &hindrance.reason, &hindrance.message),
+                not_suspended(),
+                not_failed(),
+            ];
+            all.extend(summary(false, false, true, &hindrance.reason, &hindrance.message));
+            all
+        }
         Situation::Finished(judgement) => finished(judgement),
         Situation::Failed { reason, message } => {
             let mut all = vec![

@@ -19,6 +19,7 @@ use sconce_crds::training::Watchdog;
 
 use super::identity::Identity;
 use super::situation::{Finding, Situation};
+use crate::labels;
 use crate::observed;
 use crate::reason::Reason;
 use crate::seen::Pod;
@@ -220,7 +221,12 @@ impl Watch {
     fn failed(&self, record: &Watchdog) -> Situation {
         Situation::Failed {
             reason: Reason::Stalled,
-            message: format!("{} (tried {} times)", self.sentence(record), record.replaced + 1),
+            message: format!(
+                "{} (tried {} times); allow more where it is only slow, and give the annotation {} a new value",
+                self.sentence(record),
+                record.replaced + 1,
+                labels::RERUN
+            ),
         }
     }
 

@@ -161,7 +161,8 @@ fn after_the_last_retry_the_run_has_failed() {
         situation,
         Situation::Failed {
             reason: Reason::Stalled,
-            message: "spec.failurePolicy.stallTimeout: the pod b took no step for 10m after Training, step 9 (tried 2 times)"
+            message: "spec.failurePolicy.stallTimeout: the pod b took no step for 10m after Training, step 9 (tried 2 times); \
+                      allow more where it is only slow, and give the annotation sconce.dev/rerun a new value"
                 .to_owned(),
         }
     );

@@ -32,7 +32,7 @@ pub struct Yielding {
     pub to: String,
     /// Since when the training makes way.
     pub since: Timestamp,
-    /// Units that its pod gave up; 0 where it had none yet.
+    /// Units that its pods gave up; 0 where they had none yet.
     pub gave: u32,
     /// Since when no unit has been missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,12 +68,38 @@ pub struct Need {
 pub struct Peer {
     /// Its name.
     pub name: String,
-    /// Units that its pod asks for.
-    pub units: u32,
-    /// Since when its pod has had them; nothing where it has none, or is giving them back.
+    /// Units that a pod of it asks for.
+    pub of_a_pod: u32,
+    /// Its pods.
+    pub pods: u32,
+    /// Pods without which it does not go on.
+    pub least: u32,
+    /// Since when its pods have had them; nothing where they have none, or are giving them back.
     pub holds_since: Option<Timestamp>,
     /// That it makes way.
     pub yielding: Option<Yielding>,
+}
+
+impl Peer {
+    /// Units that all its pods hold.
+    fn units(&self) -> u32 {
+        self.of_a_pod.saturating_mul(self.pods)
+    }
+
+    /// Whether it finds what it needs to go on.
+    fn has_room(&self, free: Free) -> bool {
+        free.on_one_node >= i64::from(self.of_a_pod)
+            && free.in_all >= i64::from(self.of_a_pod.saturating_mul(self.least))
+    }
+}
+
+/// Units that nobody uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// The most on one node: those of a pod are all on the same.
+    pub on_one_node: i64,
+    /// On all nodes.
+    pub in_all: i64,
 }
 
 /// What every training of the namespace and the profile knows.
@@ -84,7 +110,7 @@ pub struct Contention {
     /// Trainings that yield, the one that decides among them.
     pub peers: Vec<Peer>,
     /// Units that nobody uses, where it is known.
-    pub free: Option<i64>,
+    pub free: Option<Free>,
 }
 
 /// What a training does.
@@ -109,7 +135,7 @@ pub fn decide(name: &str, contention: &Contention, now: Timestamp) -> Decision {
 
 /// Of a training that makes way: until when.
 fn go_on(me: &Peer, yielding: &Yielding, contention: &Contention, now: Timestamp) -> Decision {
-    let no_room = contention.free.is_some_and(|free| free < i64::from(me.units));
+    let no_room = contention.free.is_some_and(|free| !me.has_room(free));
     if let Some(need) = contention.needs.first() {
         return stay(yielding, &need.deployment, None, None);
     }
@@ -162,7 +188,7 @@ fn make_way(me: &Peer, contention: &Contention, now: Timestamp) -> Decision {
         yielding: chosen.then(|| Yielding {
             to: first.deployment.clone(),
             since: now,
-            gave: if me.holds_since.is_some() { me.units } else { 0 },
+            gave: if me.holds_since.is_some() { me.units() } else { 0 },
             quiet_since: None,
         }),
         again: (!chosen).then(|| whole(ON_ITS_WAY)),
@@ -208,7 +234,7 @@ fn chosen<'a>(needs: &[&Need], peers: &'a [Peer]) -> BTreeSet<&'a str> {
         if open == 0 {
             break;
         }
-        open = open.saturating_sub(holder.units);
+        open = open.saturating_sub(holder.units());
         chosen.insert(holder.name.as_str());
     }
     chosen

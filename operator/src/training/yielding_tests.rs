@@ -21,7 +21,9 @@ fn need(units: u32, since: i64) -> Need {
 fn peer(name: &str, units: u32, holds_since: Option<i64>) -> Peer {
     Peer {
         name: name.to_owned(),
-        units,
+        of_a_pod: units,
+        pods: 1,
+        least: 1,
         holds_since: holds_since.map(at),
         yielding: None,
     }
@@ -37,6 +39,10 @@ fn yields(name: &str, gave: u32, since: i64, quiet_since: Option<i64>) -> Peer {
         }),
         ..peer(name, gave.max(1), None)
     }
+}
+
+fn free(on_one_node: i64, in_all: i64) -> Free {
+    Free { on_one_node, in_all }
 }
 
 fn contention(needs: Vec<Need>, peers: Vec<Peer>) -> Contention {
@@ -57,6 +63,40 @@ fn a_unit_that_is_missed_for_a_moment_stops_nothing() {
     );
     let made = decide("a", &facts, at(2)).yielding.unwrap();
     assert_eq!((made.to.as_str(), made.gave, made.since), ("chat", 1, at(2)));
+}
+
+#[test]
+fn one_of_several_pods_gives_the_units_of_all_and_goes_on_when_enough_of_them_have_room() {
+    let group = Peer {
+        pods: 4,
+        least: 2,
+        ..peer("group", 1, Some(-30))
+    };
+    let others = [peer("old", 1, Some(-900)), peer("young", 1, Some(-60))];
+    let peers: Vec<Peer> = others.into_iter().chain([group.clone()]).collect();
+    let facts = contention(vec![need(2, 0)], peers);
+    let yields = |name| decide(name, &facts, at(10)).yielding;
+    assert_eq!(yields("group").map(|made| made.gave), Some(4));
+    assert_eq!((yields("old"), yields("young")), (None, None), "four are enough");
+
+    let resting = Peer {
+        pods: 4,
+        least: 2,
+        ..yields_since_quiet("group")
+    };
+    let mut facts = contention(vec![], vec![resting]);
+    let goes_on = |facts: &Contention| decide("group", facts, at(100)).yielding.is_none();
+    facts.free = Some(free(1, 1));
+    assert!(!goes_on(&facts), "one of two would hold its unit and wait");
+    facts.free = Some(free(1, 2));
+    assert!(goes_on(&facts));
+}
+
+fn yields_since_quiet(name: &str) -> Peer {
+    Peer {
+        of_a_pod: 1,
+        ..yields(name, 4, 0, Some(20))
+    }
 }
 
 #[test]
@@ -136,10 +176,10 @@ fn it_goes_on_when_none_was_missed_for_a_while_and_each_need_starts_the_while_an
 #[test]
 fn where_it_is_known_that_there_is_no_room_it_waits_for_room() {
     let mut facts = contention(vec![], vec![yields("a", 2, 0, Some(10))]);
-    facts.free = Some(1);
+    facts.free = Some(free(1, 1));
     let stays = decide("a", &facts, at(100)).yielding.unwrap();
     assert_eq!(stays.quiet_since, None);
-    facts.free = Some(2);
+    facts.free = Some(free(2, 2));
     assert_eq!(decide("a", &facts, at(100)).yielding, None);
 }
 

@@ -36,8 +36,8 @@ const IMAGE: &str = "correct the image, or give the namespace's service account 
 const CONTAINER: &str = "read `kubectl describe pod {pod} -n {namespace}`, and correct spec.podOverrides or the custom \
     command; the kubelet tries again by itself";
 const WAIT: &str = "wait: it goes on by itself; `kubectl sconce logs {object} -n {namespace} --follow` shows what the pods say";
-const CORRECT: &str =
-    "correct the field that the sentence names and apply it: the change alone makes it run again";
+const CORRECT: &str = "correct the field that the sentence names and apply it: the change alone makes it run again; where a table was mended \
+    in its place, {again}";
 const LOGS: &str = "read `kubectl sconce logs {object} -n {namespace}`; then {again}";
 const DESCRIBE: &str =
     "read `kubectl sconce logs {object} -n {namespace}` and `kubectl describe pod {pod} -n {namespace}`";
@@ -117,8 +117,12 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
         Reason::Storage | Reason::Internal | Reason::Interrupted | Reason::ReportLost | Reason::JobFailed => {
             LOGS
         }
+        Reason::PodGoesOn => {
+            "have the container that the sentence names injected as a native sidecar, or not at all (labels and annotations in \
+             spec.podOverrides); this pod ends with `kubectl delete pod {pod} -n {namespace}`"
+        }
         Reason::DeadlineExceeded => {
-            "raise spec.activeDeadlineSeconds, or ask for fewer epochs: the change alone runs it again"
+            "raise spec.activeDeadlineSeconds, and {again}; fewer epochs are another run by themselves"
         }
         Reason::Stalled => {
             "read `kubectl sconce logs {object} -n {namespace} --previous`; raise spec.failurePolicy.stallTimeout where it is \
