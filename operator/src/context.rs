@@ -102,11 +102,14 @@ impl<S> Told<'_, S> {
             find(self.conditions_before, kind).map(|condition| &condition.status)
                 != find(self.conditions_after, kind).map(|condition| &condition.status)
         };
+        let after = self.conditions_after;
+        let is_news = match self.before {
+            Some(_) => turned(READY) || turned(DEGRADED),
+            None => is_true(after, READY),
+        };
         if self.urgent {
             Worth::Urgent
-        } else if self.before.is_some() && (turned(READY) || turned(DEGRADED))
-            || is_true(self.conditions_after, DEGRADED)
-        {
+        } else if is_news || is_true(after, DEGRADED) {
             Worth::News
         } else {
             Worth::Progress

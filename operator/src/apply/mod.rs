@@ -74,7 +74,8 @@ impl Writer {
         }
     }
 
-    /// How long the API server takes for a write, lately.
+    /// How long the API server takes lately for what costs it as much as anything: to make a Job, or to store a status. What
+    /// is applied is not counted, as Services wait there for one another.
     pub fn latency(&self) -> Duration {
         self.latency.mean()
     }
@@ -121,8 +122,10 @@ impl Writer {
         }
         self.metrics.write(&K::kind(&()), "apply");
         let parameters = PatchParams::apply(MANAGER).force();
-        let patch = Patch::Apply(typed(&desired));
-        match self.timed(api.patch(&name, &parameters, &patch)).await {
+        match api
+            .patch(&name, &parameters, &Patch::Apply(&typed(&desired)))
+            .await
+        {
             Ok(stored) => Ok(Applied(stored)),
             Err(error) => Err(refusal(error, what("apply"))),
         }
