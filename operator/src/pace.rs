@@ -12,7 +12,7 @@ pub const BURST: u32 = 50;
 /// … and per second from then on: a thousand objects that start together would have as many pods' every step told.
 pub const PER_SECOND: u32 = 10;
 /// They take a fifth of one request's time at most: where the API server is slow because it has much to do,
-/// they are what can wait, and each costs it as much as a pod's start.
+/// they are what can wait, and each costs it some 10 ms of a processor (bench/RESULTS.md).
 const PART: u32 = 5;
 /// But one of them is told in this time, however slow it is.
 const SLOWEST: Duration = Duration::from_secs(1);
