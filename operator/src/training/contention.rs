@@ -131,16 +131,11 @@ fn peer(stores: &Stores, namespace: &str, training: &ModelTraining) -> Option<Pe
             && !observed::is_finished(pod)
             && pod.metadata.deletion_timestamp.is_none()
     });
-    let nodes = &training.spec.nodes;
-    // A search begins with any of its pods; others begin when enough of theirs are there.
-    let least = match training.spec.search {
-        Some(_) => 1,
-        None => nodes.least(),
-    };
+    let (nodes, search) = (&training.spec.nodes, training.spec.search.as_ref());
     Some(Peer {
         of_a_pod: training.spec.accelerator.as_ref()?.count,
         pods: nodes.count,
-        least,
+        least: nodes.needed(search),
         holds_since: holding
             .and_then(|pod| pod.creation_timestamp())
             .map(|time| time.0),

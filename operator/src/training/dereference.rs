@@ -79,6 +79,14 @@ pub enum MissingQueue {
     Queue,
 }
 
+/// Whether the pod is of the run whose Job has this name, and this UID where there is one. One of no Job of ours that is
+/// older than the training is of an earlier one of the same name and spec. Of a Job of ours it may seem older: API servers
+/// have a clock each.
+fn is_of_run(pod: &Pod, training: &ModelTraining, job: &str, uid: Option<&str>) -> bool {
+    pod.labels().get(labels::JOB_NAME).is_some_and(|name| name == job)
+        && (pod.creation_timestamp() >= training.creation_timestamp() || is_controlled(pod, uid))
+}
+
 /// Whether the pod is of the Job with this UID.
 fn is_controlled(pod: &Pod, job: Option<&str>) -> bool {
     let mut owners = pod.metadata.owner_references.iter().flatten();
@@ -114,14 +122,8 @@ pub async fn dereference(
         .partition(|job| job.name_any() == identity.job);
     let job = current.into_iter().next();
     let mut pods = context.stores.pods_of(&namespace, labels::TRAINING, &name);
-    // One of no Job of ours that is older than the training is of an earlier one of the same name and spec. Of a Job of ours
-    // it may seem older: API servers have a clock each.
-    let born = training.creation_timestamp();
     let job_uid = job.as_ref().and_then(|job| job.uid());
-    let is_ours = |pod: &Pod| {
-        pod.labels().get(labels::JOB_NAME) == Some(&identity.job)
-            && (pod.creation_timestamp() >= born || is_controlled(pod, job_uid.as_deref()))
-    };
+    let is_ours = |pod: &Pod| is_of_run(pod, training, &identity.job, job_uid.as_deref());
     pods.retain(|pod| is_ours(pod));
     pods.sort_by_key(|pod| pod.creation_timestamp());
     let last_words = context.last_words.tell(&namespace, &name, &mut pods, is_ours);
@@ -245,6 +247,30 @@ async fn one_node_claim(
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    #[test]
+    fn pods_of_the_run_are_told_from_those_of_an_earlier_training_of_its_name() {
+        let training = serde_json::from_value(json!({
+            "metadata": {"name": "iris", "creationTimestamp": "2027-01-15T08:00:00Z"},
+            "spec": {
+                "model": {"network": {"layers": [{"dense": {"units": 1}}]}},
+                "dataset": {"uri": "configmap://a/b.csv", "target": "y"},
+            },
+        }))
+        .unwrap();
+        let is_of_run = |job: &str, owner: &str, created: &str| {
+            let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": owner, "controller": true});
+            let labels = json!({"batch.kubernetes.io/job-name": job});
+            let metadata = json!({"labels": labels, "ownerReferences": [owner], "creationTimestamp": created});
+            let pod = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+            ["j1", ""].map(|uid| super::is_of_run(&pod, &training, "iris-a", Some(uid).filter(|uid| !uid.is_empty())))
+        };
+        let (before, later) = ("2027-01-15T07:59:59Z", "2027-01-15T08:00:01Z");
+        assert_eq!(is_of_run("iris-a", "j1", later), [true, true]);
+        assert_eq!(is_of_run("iris-a", "j1", before), [true, false], "clocks differ");
+        assert_eq!(is_of_run("iris-a", "j0", before), [false, false], "an earlier training's");
+        assert_eq!(is_of_run("iris-b", "j2", later), [false, false], "another spec's");
+    }
 
     #[test]
     fn what_texts_need_is_known_by_their_length() {

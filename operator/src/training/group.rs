@@ -53,13 +53,8 @@ pub(super) fn divide(run: &Run<'_>, job: &mut Job) {
 /// Pods that the run can do without, should they fail for good. That the first one is none of them is no word of a Job's:
 /// [`super::situation`] ends what it failed.
 fn spare(run: &Run<'_>) -> i32 {
-    let nodes = &run.spec.nodes;
-    let needed = if run.spec.search.is_some() {
-        1
-    } else {
-        nodes.least()
-    };
-    i32::try_from(nodes.count.saturating_sub(needed)).unwrap_or(0)
+    let (nodes, search) = (&run.spec.nodes, run.spec.search.as_ref());
+    i32::try_from(nodes.count.saturating_sub(nodes.needed(search))).unwrap_or(0)
 }
 
 /// What a pod is told of its place. A trainer of the user's own gets what `torchrun` gives (docs/custom.md).

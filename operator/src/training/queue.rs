@@ -66,8 +66,10 @@ pub fn wait(training: &ModelTraining, job: &Job, active: &[&Arc<Pod>], turn: &Tu
             stopping,
         });
     }
-    let newest = newest(active.iter().copied());
-    if victim(active.iter().copied()).is_some() {
+    // What becomes of the others of a search does not end it: they only help.
+    let is_needed = |pod: &&Arc<Pod>| training.spec.search.is_none() || observed::leads(pod);
+    let needed: Vec<_> = active.iter().copied().filter(is_needed).collect();
+    if victim(needed.iter().copied()).is_some() {
         let taker = turn
             .taker
             .as_deref()
@@ -82,7 +84,7 @@ pub fn wait(training: &ModelTraining, job: &Job, active: &[&Arc<Pod>], turn: &Tu
             stopping,
         });
     }
-    still(training, &newest)
+    still(training, &newest(needed.into_iter()))
 }
 
 fn yielded_to(deployment: &str, training: &ModelTraining) -> String {
@@ -113,16 +115,18 @@ fn taker_told(training: &ModelTraining) -> Option<&str> {
 /// What separates why it made way from what the scheduler says meanwhile.
 const MEANWHILE: &str = "; meanwhile no node can take it: ";
 
-/// A run that made way keeps that as its reason until its pod, or as many as it takes, have nodes again.
+/// A run that made way keeps that as its reason until its pod, or as many as it takes and the first of them, have nodes
+/// again.
 fn still(training: &ModelTraining, newest: &[&Arc<Pod>]) -> Option<Wait> {
     let before = training.status.as_ref()?;
     let told = find(&before.conditions, READY).filter(|_| before.phase == Some(Phase::Queued))?;
     let reason = Reason::told(&told.reason);
-    let nodes = training.spec.nodes;
-    let placed = newest.iter().filter(|pod| observed::is_scheduled(pod)).count();
+    let needed = training.spec.nodes.needed(training.spec.search.as_ref());
+    let mut placed = newest.iter().filter(|pod| observed::is_scheduled(pod));
+    let goes_on = placed.clone().count() >= needed as usize && placed.any(|pod| observed::leads(pod));
     if ![Reason::Preempted, Reason::YieldedToServing].contains(&reason)
         || told.message.starts_with(PUT_BACK)
-        || placed >= nodes.min_count.unwrap_or(nodes.count) as usize
+        || goes_on
     {
         return None;
     }

@@ -163,9 +163,36 @@ fn several_pods_make_way_with_the_first_that_does_and_wait_until_enough_have_a_p
         None,
         "two are enough"
     );
+    let without_the_first = [at(0, unschedulable("no room.")), at(1, placed()), at(2, placed())];
+    let waits = look(&run, false, &without_the_first, &Turn::default());
+    assert!(waits.is_some(), "the others wait for the first one");
     run.spec.nodes.min_count = None;
     let all = [0, 1, 2].map(|worker| at(worker, placed()));
     assert_eq!(look(&run, false, &all, &Turn::default()), None);
+}
+
+#[test]
+fn a_search_makes_way_with_its_first_pod_alone() {
+    let numbered = |worker: u32, pod: Arc<Pod>| {
+        let mut pod = Arc::unwrap_or_clone(pod);
+        pod.metadata.labels.insert(labels::WORKER, worker.to_string());
+        Arc::new(pod)
+    };
+    let placed = || trainer(Some("gpu-1"), &json!([]));
+    let search = json!({"objective": {"metric": "loss"}, "space": []});
+    let mut run = training(&json!({}));
+    run.spec.nodes = serde_json::from_value(json!({"count": 3})).unwrap();
+    run.spec.search = Some(serde_json::from_value(search).unwrap());
+
+    let helper = [numbered(0, placed()), numbered(1, preempted()), numbered(2, placed())];
+    assert_eq!(look(&run, false, &helper, &Turn::default()), None, "it goes on");
+    let first = [numbered(0, preempted()), numbered(1, placed()), numbered(2, placed())];
+    let waits = look(&run, false, &first, &Turn::default()).unwrap();
+    assert_eq!(waits.reason, "Preempted");
+
+    run.status = training(&queued(waits.reason.as_str(), &waits.message)).status;
+    let alone = [numbered(0, placed()), numbered(1, unschedulable("no room."))];
+    assert_eq!(look(&run, false, &alone, &Turn::default()), None, "one is enough");
 }
 
 #[test]

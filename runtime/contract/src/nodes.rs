@@ -46,6 +46,12 @@ impl Nodes {
         self.min_count.unwrap_or(self.count)
     }
 
+    /// Pods that are needed where they take the trials of this search, or learn together. A search goes on with any one:
+    /// the others only help.
+    pub fn needed(&self, search: Option<&Search>) -> u32 {
+        search.map_or_else(|| self.least(), |_| 1)
+    }
+
     /// Whether several pods work together.
     pub fn is_group(&self) -> bool {
         self.count > 1
