@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
     EnvVar, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Toleration,
 };
 use sconce_contract::Device;
+use sconce_contract::digest::short_hash;
 use sconce_crds::resources::Accelerator;
 use sconce_crds::{AcceleratorProfile, AcceleratorProfileSpec};
 
@@ -37,6 +38,17 @@ pub struct Resolved {
     pub server_image: Option<String>,
     /// Environment of the container.
     pub env: Vec<EnvVar>,
+}
+
+impl Resolved {
+    /// Stands for what is asked of a node beside its resources, labels and what it lets in; empty where nothing is.
+    pub fn placement(&self) -> String {
+        let asked = (&self.node_affinity, &self.device_class_name);
+        if asked == (&None, &None) {
+            return String::new();
+        }
+        short_hash(&asked)
+    }
 }
 
 /// Resolves what the spec asks for. `profile` is what was found under the name it gives.

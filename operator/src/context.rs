@@ -11,7 +11,6 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::runtime::reflector::ObjectRef;
 use sconce_crds::condition::{Condition, DEGRADED, READY, find, is_true};
 use sconce_crds::resources::Accelerator;
-use serde::Serialize;
 use tracing::{info, warn};
 
 use crate::apply::{Child, Writer};
@@ -22,11 +21,12 @@ use crate::fit::{Offer, Room};
 use crate::kueue::Kueue;
 use crate::liveness::Pulse;
 use crate::metrics::Metrics;
-use crate::pace::{Bucket, Pace, Worth};
+use crate::pace::{Bucket, Pace};
 use crate::profile::ledger::Count;
 use crate::progress::ProgressClient;
 use crate::reason::Reason;
 use crate::reconcile::key;
+use crate::told::{Status, Told};
 use crate::training::last_words::LastWords;
 use crate::watches::Stores;
 
@@ -80,43 +80,6 @@ pub struct Context {
     warnings: Mutex<Bucket>,
 }
 
-/// A status as it was and as it is to be.
-pub struct Told<'a, S> {
-    /// What is stored; nothing where the object has no status yet.
-    pub before: Option<&'a S>,
-    /// What is to be.
-    pub after: &'a S,
-    /// The conditions in the one.
-    pub conditions_before: &'a [Condition],
-    /// The conditions in the other.
-    pub conditions_after: &'a [Condition],
-    /// Whether the phase is another.
-    pub phase_changed: bool,
-    /// Whether it must not wait, because what it tells may soon be seen nowhere else.
-    pub urgent: bool,
-}
-
-impl<S> Told<'_, S> {
-    fn worth(&self) -> Worth {
-        let turned = |kind: &str| {
-            find(self.conditions_before, kind).map(|condition| &condition.status)
-                != find(self.conditions_after, kind).map(|condition| &condition.status)
-        };
-        let after = self.conditions_after;
-        let is_news = match self.before {
-            Some(_) => turned(READY) || turned(DEGRADED),
-            None => is_true(after, READY),
-        };
-        if self.urgent {
-            Worth::Urgent
-        } else if is_news || is_true(after, DEGRADED) {
-            Worth::News
-        } else {
-            Worth::Progress
-        }
-    }
-}
-
 impl Context {
     /// Of this process; `identity` is its pod's name.
     pub fn new(
@@ -168,7 +131,7 @@ impl Context {
 
     /// Writes a status, unless nothing changed or another was written a moment ago, and tells people of the change;
     /// when to come back, where it had to wait.
-    pub async fn tell<K: Child, S: Serialize + Default>(
+    pub async fn tell<K: Child, S: Status>(
         &self,
         object: &K,
         told: Told<'_, S>,
@@ -187,9 +150,9 @@ impl Context {
         self.writer.status(object, told.after, before).await?;
         self.announce(
             &object.object_ref(&()),
-            told.phase_changed,
-            told.conditions_before,
-            told.conditions_after,
+            !told.after.has_phase_of(before),
+            before.conditions(),
+            told.after.conditions(),
         );
         Ok(None)
     }

@@ -53,21 +53,35 @@ impl Error {
         }
     }
 
-    /// What to tell people where it happens again and again; nothing where the API server gave no answer that says why.
+    /// What to tell people where it happens again and again; nothing where it passes by itself, or where there is no API
+    /// server to tell them by.
     pub fn problem(&self) -> Option<Problem> {
-        let Error::Api { what, source } = self else {
-            return None;
+        let (reason, message) = match self {
+            Error::Api { what, source } => match &**source {
+                kube::Error::Api(status) if status.code >= 500 || status.code == 403 => (
+                    Reason::ChildRefused,
+                    format!(
+                        "the API server failed to {what}, again and again: {}; it is tried again by itself",
+                        status.message
+                    ),
+                ),
+                _ => return None,
+            },
+            Error::Timeout(limit) => (
+                Reason::ReconcileFails,
+                format!(
+                    "what it takes did not end within {} s, again and again: the API server, or a webhook that it asks, does \
+                     not answer in time; it is tried again by itself",
+                    limit.as_secs()
+                ),
+            ),
+            Error::Panic(words) => (
+                Reason::ReconcileFails,
+                format!("the operator has a mistake that this object meets: {words}; please report it"),
+            ),
+            Error::Behind(_) | Error::Incomplete(..) => return None,
         };
-        match &**source {
-            kube::Error::Api(status) if status.code >= 500 || status.code == 403 => {
-                let message = format!(
-                    "the API server failed to {what}, again and again: {}; it is tried again by itself",
-                    status.message
-                );
-                Some(Problem::new(Reason::ChildRefused, "spec", message))
-            }
-            _ => None,
-        }
+        Some(Problem::new(reason, "spec", message))
     }
 
     /// Whether the API server says that the object of that name is not the one that was meant, but has another UID.
@@ -93,5 +107,28 @@ impl<T> Doing<T> for Result<T, kube::Error> {
             what: what(),
             source: Box::new(source),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_or_panics_is_told_and_what_passes_by_itself_is_not() {
+        let told = |error: Error| error.problem().map(|problem| (problem.reason, problem.message));
+        let (reason, message) = told(Error::Timeout(Duration::from_secs(30))).unwrap();
+        assert_eq!(reason, "ReconcileFails");
+        assert!(
+            message.contains("within 30 s") && message.contains("webhook"),
+            "{message}"
+        );
+        let (reason, message) = told(Error::Panic("index out of bounds".to_owned())).unwrap();
+        assert_eq!(reason, "ReconcileFails");
+        assert!(
+            message.contains("index out of bounds") && message.contains("report"),
+            "{message}"
+        );
+        assert_eq!(told(Error::Behind("ModelTraining ml/iris".to_owned())), None);
     }
 }

@@ -13,7 +13,7 @@ use crate::labels;
 use crate::seen::{Own, OwnKind};
 
 /// Annotations by which people ask for something, as they do by the spec.
-const ASKING: [&str; 2] = [labels::RERUN, RETRY_ANNOTATION];
+const ASKING: [&str; 3] = [labels::RERUN, labels::RESUME, RETRY_ANNOTATION];
 
 /// Makes sure that `seen` is what is asked for now, and that the live object `agrees`.
 ///

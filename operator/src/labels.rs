@@ -18,6 +18,9 @@ pub const REVISION: &str = "sconce.dev/revision";
 /// Annotation on a ModelTraining: any new value makes it run again, with the same spec.
 pub const RERUN: &str = "sconce.dev/rerun";
 
+/// Annotation on a ModelTraining: any new value has another Job go on with the same run, from its last checkpoint.
+pub const RESUME: &str = "sconce.dev/resume";
+
 /// Annotation on a Job: that its training makes way for serving, as JSON ([`crate::training::yielding::Yielding`]).
 pub const YIELDING: &str = "sconce.dev/yielding";
 
@@ -27,8 +30,13 @@ pub const MODEL_URI: &str = "sconce.dev/model-uri";
 pub const MODEL_DIGEST: &str = "sconce.dev/model-digest";
 /// Annotation on a Deployment: UID of the training that the artifact came from; its name is under [`TRAINING`].
 pub const TRAINING_UID: &str = "sconce.dev/training-uid";
+/// Annotation on a Deployment: which nodes its pods are for, beside their labels, as a digest
+/// ([`crate::accelerator::Resolved::placement`]).
+pub const PLACEMENT: &str = "sconce.dev/placement";
 /// Annotation on a Deployment: since when its revision is asked for. The latest is the current one.
 pub const WANTED_SINCE: &str = "sconce.dev/wanted-since";
+/// Annotation on a Deployment: since when it has as few pods as it has, to make way for another revision's.
+pub const FEWER_SINCE: &str = "sconce.dev/fewer-since";
 /// Annotation on a Deployment: its revision did not come up in time; when that was found, and why it is, as JSON.
 pub const ROLLED_BACK: &str = "sconce.dev/rolled-back";
 /// Annotation on a Deployment: the value of the ModelDeployment's annotation for which it was last tried again.

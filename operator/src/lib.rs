@@ -57,6 +57,7 @@ pub mod schema;
 pub mod seen;
 #[cfg(test)]
 mod sequences;
+pub mod told;
 pub mod training;
 pub mod volumes;
 pub mod watches;

@@ -44,7 +44,7 @@ reasons! {
     ConfigMapNotFound ClaimNotFound SecretNotFound TrainingNotFound ProfileNotFound PriorityClassNotFound
     RuntimeClassNotFound DeviceClassNotFound LocalQueueNotFound QueueNotAvailable DynamicAllocationUnserved
     TooManyDevices NoImageForDevice OverrideConflict PlanTooLarge DoesNotFit ClaimAccessMode NameTaken ChildRefused
-    IncumbentUnclear NodeCacheDisabled InvalidSizeLimit ImageVolumesNotServed CredentialsNotNeeded
+    ReconcileFails     IncumbentUnclear NodeCacheDisabled InvalidSizeLimit ImageVolumesNotServed CredentialsNotNeeded
     // What keeps a pod from running.
     Unschedulable PodRefused NoPod FailedCreate ReplicaFailure ImagePullFailed InvalidImageName ErrImageNeverPull
     CreateContainerConfigError CreateContainerError RunContainerError FailedMount FailedAttachVolume

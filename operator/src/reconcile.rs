@@ -20,12 +20,25 @@ use tracing::{Instrument, debug, info_span, warn};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::problem::Problem;
 
 /// kube's client repeats a refused request by itself for up to 164 s; a reconcile is over long before that,
 /// and starts afresh from what is then true.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long it may take to tell of a failure that goes on: of a reconcile that hangs, too.
+const TELLING: Duration = Duration::from_secs(10);
+
 static RECONCILE: AtomicU64 = AtomicU64::new(1);
+
+/// A kind whose objects tell by their status that they cannot be reconciled: whoever cannot read the operator's log would
+/// wait for nothing.
+pub trait Complains: Resource<DynamicType = ()> + Sized {
+    /// Tells so, from what the watches have shown: whatever is asked for may be what fails.
+    fn complain(&self, _: &Problem, _: &Context) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
 
 /// Reconciles of one controller that may work at once; the others wait in the order in which they came.
 ///
@@ -64,7 +77,7 @@ pub async fn reconcile<K, F>(
     step: impl FnOnce(Arc<K>, Arc<Context>) -> F,
 ) -> Result<Action, Error>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Complains + Clone + 'static,
     F: Future<Output = Result<Action, Error>>,
 {
     let _told = context.pulse.at_work();
@@ -87,7 +100,7 @@ async fn work<K, F>(
     step: impl FnOnce(Arc<K>, Arc<Context>) -> F,
 ) -> Result<Action, Error>
 where
-    K: Resource<DynamicType = ()>,
+    K: Complains,
     F: Future<Output = Result<Action, Error>>,
 {
     let kind = K::kind(&());
@@ -97,7 +110,8 @@ where
     async {
         let start = Instant::now();
         // A panic would end the operator, and the next one at the same object, for everybody.
-        let work = AssertUnwindSafe(async { step(object, Arc::clone(&context)).await }).catch_unwind();
+        let step = step(Arc::clone(&object), Arc::clone(&context));
+        let work = AssertUnwindSafe(step).catch_unwind();
         let outcome = match tokio::time::timeout(LIMIT, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(panic)) => Err(Error::Panic(words(&*panic))),
@@ -111,7 +125,18 @@ where
                 context.succeeded(&key);
                 debug!(took = ?start.elapsed(), "reconciled");
             }
-            Err(error) => warn!(%error, "the reconcile failed; it is tried again"),
+            Err(error) => {
+                warn!(%error, "the reconcile failed; it is tried again");
+                if let Some(problem) = error.problem().filter(|_| context.keeps_failing(&key)) {
+                    let told = tokio::time::timeout(TELLING, object.complain(&problem, &context));
+                    if told.await.is_err() {
+                        warn!(
+                            "that it fails could not be told either, within {} s",
+                            TELLING.as_secs()
+                        );
+                    }
+                }
+            }
         }
         outcome
     }

@@ -205,9 +205,20 @@ async fn the_deadline_ends_it_and_is_named() -> Outcome {
     assert_eq!(
         ready,
         "False: DeadlineExceeded: spec.activeDeadlineSeconds: the training did not end within 2 s; \
-         ask for less, or allow more and give the annotation sconce.dev/rerun a new value"
+         ask for less, or allow more and give the annotation sconce.dev/resume a new value, and it goes on from its last checkpoint"
     );
     room.gone::<Pod>(&pod).await?;
+
+    let resume = json!({
+        "metadata": {"annotations": {"sconce.dev/resume": "1"}}, "spec": {"activeDeadlineSeconds": 600},
+    });
+    room.change::<ModelTraining>("iris", resume).await?;
+    room.run_to("iris", &trained("iris-artifacts", 'a', 0.9)).await?;
+    let failed = seen.status.unwrap_or_default();
+    let done = room.phase("iris", Phase::Succeeded).await?;
+    let done = done.status.unwrap_or_default();
+    assert_eq!(done.run, failed.run, "what was saved of it is its own");
+    assert_ne!(done.job, failed.job);
     Ok(room.close()?)
 }
 

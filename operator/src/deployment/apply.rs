@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1;
 use kube::ResourceExt;
 use serde_json::json;
@@ -18,6 +19,7 @@ use super::validate::{Change, Serving};
 use crate::apply::{Applied, Refusal, Writer};
 use crate::devices::ResourceClaimTemplate;
 use crate::error::Error;
+use crate::labels;
 use crate::problem::Problem;
 use crate::reason::Reason;
 use crate::seen::Deployment;
@@ -115,12 +117,15 @@ fn has_image(deployment: &v1::Deployment) -> bool {
     volumes.into_iter().flatten().any(|volume| volume.image.is_some())
 }
 
-/// Gives Deployments their number of pods.
+/// Gives Deployments their number of pods. One that is to have fewer remembers since when: what it gives back is not taken
+/// at once.
 async fn scale(writer: &Writer, counts: &[(Arc<Deployment>, i32)]) -> Result<(), Refusal> {
     for (live, replicas) in counts {
-        writer
-            .merge(live.as_ref(), &json!({"spec": {"replicas": replicas}}))
-            .await?;
+        let mut patch = json!({"spec": {"replicas": replicas}});
+        if fewer(live, *replicas) {
+            patch["metadata"] = json!({"annotations": {labels::FEWER_SINCE: Timestamp::now().to_string()}});
+        }
+        writer.merge(live.as_ref(), &patch).await?;
     }
     Ok(())
 }

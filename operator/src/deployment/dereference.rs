@@ -85,8 +85,8 @@ impl Found {
     }
 }
 
-/// Looks up what the deployment names.
-pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Result<Found, Error> {
+/// What the watches have shown of what the deployment names: nobody is asked.
+pub fn known(deployment: &ModelDeployment, context: &Context) -> Found {
     let namespace = deployment.namespace().unwrap_or_default();
     let uid = deployment.uid().unwrap_or_default();
     let name = deployment.name_any();
@@ -120,6 +120,18 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
         workloads: workloads(deployment, live),
     };
     found.resolution = resolve(deployment, training.as_deref(), found.current());
+    found
+}
+
+/// Looks up what the deployment names.
+///
+/// # Errors
+/// The API server does not answer.
+pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Result<Found, Error> {
+    let namespace = deployment.namespace().unwrap_or_default();
+    let training = training(deployment, context, &namespace);
+    let profile = deployment.spec.accelerator.as_ref();
+    let mut found = known(deployment, context);
     if !is_live(deployment, &found) {
         // A watch may lag, and what follows writes a pod template: the API server itself is asked.
         refresh(deployment, &mut found, context).await?;

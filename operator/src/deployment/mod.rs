@@ -45,7 +45,7 @@ use sconce_contract::CacheReport;
 use sconce_contract::cache::CACHE_PATH;
 use sconce_crds::cache::CacheTold;
 use sconce_crds::condition::{CACHED, FITS_ACCELERATOR};
-use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelDeploymentStatus, ModelTraining};
+use sconce_crds::{AcceleratorProfile, ModelDeployment, ModelTraining};
 use tracing::warn;
 
 use self::dereference::Found;
@@ -53,15 +53,17 @@ use self::status::Outlook;
 use self::validate::Hold;
 use crate::apply::Refusal;
 use crate::conditions;
-use crate::context::{Context, Told};
+use crate::context::Context;
 use crate::error::Error;
 use crate::fresh;
 use crate::labels;
 use crate::mounts;
 use crate::observed;
-use crate::reconcile::{Turns, after_failure, drive, key, reconcile, references};
+use crate::problem::Problem;
+use crate::reconcile::{Complains, Turns, after_failure, drive, reconcile, references};
 use crate::scaling;
 use crate::seen::{Compared, Deployment, Pod};
+use crate::told::Told;
 use crate::watches::{Stores, Watches};
 use crate::woken::Woken;
 
@@ -163,51 +165,28 @@ fn naming(
 }
 
 async fn step(deployment: Arc<ModelDeployment>, context: Arc<Context>) -> Result<Action, Error> {
-    let outcome = attempt(&deployment, &context).await;
-    if let Err(error) = &outcome {
-        tell_of(error, &deployment, &context).await;
-    }
-    outcome
+    attempt(&deployment, &context).await
 }
 
-/// A failure that goes on is told by the object: whoever cannot read the operator's log would wait for nothing.
-async fn tell_of(error: &Error, deployment: &ModelDeployment, context: &Context) {
-    let Some(problem) = error
-        .problem()
-        .filter(|_| context.keeps_failing(&key(deployment)))
-    else {
-        return;
-    };
-    // What is served goes on: without knowing of it, nothing is told.
-    let Ok(found) = dereference::dereference(deployment, context).await else {
-        return;
-    };
-    let before = scaling::tell::without(deployment.status.clone().unwrap_or_default());
-    let mut after = status::held(deployment, &found, &Hold::Refused(problem), Timestamp::now()).status;
-    for kind in [FITS_ACCELERATOR, CACHED] {
-        conditions::keep(&mut after.conditions, &before.conditions, kind);
-    }
-    if let Err(error) = context
-        .tell(deployment, told(deployment, &before, &after, true))
-        .await
-    {
-        warn!(%error, "that it fails could not be told either");
-    }
-}
-
-fn told<'a>(
-    deployment: &ModelDeployment,
-    before: &'a ModelDeploymentStatus,
-    after: &'a ModelDeploymentStatus,
-    urgent: bool,
-) -> Told<'a, ModelDeploymentStatus> {
-    Told {
-        before: deployment.status.as_ref().map(|_| before),
-        after,
-        conditions_before: &before.conditions,
-        conditions_after: &after.conditions,
-        phase_changed: before.phase != after.phase,
-        urgent,
+impl Complains for ModelDeployment {
+    /// What is served goes on.
+    async fn complain(&self, problem: &Problem, context: &Context) {
+        let found = dereference::known(self, context);
+        let before = self.status.clone().map(scaling::tell::without);
+        let hold = Hold::Refused(problem.clone());
+        let mut after = status::held(self, &found, &hold, Timestamp::now()).status;
+        for kind in [FITS_ACCELERATOR, CACHED] {
+            let before = before.as_ref().map_or(&[][..], |before| &before.conditions);
+            conditions::keep(&mut after.conditions, before, kind);
+        }
+        let told = Told {
+            before: before.as_ref(),
+            after: &after,
+            urgent: true,
+        };
+        if let Err(error) = context.tell(self, told).await {
+            warn!(%error, "that it fails could not be told either");
+        }
     }
 }
 
@@ -261,9 +240,12 @@ async fn attempt(deployment: &ModelDeployment, context: &Context) -> Result<Acti
         deployment.meta().generation.unwrap_or_default(),
         Timestamp::now(),
     );
-    let later = context
-        .tell(deployment, told(deployment, &before, &outlook.status, false))
-        .await?;
+    let told = Told {
+        before: deployment.status.as_ref().map(|_| &before),
+        after: &outlook.status,
+        urgent: false,
+    };
+    let later = context.tell(deployment, told).await?;
     let mounted = mounts::again(&found.pods, Timestamp::now());
     let again = mounted.map_or(outlook.again, |mounted| mounted.min(outlook.again));
     Ok(Action::requeue(later.unwrap_or(again).min(again)))
@@ -354,10 +336,12 @@ async fn hold_on(
     context: &Context,
 ) -> Result<Outlook, Error> {
     let now = Timestamp::now();
-    let counts = rollout::hold(deployment, found, now);
-    if apply::any_fewer(&counts) {
+    let held = rollout::hold(deployment, found, now);
+    if apply::any_fewer(&held.counts) {
         confirm(deployment, context).await?;
     }
-    apply::hold(&context.writer, &counts).await?;
-    Ok(status::held(deployment, found, hold, now))
+    apply::hold(&context.writer, &held.counts).await?;
+    let mut outlook = status::held(deployment, found, hold, now);
+    outlook.again = held.again.map_or(outlook.again, |again| again.min(outlook.again));
+    Ok(outlook)
 }

@@ -71,13 +71,19 @@ fn pods(deployment: &ModelDeployment) -> LabelSelector {
     }
 }
 
-/// With one replica there is nothing to keep: a drain could never take it.
+/// With one replica there is nothing to keep: a drain could never take it. It counts from how many have answered at once:
+/// where an autoscaler wants more than there is room for, those that find none would hold up every drain.
 pub(super) fn budget(deployment: &ModelDeployment) -> Option<PodDisruptionBudget> {
-    (replicas::wanted(deployment) > 1).then(|| PodDisruptionBudget {
+    let wanted = replicas::wanted(deployment);
+    let status = deployment.status.as_ref();
+    let settled = status
+        .and_then(|status| status.settled_replicas)
+        .unwrap_or(wanted);
+    (wanted > 1).then(|| PodDisruptionBudget {
         metadata: metadata(deployment),
         spec: Some(PodDisruptionBudgetSpec {
             selector: Some(pods(deployment)),
-            max_unavailable: Some(IntOrString::Int(1)),
+            max_unavailable: Some(IntOrString::Int(1 + (wanted - settled).max(0))),
             // A pod that does not answer holds up no drain.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".to_owned()),
             ..PodDisruptionBudgetSpec::default()
@@ -178,5 +184,22 @@ mod tests {
             ))
         };
         assert_eq!((of(1), of(2).is_some()), (None, true));
+    }
+
+    #[test]
+    fn a_drain_takes_one_at_a_time_of_those_that_answer_and_does_not_wait_for_room() {
+        let scaling = json!({"mode": "Managed", "minReplicas": 1, "maxReplicas": 4});
+        let spec = json!({"model": {"uri": "https://m"}, "autoscaling": scaling});
+        for (desired, settled, may_go) in [(3, 3, 1), (3, 2, 2), (2, 3, 1), (4, 2, 3)] {
+            let mut scaled = deployment(spec.clone());
+            let status = json!({"desiredReplicas": desired, "settledReplicas": settled});
+            scaled.status = Some(serde_json::from_value(status).unwrap());
+            let budget = budget(&scaled).unwrap().spec.unwrap();
+            assert_eq!(
+                budget.max_unavailable,
+                Some(IntOrString::Int(may_go)),
+                "{desired} {settled}"
+            );
+        }
     }
 }

@@ -241,7 +241,7 @@ impl World {
                 of_live(&asked, &found, &serving.wanted, &rollout, &live, self.now)
             }
             Err(hold) => {
-                for (live, count) in rollout::hold(&asked, &found, self.now) {
+                for (live, count) in rollout::hold(&asked, &found, self.now).counts {
                     self.scale(&live, count);
                 }
                 held(&asked, &found, &hold, self.now)

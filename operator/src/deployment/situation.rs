@@ -145,16 +145,28 @@ impl Sight<'_> {
             })
     }
 
-    /// Whether an autoscaler changes the number of pods of a revision that was rolled out, and those that were promised
-    /// answer. What the Deployment's status has seen does not matter: they do.
-    fn is_scaling(&self) -> bool {
+    /// Whether an autoscaler changes the number of pods of a revision that was rolled out, or has come as far as there is
+    /// room, and those that were promised answer. What the Deployment's status has seen does not matter: they do.
+    pub fn is_scaling(&self) -> bool {
         let counts = self.counts();
         let kept = |promised| counts.ready >= promised && self.replicas > 0;
-        self.was_complete
+        (self.was_complete || self.lacks_room_alone())
             && self.promised.is_some_and(kept)
             && self.rollout.back.is_none()
             && self.is_without_others()
             && !self.is_settled()
+    }
+
+    /// Whether those of its pods that do not answer have found no node, or could not be made, and nothing else is wrong.
+    fn lacks_room_alone(&self) -> bool {
+        let is_ours = |pod: &&Arc<Pod>| revision(pod) == Some(&self.wanted.revision);
+        let mut unready = self
+            .pods
+            .iter()
+            .filter(is_ours)
+            .filter(|pod| !observed::is_ready(pod));
+        (self.counts().current >= self.replicas || refusal(self.live).is_some())
+            && unready.all(|pod| observed::no_node(pod).is_some())
     }
 
     /// Whether every replica is of the wanted revision and answers.

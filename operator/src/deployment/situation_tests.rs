@@ -314,7 +314,27 @@ fn an_autoscaler_may_change_the_number_of_pods_while_those_that_were_promised_an
             "{replicas} {pods:?}"
         );
     }
-    assert_eq!(told(Some(1), 2, false, &[a, up]).0, "RollingOut");
+    // A new revision is there once those that were promised answer and the others find no room; not before.
+    let homeless = unschedulable("c", new);
+    for (promised, replicas, pods, rolled_out) in [
+        (Some(2), 3, vec![a.clone(), b.clone(), homeless.clone()], true),
+        (Some(2), 3, vec![a.clone(), up.clone(), homeless.clone()], false),
+        (Some(2), 3, vec![a.clone(), b.clone()], false),
+        (Some(1), 2, vec![a.clone(), up.clone()], false),
+        (
+            Some(1),
+            2,
+            vec![a.clone(), homeless.clone(), ready("o", old)],
+            false,
+        ),
+        (None, 2, vec![a, homeless], false),
+    ] {
+        assert_eq!(
+            told(promised, replicas, false, &pods).1,
+            rolled_out,
+            "{replicas} {pods:?}"
+        );
+    }
 }
 
 #[test]

@@ -46,14 +46,13 @@ pub fn held(deployment: &ModelDeployment, found: &Found, hold: &Hold, now: Times
         Hold::Awaited(problem) => Situation::Awaited(problem.clone()),
         Hold::Refused(problem) => Situation::Refused(problem.clone()),
     };
+    let answers = |workload: &Workload| found.counts(workload.revision()).ready > 0;
     let current = found.workloads.first().map(|workload| Current {
         served: &workload.served,
         completed: workload.completed,
-        shown: match &workload.failed {
-            Some(_) => {
-                rollout::last_good(found, workload.revision()).map_or(&workload.served, |to| &to.served)
-            }
-            None => &workload.served,
+        shown: match rollout::last_good(found, workload.revision()) {
+            Some(to) if workload.failed.is_some() || (answers(to) && !answers(workload)) => &to.served,
+            _ => &workload.served,
         },
     });
     let status = compose(deployment, found, &situation, current.as_ref(), false, &[], now);
@@ -100,7 +99,7 @@ pub(super) fn of_live(
         pods: &found.pods,
     };
     let rolled_out = sight.is_rolled_out();
-    let answers = sight.replicas > 0 && sight.is_settled();
+    let answers = sight.replicas > 0 && (sight.is_settled() || sight.is_scaling());
     let known = found.of(&wanted.revision).and_then(|workload| workload.completed);
     let completed = if answers && !sight.was_complete {
         Some(now)

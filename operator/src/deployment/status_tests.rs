@@ -227,6 +227,32 @@ fn a_refused_spec_is_never_ready_and_counts_what_is_live() {
 }
 
 #[test]
+fn in_the_middle_of_a_rollout_the_model_that_answers_is_the_one_that_is_named() {
+    let mut asked = with_replicas(2);
+    let earlier = live(&served("aa"));
+    let mut newer = live(&served("bb"));
+    newer.metadata.creation_timestamp = Some(Time(now()));
+    asked.spec.accelerator = Some(sconce_crds::resources::Accelerator {
+        profile: "none".to_owned(),
+        count: 1,
+    });
+    for (byte, pods) in [
+        ("aa", vec![ready("a", &name("aa")), loading("b", &name("bb"))]),
+        ("bb", vec![ready("a", &name("aa")), ready("b", &name("bb"))]),
+    ] {
+        let live = [newer.clone(), earlier.clone()];
+        let status = outlook(&asked, &found(&asked, Some(&trained("bb")), live, pods)).status;
+        let (_, message) = ready_words(&status);
+        let title = model(byte).title();
+        assert!(
+            message.ends_with(&format!("until then {title} is served")),
+            "{message}"
+        );
+        assert_eq!(status.model, Some(title));
+    }
+}
+
+#[test]
 fn nothing_to_serve_yet_is_pending_and_not_degraded() {
     let asked = of_training();
     for training in [None, Some(training(&json!({})))] {

@@ -51,9 +51,13 @@ impl Serving<'_> {
     pub fn needs(&self, pods: &Pods) -> Needs {
         let resources = &self.spec.resources;
         let given = &pods.accelerator;
+        let mut node_selector = given.node_selector.clone();
+        let added = self.spec.pod_overrides.iter();
+        node_selector.extend(added.flat_map(|added| added.node_selector.clone()));
         Needs {
             requests: pod::amounts(&resources.cpu, &resources.memory, &given.resources),
-            node_selector: given.node_selector.clone(),
+            node_selector,
+            placement: Some(given.placement()),
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct Workload {
     pub served: Served,
     /// Since when its revision is asked for; of an earlier one, since when it was.
     pub since: Timestamp,
+    /// When it was last told to have fewer pods.
+    pub fewer_since: Option<Timestamp>,
     /// When its rollout was complete, the last time.
     pub completed: Option<Timestamp>,
     /// That it was rolled back, and why.
@@ -59,10 +61,14 @@ impl Workload {
         let served = Served::read(&live)?;
         let annotation = |key: &str| live.annotations().get(key);
         let created = live.creation_timestamp().map(|time| time.0);
-        let since = annotation(labels::WANTED_SINCE).and_then(|time| time.parse().ok());
-        let since = since.filter(|since: &Timestamp| since.duration_since(now) < SKEW);
+        let time = |key: &str| {
+            let told = annotation(key).and_then(|time| time.parse::<Timestamp>().ok());
+            told.filter(|told| told.duration_since(now) < SKEW)
+        };
+        let since = time(labels::WANTED_SINCE);
         Some(Workload {
             since: since.or(created).unwrap_or(Timestamp::UNIX_EPOCH),
+            fewer_since: time(labels::FEWER_SINCE),
             completed: status.and_then(|status| completed(status, &served.revision)),
             failed: annotation(labels::ROLLED_BACK).and_then(|failed| serde_json::from_str(failed).ok()),
             retry: annotation(labels::RETRIED).cloned(),

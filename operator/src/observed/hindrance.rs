@@ -9,7 +9,7 @@ use sconce_contract::credentials::{
 use super::{OURS, class_name, condition, container, is_custom, last_ending, ours, sentence, state};
 use crate::reason::Reason;
 use crate::seen::Pod;
-use crate::{image_volume, mounts};
+use crate::{image_volume, labels, mounts};
 
 /// Reasons for which a waiting container will not start by itself (kubelet, `pkg/kubelet/images` and
 /// `pkg/kubelet/container`), and which field of the object to look at.
@@ -100,10 +100,17 @@ fn homeless(pod: &Pod) -> Option<Hindrance> {
     let said = no_node(pod)?;
     // The words of the scheduler's plugin VolumeBinding; it asks no other plugin before the claim has its volume.
     let remedy = if said.contains("unbound immediate PersistentVolumeClaims") {
-        "a claim has no volume: `kubectl get storageclass` shows whether there is a default one; without it, name a \
-         claim that is bound (spec.output.uri)"
+        let field = if pod.labels().contains_key(labels::DEPLOYMENT) {
+            "spec.model.uri, spec.cache.claimName"
+        } else {
+            "spec.output.uri"
+        };
+        format!(
+            "a claim has no volume: `kubectl get storageclass` shows whether there is a default one; without it, name a \
+             claim that is bound ({field})"
+        )
     } else {
-        "ask for less in spec.resources or spec.accelerator, or add a node"
+        "ask for less in spec.resources or spec.accelerator, or add a node".to_owned()
     };
     Some(Hindrance {
         reason: condition(pod, "PodScheduled")
@@ -160,7 +167,7 @@ fn who_names_the_image(pod: &Pod) -> &'static str {
     match (!is_custom(pod), trains) {
         (true, true) => {
             "spec.accelerator's profile (images) and the operator's own image settings; with a new value of the \
-             annotation sconce.dev/rerun the mended image is taken"
+             annotation sconce.dev/resume the mended image is taken"
         }
         (true, false) => {
             "spec.accelerator's profile (images) and the operator's own image settings; with a new value of the \

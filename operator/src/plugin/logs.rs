@@ -41,6 +41,8 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), PluginError
         follow: options.follow,
         tail_lines: options.tail,
         previous: options.previous,
+        // Others may have been put beside ours, and then the API server wants to be told which.
+        container: Some(crate::pod::CONTAINER.to_owned()),
         ..LogParams::default()
     };
     let several = pods.len() > 1;

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use sconce_crds::condition::{self, is_true};
-use sconce_crds::deployment::{PROMOTE_ANNOTATION, Promotion};
+use sconce_crds::deployment::{PROMOTE_ANNOTATION, Promotion, TrainingSource};
 use sconce_crds::{ModelDeployment, ModelTraining, ModelTrainingStatus};
 use serde_json::json;
 
@@ -112,7 +112,7 @@ fn choose(
             .strip_prefix("sha256:")
             .is_some_and(|digest| digest.starts_with(hex))
     };
-    let known = known(deployment, status);
+    let known = known(deployment, training, status);
     let mut fitting = known.iter().filter(|digest| is(digest));
     let digest = match (hex.len() >= 12, fitting.next(), fitting.next()) {
         (false, ..) => {
@@ -148,14 +148,24 @@ fn choose(
     }
 }
 
-/// Digests that the operator would follow: what the training left, and what the deployment served or serves.
-fn known(deployment: &ModelDeployment, status: &ModelTrainingStatus) -> Vec<String> {
+/// Digests that the operator would follow: what the training left, and what the deployment served or serves of it. One of
+/// the same name that was there before is another training.
+fn known(
+    deployment: &ModelDeployment,
+    training: &ModelTraining,
+    status: &ModelTrainingStatus,
+) -> Vec<String> {
     let left = status
         .candidate
         .iter()
         .chain(&status.artifact)
         .map(|artifact| artifact.digest.clone());
+    let source = TrainingSource {
+        name: training.name_any(),
+        uid: training.uid().unwrap_or_default(),
+    };
     let revisions = deployment.status.iter().flat_map(|status| &status.revisions);
+    let revisions = revisions.filter(|revision| revision.training.as_ref() == Some(&source));
     let mut all: Vec<String> = left
         .chain(revisions.filter_map(|revision| revision.digest.clone()))
         .collect();
@@ -196,7 +206,7 @@ mod tests {
     fn training(passed: &str) -> ModelTraining {
         let artifact = |digit| json!({"uri": "pvc://m/x", "digest": digest(digit), "sizeBytes": 1});
         serde_json::from_value(json!({
-            "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris"},
+            "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris", "uid": "t1"},
             "spec": {
                 "model": {"network": {"layers": [{"dense": {"units": 1}}]}},
                 "dataset": {"uri": "https://data.example/t.csv", "target": "y"},
@@ -225,6 +235,21 @@ mod tests {
                 digest(expected),
                 "{asked:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_was_served_of_an_earlier_training_of_the_name_is_not_known() {
+        let passed = training("True");
+        for (uid, is_known) in [("t1", true), ("t0", false)] {
+            let mut deployment = manual();
+            deployment.status = serde_json::from_value(json!({"revisions": [{
+                "name": "0123456789", "uri": "pvc://m/c", "digest": digest('c'), "readyReplicas": 1,
+                "training": {"name": "iris", "uid": uid},
+            }]}))
+            .unwrap();
+            let chosen = choose(&deployment, Some(&passed), Some("cccccccccccc"), false);
+            assert_eq!(chosen.is_ok(), is_known, "{uid}");
         }
     }
 

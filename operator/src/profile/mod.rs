@@ -30,7 +30,7 @@ use sconce_crds::AcceleratorProfile;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::reconcile::{Turns, after_failure, drive, reconcile};
+use crate::reconcile::{Complains, Turns, after_failure, drive, reconcile};
 use crate::watches::Watches;
 
 /// How often a profile is looked at though nothing was seen to change.
@@ -73,6 +73,8 @@ pub async fn run(
         );
     drive(controller).await;
 }
+
+impl Complains for AcceleratorProfile {}
 
 async fn step(profile: Arc<AcceleratorProfile>, context: Arc<Context>) -> Result<Action, Error> {
     if profile.meta().deletion_timestamp.is_some() {

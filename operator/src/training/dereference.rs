@@ -261,14 +261,21 @@ mod tests {
         let is_of_run = |job: &str, owner: &str, created: &str| {
             let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": owner, "controller": true});
             let labels = json!({"batch.kubernetes.io/job-name": job});
-            let metadata = json!({"labels": labels, "ownerReferences": [owner], "creationTimestamp": created});
+            let metadata =
+                json!({"labels": labels, "ownerReferences": [owner], "creationTimestamp": created});
             let pod = serde_json::from_value(json!({"metadata": metadata})).unwrap();
-            ["j1", ""].map(|uid| super::is_of_run(&pod, &training, "iris-a", Some(uid).filter(|uid| !uid.is_empty())))
+            ["j1", ""].map(|uid| {
+                super::is_of_run(&pod, &training, "iris-a", Some(uid).filter(|uid| !uid.is_empty()))
+            })
         };
         let (before, later) = ("2027-01-15T07:59:59Z", "2027-01-15T08:00:01Z");
         assert_eq!(is_of_run("iris-a", "j1", later), [true, true]);
         assert_eq!(is_of_run("iris-a", "j1", before), [true, false], "clocks differ");
-        assert_eq!(is_of_run("iris-a", "j0", before), [false, false], "an earlier training's");
+        assert_eq!(
+            is_of_run("iris-a", "j0", before),
+            [false, false],
+            "an earlier training's"
+        );
         assert_eq!(is_of_run("iris-b", "j2", later), [false, false], "another spec's");
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!   run  = what is learned:   model, dataset, hyperparameters, search, metrics, output, rerun annotation
 //!   job  = how it is carried out:   run, accelerator, nodes, resources, scheduling, pod overrides,
-//!                                                     checkpoint
+//!                                   checkpoint, resume annotation
 //! ```
 //!
 //! A finished run is not repeated because its pod would now get more memory; a failed one is. Gates, suspend,
@@ -84,6 +84,10 @@ impl Identity {
                 spec.nodes,
                 spec.failure_policy.backoff_limit,
             )),
+            training
+                .annotations()
+                .get(labels::RESUME)
+                .map(|value| ("resume", value)),
         );
         Identity {
             job: names::hashed(&training.name_any(), &how),
@@ -116,6 +120,7 @@ struct How<'a>(
     #[serde(skip_serializing_if = "Option::is_none")] Option<&'a CredentialsRef>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a CredentialsRef)>,
     #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, Nodes, i32)>,
+    #[serde(skip_serializing_if = "Option::is_none")] Option<(&'a str, &'a String)>,
 );
 
 /// Whether the run still has to be carried out.
@@ -182,9 +187,14 @@ mod tests {
     #[test]
     fn how_it_is_carried_out_makes_a_new_job_of_the_same_run() {
         let base = Identity::of(&training(&json!({})));
-        let other = Identity::of(&training(&json!({"/spec/resources": {"memory": "2Gi"}})));
-        assert_eq!(other.run, base.run);
-        assert_ne!(other.job, base.job);
+        for change in [
+            json!({"/spec/resources": {"memory": "2Gi"}}),
+            json!({"/metadata/annotations": {"sconce.dev/resume": "2"}}),
+        ] {
+            let other = Identity::of(&training(&change));
+            assert_eq!(other.run, base.run, "{change}");
+            assert_ne!(other.job, base.job, "{change}");
+        }
     }
 
     #[test]

@@ -50,14 +50,16 @@ use self::queue::Turn;
 use self::status::Outlook;
 use crate::apply::Refusal;
 use crate::conditions;
-use crate::context::{Context, Told};
+use crate::context::Context;
 use crate::error::Error;
 use crate::fresh;
 use crate::labels;
 use crate::mounts;
 use crate::observed;
-use crate::reconcile::{Turns, after_failure, drive, key, reconcile, references};
+use crate::problem::Problem;
+use crate::reconcile::{Complains, Turns, after_failure, drive, reconcile, references};
 use crate::seen::{Job, Pod};
+use crate::told::Told;
 use crate::watches::Watches;
 use crate::woken::Woken;
 
@@ -134,48 +136,27 @@ fn naming(trainings: &Store<ModelTraining>, profile: &AcceleratorProfile) -> Vec
 }
 
 async fn step(training: Arc<ModelTraining>, context: Arc<Context>) -> Result<Action, Error> {
-    let outcome = attempt(&training, &context).await;
-    if let Err(error) = &outcome {
-        tell_of(error, &training, &context).await;
-    }
-    outcome
+    attempt(&training, &context).await
 }
 
-/// A failure that goes on is told by the object: whoever cannot read the operator's log would wait for nothing. A run that is
-/// at work or has ended stays what it is; what could not be changed of it shows by `observedGeneration`.
-async fn tell_of(error: &Error, training: &ModelTraining, context: &Context) {
-    let Some(problem) = error.problem() else { return };
-    let (identity, before) = (
-        Identity::of(training),
-        training.status.clone().unwrap_or_default(),
-    );
-    let at_work = matches!(before.phase, Some(Phase::Training | Phase::Evaluating));
-    if at_work || stage(&before, &identity) != Stage::Due || !context.keeps_failing(&key(training)) {
-        return;
-    }
-    let mut after = status::refused(training, &identity, &problem, Timestamp::now()).status;
-    conditions::keep(&mut after.conditions, &before.conditions, FITS_ACCELERATOR);
-    if let Err(error) = context
-        .tell(training, told(training, &before, &after, true))
-        .await
-    {
-        warn!(%error, "that it fails could not be told either");
-    }
-}
-
-fn told<'a>(
-    training: &'a ModelTraining,
-    before: &'a ModelTrainingStatus,
-    after: &'a ModelTrainingStatus,
-    urgent: bool,
-) -> Told<'a, ModelTrainingStatus> {
-    Told {
-        before: training.status.as_ref(),
-        after,
-        conditions_before: &before.conditions,
-        conditions_after: &after.conditions,
-        phase_changed: before.phase != after.phase,
-        urgent,
+impl Complains for ModelTraining {
+    /// A run that is at work or has ended stays what it is; what could not be changed of it shows by `observedGeneration`.
+    async fn complain(&self, problem: &Problem, context: &Context) {
+        let (identity, before) = (Identity::of(self), self.status.clone().unwrap_or_default());
+        let at_work = matches!(before.phase, Some(Phase::Training | Phase::Evaluating));
+        if at_work || stage(&before, &identity) != Stage::Due {
+            return;
+        }
+        let mut after = status::refused(self, &identity, problem, Timestamp::now()).status;
+        conditions::keep(&mut after.conditions, &before.conditions, FITS_ACCELERATOR);
+        let told = Told {
+            before: self.status.as_ref(),
+            after: &after,
+            urgent: true,
+        };
+        if let Err(error) = context.tell(self, told).await {
+            warn!(%error, "that it fails could not be told either");
+        }
     }
 }
 
@@ -202,9 +183,12 @@ async fn attempt(training: &ModelTraining, context: &Context) -> Result<Action, 
     let urgent = before.completion_time != outlook.status.completion_time
         || found.last_words
         || outlook.doomed.is_some();
-    let later = context
-        .tell(training, told(training, &before, &outlook.status, urgent))
-        .await?;
+    let told = Told {
+        before: training.status.as_ref(),
+        after: &outlook.status,
+        urgent,
+    };
+    let later = context.tell(training, told).await?;
     // Until the Job is known to be over, the report of a pod that went stands nowhere else.
     let is_read = outlook.status.phase != Some(Phase::Evaluating);
     if found.last_words && later.is_none() && is_read {

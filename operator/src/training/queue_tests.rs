@@ -184,9 +184,17 @@ fn a_search_makes_way_with_its_first_pod_alone() {
     run.spec.nodes = serde_json::from_value(json!({"count": 3})).unwrap();
     run.spec.search = Some(serde_json::from_value(search).unwrap());
 
-    let helper = [numbered(0, placed()), numbered(1, preempted()), numbered(2, placed())];
+    let helper = [
+        numbered(0, placed()),
+        numbered(1, preempted()),
+        numbered(2, placed()),
+    ];
     assert_eq!(look(&run, false, &helper, &Turn::default()), None, "it goes on");
-    let first = [numbered(0, preempted()), numbered(1, placed()), numbered(2, placed())];
+    let first = [
+        numbered(0, preempted()),
+        numbered(1, placed()),
+        numbered(2, placed()),
+    ];
     let waits = look(&run, false, &first, &Turn::default()).unwrap();
     assert_eq!(waits.reason, "Preempted");
 

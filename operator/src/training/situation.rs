@@ -367,8 +367,8 @@ fn failed_for_good(training: &ModelTraining, failed: &Condition, pods: &[Arc<Pod
             reason: Reason::DeadlineExceeded,
             message: format!(
                 "spec.activeDeadlineSeconds: the training did not end within {seconds} s; ask for less, or allow more and \
-                 give the annotation {} a new value",
-                crate::labels::RERUN
+                 give the annotation {} a new value, and it goes on from its last checkpoint",
+                crate::labels::RESUME
             ),
         };
     }
@@ -376,10 +376,10 @@ fn failed_for_good(training: &ModelTraining, failed: &Condition, pods: &[Arc<Pod
         return Situation::Failed {
             reason: failed.reason.as_deref().map_or(Reason::JobFailed, Reason::told),
             message: format!(
-                "the Job failed ({}), and its pods are gone, and with them what they said; a new value of the annotation \
-                 {} runs it again",
+                "the Job failed ({}), and its pods are gone, and with them what they said; with a new value of the annotation \
+                 {} it goes on from its last checkpoint",
                 failed.message.as_deref().unwrap_or("it gives no reason"),
-                crate::labels::RERUN
+                crate::labels::RESUME
             ),
         };
     };

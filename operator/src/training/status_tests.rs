@@ -409,7 +409,8 @@ fn suspended_is_said_when_nothing_runs_any_more() {
 
 #[test]
 fn what_a_pod_saved_before_it_left_its_queue_is_told() {
-    let mark = json!({"step": 40, "epoch": 2, "time": NOW, "uri": "pvc://iris-artifacts/checkpoints/iris/40"});
+    let mark =
+        json!({"step": 40, "epoch": 2, "time": NOW, "uri": "pvc://iris-artifacts/checkpoints/iris/40"});
     let report = json!({
         "outcome": "failed", "class": "Interrupted", "message": "told to stop", "work": {"lastCheckpoint": mark},
     });
@@ -417,7 +418,10 @@ fn what_a_pod_saved_before_it_left_its_queue_is_told() {
     let pods = [ended("Failed", 75, "Error", &report.to_string())];
     let status = withdrawn(&held, &Identity::of(&held), &pods, at(NOW)).status;
     assert_eq!(status.phase, Some(Phase::Suspended));
-    assert_eq!(status.last_checkpoint.map(|saved| (saved.step, saved.epoch)), Some((40, 2)));
+    assert_eq!(
+        status.last_checkpoint.map(|saved| (saved.step, saved.epoch)),
+        Some((40, 2))
+    );
     let running = withdrawn(&held, &Identity::of(&held), &[running()], at(NOW)).status;
     assert_eq!(ready(&running).0, "Stopping");
 }

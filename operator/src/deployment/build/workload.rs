@@ -38,8 +38,10 @@ pub(super) fn deployment(
 ) -> Deployment {
     let mut metadata = metadata(serving, workload_name(&serving.name, &serving.wanted.revision));
     let told = annotations(serving, rollout).into_iter();
+    let placement = (labels::PLACEMENT.to_owned(), pods.accelerator.placement());
     metadata.annotations = Some(
         told.filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .chain([placement])
             .collect(),
     );
     let mut match_labels = selector(serving);

@@ -6,6 +6,9 @@
 //!   DrainFirst    wanted           wanted − 1
 //! ```
 //!
+//! Where there are not as many places as pods are wanted, an earlier pod goes for one that finds none: then it is the
+//! places, less one, that answer at least.
+//!
 //! Each decision is a level, not a step: made again from what is then seen, it leads on; made twice from the same, it
 //! changes nothing. A view that lags by a write of ours leads to the same numbers.
 
@@ -24,6 +27,8 @@ pub struct Pods {
     pub ready: i32,
     /// That do not answer and are no loss.
     pub broken: i32,
+    /// That have found no place for a while.
+    pub homeless: i32,
 }
 
 impl Pods {
@@ -35,6 +40,11 @@ impl Pods {
     /// Those that hold a place.
     fn occupied(&self) -> i32 {
         self.replicas.max(self.there)
+    }
+
+    /// Those that have a place, or may just find one.
+    fn placed(&self) -> i32 {
+        (self.there - self.homeless).max(0)
     }
 
     /// What is left of it when all goes that is no loss: pods that could not be made, and broken ones.
@@ -55,6 +65,8 @@ pub struct Place {
     pub fits_in_exchange: bool,
     /// Whether a new pod has found no place for a while.
     pub blocked: bool,
+    /// Whether it has found none for longer than it takes until one that was given back is taken.
+    pub stuck: bool,
 }
 
 /// What a decision is made of.
@@ -83,7 +95,7 @@ pub enum Manner {
     SurgeWithoutUnits,
     /// A new pod first: a unit is spare, or it is not known that none is.
     SurgeIntoSpare,
-    /// A new pod first, although it finds no place: it would not fit in an earlier one's either.
+    /// A new pod first, although it finds no place: an earlier one's would be none for it.
     SurgeTooLarge,
     /// An earlier pod goes first, because the user asks so.
     DrainAsked,
@@ -109,7 +121,7 @@ impl fmt::Display for Manner {
                 "a new pod comes before an earlier one goes"
             }
             Manner::SurgeTooLarge => {
-                "a new pod asks for more than an earlier one gives back, so no earlier one goes for it"
+                "a new pod asks for more than an earlier one gives back, or for another node, so no earlier one goes for it"
             }
             Manner::DrainAsked => "an earlier pod goes before a new one comes, as spec.rollout.strategy asks",
             Manner::DrainForUnit => {
@@ -137,7 +149,7 @@ pub fn decide(view: &View) -> Decision {
     let held: i32 = view.others.iter().map(|other| other.replicas).sum();
     let answering = view.target.answering().min(view.wanted);
     let (most, fewest) = if manner.drains() {
-        (view.wanted, view.wanted - 1)
+        (view.wanted, floor(view) - 1)
     } else {
         (view.wanted + 1, view.wanted)
     };
@@ -161,13 +173,28 @@ pub fn decide(view: &View) -> Decision {
     }
 }
 
+/// Pods that may be had at once: as many as are wanted, but where one of the target finds no place and none is about to
+/// be given back, no more than have one.
+fn floor(view: &View) -> i32 {
+    if !view.place.stuck || going(view) > 0 {
+        return view.wanted;
+    }
+    let placed: i32 = view.others.iter().map(Pods::placed).sum();
+    (view.target.placed() + placed).min(view.wanted)
+}
+
+/// Places that our own pods are about to give back.
+fn going(view: &View) -> i32 {
+    let to_go = |other: &Pods| other.occupied() - other.replicas;
+    view.others.iter().map(to_go).sum::<i32>() + view.leaving
+}
+
 fn manner(view: &View) -> Manner {
     let place = view.place;
     let held: i32 = view.others.iter().map(|other| other.replicas).sum();
     let surged = view.target.replicas > 0 && view.target.replicas + held > view.wanted;
     // What our own pods are about to give back is spare as well: a surge that began goes on.
-    let to_go = |other: &Pods| other.occupied() - other.replicas;
-    let going = view.others.iter().map(to_go).sum::<i32>() + view.leaving;
+    let going = going(view);
     let blocked = place.blocked && surged && going == 0;
     match view.strategy {
         Strategy::Surge => Manner::SurgeAsked,

@@ -15,6 +15,8 @@
 pub mod decide;
 pub mod history;
 pub mod needs;
+#[cfg(test)]
+mod plan_tests;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -44,6 +46,10 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 /// How long it may find no node while a unit is said to be spare. It may be one that a pod of ours has just given back,
 /// which takes up to its grace period; the count may also be wrong.
 const LONG_PATIENCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long it may find no node, after an earlier pod was last told to go, until there is none for it: that one is gone after
+/// its grace period at the latest, and the scheduler tries again within ten seconds.
+const LONGEST_PATIENCE: SignedDuration = SignedDuration::from_secs(120);
 
 /// How many pods each revision is to have now.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,9 +94,9 @@ pub fn plan(deployment: &ModelDeployment, serving: &Serving<'_>, found: &Found, 
         None => Progress::Begins,
     };
     let needs = match (&progress, &serving.change) {
-        (Progress::Failed { to, .. }, _) => of_live(&to.live),
+        (Progress::Failed { to, .. }, _) => Needs::of(&to.live),
         (_, Change::Roll(pods) | Change::Anew { pods, .. }) => serving.needs(pods),
-        (_, Change::Keep { live, .. }) => of_live(live),
+        (_, Change::Keep { live, .. }) => Needs::of(live),
     };
     let (target, back) = match &progress {
         Progress::Failed { failed, new, to } => (
@@ -124,20 +130,40 @@ pub fn plan(deployment: &ModelDeployment, serving: &Serving<'_>, found: &Found, 
     }
 }
 
-/// Where nothing new can be served, what is served goes on, in the number that is asked for.
-pub fn hold(deployment: &ModelDeployment, found: &Found, now: Timestamp) -> Vec<(Arc<Deployment>, i32)> {
+/// How many pods each revision is to have while nothing new can be served.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// Deployments and their pods.
+    pub counts: Vec<(Arc<Deployment>, i32)>,
+    /// When time alone may change them.
+    pub again: Option<Duration>,
+}
+
+/// Where nothing new can be served, what is served goes on, in the number that is asked for; what did not come up in time
+/// gives way to what was good before. That is found again each time: nobody writes it down meanwhile.
+pub fn hold(deployment: &ModelDeployment, found: &Found, now: Timestamp) -> Held {
     let Some(current) = found.workloads.first() else {
-        return Vec::new();
+        return Held::default();
     };
-    let target = match &current.failed {
-        Some(_) => last_good(found, current.revision()).unwrap_or(current),
-        None => current,
+    let progress = progress(deployment, current, found, now);
+    let target = match progress {
+        Progress::Failed { to, .. } => to,
+        _ => current,
     };
-    let shares = share(deployment, found, target.revision(), &of_live(&target.live), now);
+    let shares = share(
+        deployment,
+        found,
+        target.revision(),
+        &Needs::of(&target.live),
+        now,
+    );
     let counts = shares.pods.into_iter();
-    counts
-        .map(|(workload, count)| (Arc::clone(&workload.live), count))
-        .collect()
+    Held {
+        counts: counts
+            .map(|(workload, count)| (Arc::clone(&workload.live), count))
+            .collect(),
+        again: [shares.again, progress.left()].into_iter().flatten().min(),
+    }
 }
 
 /// Later than everything that was asked for before, whatever the clocks of two operators say.
@@ -202,6 +228,9 @@ fn progress<'a>(
         return Progress::Goes(left);
     }
     let Some(to) = to else { return Progress::Overdue };
+    if lacks_room_alone(current, found) {
+        return Progress::Overdue;
+    }
     let hindrance = situation::hindrance(&current.live, current.revision(), &found.pods);
     let (reason, message) = match hindrance {
         Some(hindrance) => (hindrance.reason, hindrance.message),
@@ -220,6 +249,16 @@ fn progress<'a>(
         new: true,
         to,
     }
+}
+
+/// Whether the revision answers wherever there is room, and no other has any: to go back would gain none.
+fn lacks_room_alone(current: &Workload, found: &Found) -> bool {
+    let counts = found.counts(current.revision());
+    let mut unready = found
+        .pods
+        .iter()
+        .filter(|pod| situation::revision(pod) == Some(current.revision()) && !observed::is_ready(pod));
+    counts.ready > 0 && counts.others == 0 && unready.all(|pod| observed::no_node(pod).is_some())
 }
 
 /// When the revision was asked for, or one of its pods began to answer, or pods were wanted again after none was.
@@ -296,6 +335,10 @@ fn share<'a>(
         PATIENCE
     };
     let homeless = ours.first().and_then(|ours| homeless(ours, found));
+    let fewer = others.iter().filter_map(|other| other.fewer_since).max();
+    let stuck = |since: Timestamp| {
+        now.duration_since(fewer.map_or(since, |fewer| fewer.max(since))) >= LONGEST_PATIENCE
+    };
     let view = View {
         strategy: spec.rollout.strategy,
         wanted: replicas::wanted(deployment),
@@ -319,9 +362,10 @@ fn share<'a>(
                 .find(|other| other.replicas() > 0)
                 .is_some_and(|other| {
                     let lacking = homeless.map(|(_, words)| words);
-                    needs.fit_in_place_of(&of_live(&other.live), lacking)
+                    needs.fit_in_place_of(&Needs::of(&other.live), lacking)
                 }),
             blocked: homeless.is_some_and(|(since, _)| now.duration_since(since) >= limit),
+            stuck: homeless.is_some_and(|(since, _)| stuck(since)),
         },
     };
     let decision = decide(&view);
@@ -351,8 +395,13 @@ fn pods(workload: &Workload, found: &Found, now: Timestamp) -> Pods {
         replicas: workload.replicas(),
         there: counts.current,
         ready: counts.ready,
-        broken: count(unready.filter(lost).count()),
+        broken: count(unready.clone().filter(lost).count()),
+        homeless: count(unready.filter(|pod| is_homeless(pod, now)).count()),
     }
+}
+
+fn is_homeless(pod: &Pod, now: Timestamp) -> bool {
+    observed::unschedulable(pod).is_some_and(|(since, _)| now.duration_since(since) >= PATIENCE)
 }
 
 fn count(number: usize) -> i32 {
@@ -388,17 +437,15 @@ fn patience(found: &Found, now: Timestamp) -> Option<Duration> {
     let waiting = found.pods.iter().filter(|pod| !observed::is_ready(pod));
     let homeless = waiting.clone().filter_map(|pod| observed::unschedulable(pod));
     let passed = waiting.map(|pod| unready_for(pod, now));
-    let passed = passed.chain(homeless.map(|(since, _)| now.duration_since(since)));
+    let fewer = found.workloads.iter().filter_map(|workload| workload.fewer_since);
+    let since = homeless.map(|(since, _)| since).chain(fewer);
+    let passed = passed.chain(since.map(|since| now.duration_since(since)));
     passed
-        .flat_map(|passed| [PATIENCE - passed, LONG_PATIENCE - passed])
+        .flat_map(|passed| [PATIENCE, LONG_PATIENCE, LONGEST_PATIENCE].map(|limit| limit - passed))
         .filter(jiff::SignedDuration::is_positive)
         .chain(found.leaving.iter().filter_map(|pod| left_to_leave(pod, now)))
         .filter_map(|left| Duration::try_from(left).ok())
         .min()
-}
-
-fn of_live(live: &Deployment) -> Needs {
-    live.template().map(Needs::of).unwrap_or_default()
 }
 
 /// The value of the annotation by which a person has a revision tried again.

@@ -32,13 +32,13 @@ const PRIORITY: &str =
     "choose one of `kubectl get priorityclasses,runtimeclasses`, or ask whoever runs the cluster for it";
 const DEVICES: &str = "choose another profile of `kubectl get accel`, or ask whoever runs the cluster for the device's DRA driver and class";
 const IMAGE: &str = "correct the image, or give the namespace's service account a pull secret; see \
-    `kubectl describe pod {pod} -n {namespace}`; once it is mended, {again}";
+    `kubectl describe pod {pod} -n {namespace}`; once it is mended, {further}";
 const CONTAINER: &str = "read `kubectl describe pod {pod} -n {namespace}`, and correct spec.podOverrides or the custom \
     command; the kubelet tries again by itself";
 const WAIT: &str = "wait: it goes on by itself; `kubectl sconce logs {object} -n {namespace} --follow` shows what the pods say";
 const CORRECT: &str = "correct the field that the sentence names and apply it: the change alone makes it run again; where a table was mended \
     in its place, {again}";
-const LOGS: &str = "read `kubectl sconce logs {object} -n {namespace}`; then {again}";
+const LOGS: &str = "read `kubectl sconce logs {object} -n {namespace}`; then {further}";
 const DESCRIBE: &str =
     "read `kubectl sconce logs {object} -n {namespace}` and `kubectl describe pod {pod} -n {namespace}`";
 const QUOTA: &str = "ask for less than `kubectl describe quota -n {namespace}` has left, or have the quota or policy that \
@@ -99,6 +99,9 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
         Reason::ChildRefused => {
             "change the field that the API server's words name, or have the policy changed; it is tried again by itself"
         }
+        Reason::ReconcileFails => {
+            "see what the operator's log says of it, and how the API server and its webhooks answer; it is tried again by itself"
+        }
         Reason::LocalQueueNotFound => {
             "choose one of `kubectl get localqueues -n {namespace}` for spec.scheduling.queueName, or leave it out"
         }
@@ -114,19 +117,18 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
         }
         Reason::BadInput | Reason::Diverged | Reason::NoReport => CORRECT,
         Reason::OutOfMemory => "raise spec.resources.memory, or lower what is computed at once",
-        Reason::Storage | Reason::Internal | Reason::Interrupted | Reason::ReportLost | Reason::JobFailed => {
-            LOGS
-        }
+        Reason::Storage | Reason::Internal | Reason::Interrupted | Reason::JobFailed => LOGS,
+        Reason::ReportLost => "{again}",
         Reason::PodGoesOn => {
             "have the container that the sentence names injected as a native sidecar, or not at all (labels and annotations in \
              spec.podOverrides); this pod ends with `kubectl delete pod {pod} -n {namespace}`"
         }
         Reason::DeadlineExceeded => {
-            "raise spec.activeDeadlineSeconds, and {again}; fewer epochs are another run by themselves"
+            "raise spec.activeDeadlineSeconds, and {further}; fewer epochs are another run by themselves"
         }
         Reason::Stalled => {
             "read `kubectl sconce logs {object} -n {namespace} --previous`; raise spec.failurePolicy.stallTimeout where it is \
-             only slow; after its last retry, {again}"
+             only slow; after its last retry, {further}"
         }
         Reason::Rejected | Reason::GateMissed => {
             "train differently, or lower the gate in spec.evaluation.gates; `kubectl sconce plot {name} -n {namespace}` shows \
@@ -195,7 +197,7 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
         }
         Reason::Other(_) => match of {
             Kind::Queued => KUEUE,
-            Kind::Training => "read `kubectl describe job {job} -n {namespace}`; then {again}",
+            Kind::Training => "read `kubectl describe job {job} -n {namespace}`; then {further}",
             Kind::Deployment => DESCRIBE,
         },
         Reason::Valid
@@ -232,16 +234,19 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
 
 /// The step for a reason; nothing where it tells no fault, and nothing goes on that could be waited for.
 pub(super) fn next(reason: &Reason, names: &Names<'_>) -> Option<String> {
-    let (short, again) = match names.of {
-        Kind::Training | Kind::Queued => ("mtrain", "run it again: {annotate} sconce.dev/rerun=$(date +%s)"),
-        Kind::Deployment => (
-            "mdep",
-            "have it tried again: {annotate} sconce.dev/retry=$(date +%s)",
+    let retry = "have it tried again: {annotate} sconce.dev/retry=$(date +%s)";
+    let (short, again, further) = match names.of {
+        Kind::Training | Kind::Queued => (
+            "mtrain",
+            "run it again: {annotate} sconce.dev/rerun=$(date +%s)",
+            "have it go on from its last checkpoint: {annotate} sconce.dev/resume=$(date +%s)",
         ),
+        Kind::Deployment => ("mdep", retry, retry),
     };
     Some(
         step(reason, names.of)?
             .replace("{again}", again)
+            .replace("{further}", further)
             .replace(
                 "{annotate}",
                 "kubectl annotate {object} -n {namespace} --overwrite",
@@ -277,6 +282,7 @@ mod tests {
                 (Kind::Training, "sconce.dev/retry"),
                 (Kind::Queued, "sconce.dev/retry"),
                 (Kind::Deployment, "sconce.dev/rerun"),
+                (Kind::Deployment, "sconce.dev/resume"),
             ] {
                 let step = of(reason, kind).unwrap_or_default();
                 for left in [
@@ -286,6 +292,7 @@ mod tests {
                     "{pod}",
                     "{job}",
                     "{again}",
+                    "{further}",
                     "{annotate}",
                 ] {
                     assert!(!step.contains(left), "{reason}: {step}");

@@ -14,6 +14,7 @@ use super::tree::Branch;
 use crate::labels;
 use crate::plugin::table::{age, wrapped};
 use crate::reason::Reason;
+use crate::scaling::policy;
 use crate::seen::Pod;
 
 /// The chain, the events and the next step.
@@ -99,14 +100,17 @@ fn of_deployment(deployment: &ModelDeployment, found: &Gathered, now: Timestamp)
             .unwrap_or_default();
         branch.says.push(format!(
             "serves {model}{at}: {} of {} replicas answer",
-            status.ready_replicas, deployment.spec.replicas
+            status.ready_replicas,
+            policy::wanted(&deployment.spec, Some(status))
         ));
     }
     let label = (labels::DEPLOYMENT, deployment.name_any());
     for child in &found.deployments {
+        let revision = child.annotations().get(labels::REVISION);
+        let is_its = |pod: &Pod| revision.is_none_or(|_| pod.labels().get(labels::REVISION) == revision);
         branch.children.push(workload(
             format!("Deployment {} · {}", child.name_any(), replicas(child)),
-            &pods_of(found, &label, |_| true),
+            &pods_of(found, &label, is_its),
             now,
         ));
     }

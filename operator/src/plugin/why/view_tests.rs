@@ -245,6 +245,37 @@ fn what_keeps_a_model_that_answers_from_its_further_pods_has_a_step_of_its_own()
 }
 
 #[test]
+fn each_revision_has_its_own_pods_and_of_a_deployment_that_scales_what_is_wanted_is_told() {
+    let workload = |name: &str, replicas: i32| {
+        of(json!({
+            "metadata": {"name": name, "namespace": "ml", "annotations": {"sconce.dev/revision": name}},
+            "spec": {"replicas": replicas, "selector": {}, "template": {}}, "status": {"readyReplicas": replicas},
+        }))
+    };
+    let labels = json!({"sconce.dev/deployment": "tumour", "sconce.dev/revision": "new"});
+    let mut deployment = deployment(json!({
+        "observedGeneration": 1, "phase": "Ready", "model": "tumour @ sha256:c7a9404d5941", "replicas": 1,
+        "updatedReplicas": 1, "readyReplicas": 1, "desiredReplicas": 3,
+        "conditions": [condition("Ready", "True", "ScalingUp", "1 replicas answer")],
+    }));
+    deployment.spec.autoscaling = of(json!({"mode": "Managed", "maxReplicas": 4}));
+    let found = Gathered {
+        deployment: Some(deployment),
+        deployments: vec![workload("new", 3), workload("old", 0)],
+        pods: vec![pod(labels, Some("worker"), json!({"phase": "Running"}))],
+        ..Gathered::default()
+    };
+    let text = screen(&found, now(), 100);
+    assert!(text.contains("1 of 3 replicas answer"), "{text}");
+    assert_eq!(text.matches("tumour-pod").count(), 1, "{text}");
+    let (new, old) = (text.find("Deployment new"), text.find("Deployment old"));
+    assert!(
+        new < text.find("tumour-pod") && text.find("tumour-pod") < old,
+        "{text}"
+    );
+}
+
+#[test]
 fn a_server_is_tried_again_by_its_own_annotation_and_a_queue_is_asked_of_kueue() {
     let failed = Gathered {
         deployment: Some(deployment(
