@@ -1,7 +1,8 @@
 //! A body that goes on where it broke off.
 //!
 //! A server that marks its content (RFC 9110: a strong `ETag`) is asked for the rest, on condition that it is still the
-//! same; from any other the body is read again from its beginning, three times at most.
+//! same, and its answer is looked at, since not every server heeds the condition; from any other the body is read again
+//! from its beginning, three times at most.
 
 use std::io::Read;
 
@@ -22,6 +23,8 @@ pub(crate) struct Download {
     bytes: Vec<u8>,
     /// What the server calls the content that the bytes are of.
     tag: Option<String>,
+    /// How many bytes that content has, where the server says so.
+    length: Option<u64>,
     /// Most bytes that there ever were.
     furthest: u64,
     restarts: u32,
@@ -34,6 +37,7 @@ impl Download {
             limit,
             bytes: Vec::new(),
             tag: None,
+            length: None,
             furthest: 0,
             restarts: 0,
         }
@@ -47,7 +51,7 @@ impl Download {
                 match ask(target, &Method::GET, &[("Range", &range), ("If-Range", tag)]) {
                     // Such as 416: it takes no ranges, or there is no rest.
                     Err(Miss::Final(error @ StoreError::Refused { .. })) => {
-                        (self.bytes, self.tag) = (Vec::new(), None);
+                        self.forget();
                         return Err(Miss::Passing(error.to_string()));
                     }
                     asked => asked?,
@@ -58,6 +62,7 @@ impl Download {
         if !self.continues(&response)? {
             self.bytes.clear();
             self.tag = strong_tag(&response);
+            self.length = response.body().content_length();
         }
         self.take(target, response)
     }
@@ -73,10 +78,16 @@ impl Download {
         if response.status() == StatusCode::PARTIAL_CONTENT {
             let range = response.headers().get(CONTENT_RANGE);
             let range = range.and_then(|range| range.to_str().ok()).unwrap_or_default();
-            if offset > 0 && range.starts_with(&format!("bytes {offset}-")) {
+            let goes_on = offset > 0 && range.starts_with(&format!("bytes {offset}-"));
+            if goes_on && self.is_of_another(response, range) {
+                self.restarts += 1;
+                self.forget();
+                return Err(Miss::Passing("the file changed while it was read".to_owned()));
+            }
+            if goes_on {
                 return Ok(true);
             }
-            (self.bytes, self.tag) = (Vec::new(), None);
+            self.forget();
             return Err(Miss::Passing(format!(
                 "the server answers with another part: {range:?}"
             )));
@@ -85,6 +96,23 @@ impl Download {
             self.restarts += 1;
         }
         Ok(false)
+    }
+
+    /// Whether an answer is part of another content than the bytes are of, as far as it says.
+    fn is_of_another(&self, response: &Response<ureq::Body>, range: &str) -> bool {
+        let tag = response.headers().get(ETAG);
+        let total = range
+            .rsplit_once('/')
+            .and_then(|(_, total)| total.parse::<u64>().ok());
+        tag.is_some_and(|tag| tag.to_str().ok() != self.tag.as_deref())
+            || total
+                .zip(self.length)
+                .is_some_and(|(total, length)| total != length)
+    }
+
+    /// Throws away what has arrived.
+    fn forget(&mut self) {
+        (self.bytes, self.tag, self.length) = (Vec::new(), None, None);
     }
 
     fn take(&mut self, target: &Target<'_>, response: Response<ureq::Body>) -> Result<(), Miss> {

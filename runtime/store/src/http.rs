@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
+use ureq::config::RedirectAuthHeaders;
 use ureq::http::{Method, Response, StatusCode};
 
 use crate::download::Download;
@@ -27,6 +28,8 @@ static AGENT: LazyLock<Agent> = LazyLock::new(|| {
     Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(REDIRECTS)
+        // The Hub leads on to another path of its own, which wants to see the token as well.
+        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
         .timeout_resolve(Some(CONNECT_TIMEOUT))
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(Some(ANSWER_TIMEOUT))
@@ -116,7 +119,8 @@ pub(crate) fn ask(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    // The client does not take the header along to another server (its default, `RedirectAuthHeaders::Never`).
+    // The client takes the header along to another path or port of the same host, and neither to another host nor from
+    // https to http.
     let sent = match target.credentials.map(Credentials::header) {
         Some(None) => return Err(Miss::Final(StoreError::NoCredentials { uri: target.shown() })),
         Some(Some(shown)) => request.header("Authorization", shown).call(),

@@ -21,33 +21,47 @@ pub(crate) fn files(folder: &Confined<'_>) -> Result<Option<Vec<String>>, StoreE
         return Ok(None);
     }
     let mut found = Vec::new();
-    walk(&path, "", 0, &mut found).map_err(|error| folder.error("listing", error))?;
+    walk(folder, &path, "", 0, &mut found)?;
     found.sort_unstable();
     Ok(Some(found))
 }
 
-fn walk(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<String>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
+fn walk(
+    root: &Confined<'_>,
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    found: &mut Vec<String>,
+) -> Result<(), StoreError> {
+    let failed = |error: io::Error| root.error("listing", error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
         // A name that is no text is in no URI.
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
         let path = format!("{prefix}{name}");
         // Links are followed, as a mounted ConfigMap consists of them; reading checks where they lead.
-        let Ok(about) = fs::metadata(entry.path()) else {
-            continue;
+        let about = match fs::metadata(entry.path()) {
+            Ok(about) => about,
+            // It was removed meanwhile, or is a link to nothing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Left out without a word, a file would be missing from whatever is made of the folder.
+            Err(error) => {
+                let uri = format!("{}/{path}", root.target.shown().trim_end_matches('/'));
+                return Err(StoreError::io(uri, "looking", error));
+            }
         };
         if about.is_dir() && depth < DEPTH {
-            walk(&entry.path(), &format!("{path}/"), depth + 1, found)?;
+            walk(root, &entry.path(), &format!("{path}/"), depth + 1, found)?;
         } else if about.is_file() {
             found.push(path);
         }
         if found.len() > FILES {
-            return Err(io::Error::new(
+            return Err(failed(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!("there are more than {FILES} files in the folder"),
-            ));
+            )));
         }
     }
     Ok(())

@@ -217,3 +217,23 @@ fn a_file_that_grows_is_the_same_file_and_is_made_whole_where_it_was_cut_short()
         .unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
 }
+
+#[test]
+fn a_listing_leaves_out_what_is_gone_and_says_what_cannot_be_looked_at() {
+    let (folder, store) = machine();
+    let tables = folder.path().join("claim/tables");
+    fs::create_dir_all(tables.join("2024")).unwrap();
+    fs::write(tables.join("2024/a.csv"), "a").unwrap();
+    symlink("gone.csv", tables.join("2024/b.csv")).unwrap();
+    let listed = store.files("pvc://claim/tables").unwrap();
+    assert_eq!(listed, Some(vec!["2024/a.csv".to_owned()]));
+
+    // A link to itself fails for root as well, whom no permission stops.
+    symlink("c.csv", tables.join("2024/c.csv")).unwrap();
+    let error = store.files("pvc://claim/tables/").unwrap_err();
+    assert!(
+        error.to_string().contains("pvc://claim/tables/2024/c.csv"),
+        "{error}"
+    );
+    assert_eq!(error.class(), FailureClass::Storage, "{error}");
+}

@@ -8,7 +8,8 @@ use std::thread;
 use sconce_contract::FailureClass;
 use sconce_store::{Credentials, Store, StoreError};
 
-/// A server of the Hub's addresses: a table for everybody, a model for whoever has the token.
+/// A server of the Hub's addresses: a table for everybody, a model for whoever has the token. As the Hub does, it leads
+/// on from a small file to another path of its own.
 fn hub() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -26,7 +27,14 @@ fn hub() -> String {
             let (status, body) = match head[0].split(' ').nth(1).unwrap() {
                 "/datasets/org/flowers/resolve/main/data/iris.csv" => ("200 OK", "a,b"),
                 "/org/model/resolve/v1.0/manifest.json" if shown => ("200 OK", "{}"),
-                "/org/model/resolve/v1.0/manifest.json" => ("401 Unauthorized", ""),
+                "/org/model/resolve/v1.0/config.json" if shown => (
+                    "307 Temporary Redirect\r\nLocation: /api/resolve-cache/models/org/model/0a1b/config.json",
+                    "",
+                ),
+                "/api/resolve-cache/models/org/model/0a1b/config.json" if shown => ("200 OK", "[]"),
+                path if path.starts_with("/org/model/resolve/v1.0/") || path.starts_with("/api/") => {
+                    ("401 Unauthorized", "")
+                }
                 _ => ("404 Not Found", ""),
             };
             let body = if head[0].starts_with("HEAD") { "" } else { body };
@@ -70,4 +78,17 @@ fn store_hf_reads_a_file_of_a_revision_with_the_token() {
         .write_folder("hf://org/model", "a", &std::collections::BTreeMap::new(), "a")
         .unwrap_err();
     assert!(matches!(error, StoreError::ReadOnly { .. }), "{error}");
+}
+
+#[test]
+fn the_token_goes_along_where_the_hub_leads_on_to_itself() {
+    let hub = hub();
+    let endpoint = ("HF_ENDPOINT", hub.as_str());
+    let anybody = Store::default().with_credentials(Credentials::of([endpoint]));
+    let member = Store::default().with_credentials(Credentials::of([endpoint, ("HF_TOKEN", "hf_secret")]));
+    let uri = "hf://org/model@v1.0/config.json";
+    assert_eq!(member.read(uri, 10).unwrap(), b"[]");
+    assert!(member.exists(uri).unwrap());
+    let error = anybody.read(uri, 10).unwrap_err();
+    assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
 }

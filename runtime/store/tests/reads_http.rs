@@ -102,6 +102,9 @@ fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>, flaky: &AtomicU32) {
             1 => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhel".to_owned(),
             _ => plain("200 OK", "hello"),
         },
+        "/replaced/marked" | "/replaced/unmarked" => {
+            replaced(&path, range, flaky.fetch_add(1, Ordering::SeqCst))
+        }
         "/busy" => plain("429 Too Many Requests", ""),
         "/once" => plain("302 Found", "").replace("\r\n\r\n", "\r\nLocation: /file\r\n\r\n"),
         "/round" => plain("302 Found", "").replace("\r\n\r\n", "\r\nLocation: /round\r\n\r\n"),
@@ -154,6 +157,41 @@ fn breaks(stream: &mut TcpStream, path: &str, from: Option<usize>, asked: &Atomi
     let head = format!("HTTP/1.1 {status}{tag}Content-Length: {length}\r\nConnection: close\r\n\r\n");
     let sent = stream.write_all(head.as_bytes());
     let _ = sent.and_then(|()| stream.write_all(&rest[..length.min(PIECE)]));
+}
+
+/// Breaks off within the first answer, and has another file from then on: one as long, or a longer one whose parts are
+/// not marked. It answers with the rest to whoever asks for a rest, on whatever condition.
+fn replaced(path: &str, from: Option<usize>, tries: u32) -> String {
+    let (tag, text) = match (tries, path) {
+        (0, _) => ("ETag: \"a\"\r\n", "first file"),
+        (_, "/replaced/marked") => ("ETag: \"b\"\r\n", "other text"),
+        _ if from.is_some() => ("", "other texts"),
+        _ => ("ETag: \"b\"\r\n", "other texts"),
+    };
+    let whole = text.len();
+    let status = from.map_or("200 OK\r\n".to_owned(), |from| {
+        format!(
+            "206 Partial Content\r\nContent-Range: bytes {from}-{}/{whole}\r\n",
+            whole - 1
+        )
+    });
+    let rest = &text[from.unwrap_or(0)..];
+    let length = rest.len();
+    let sent = if tries == 0 { &rest[..5] } else { rest };
+    format!("HTTP/1.1 {status}{tag}Content-Length: {length}\r\nConnection: close\r\n\r\n{sent}")
+}
+
+#[test]
+fn joins_no_parts_of_two_files_where_a_server_ignores_the_condition() {
+    for (path, of) in [
+        ("/replaced/marked", "other text"),
+        ("/replaced/unmarked", "other texts"),
+    ] {
+        let server = Server::start();
+        let read = Store::default().read(&server.uri(path), 100).unwrap();
+        assert_eq!(String::from_utf8(read).unwrap(), of, "{path}");
+        assert_eq!(server.requests(path), 3, "{path}");
+    }
 }
 
 #[test]

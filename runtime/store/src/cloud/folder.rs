@@ -112,7 +112,8 @@ fn marks(file: &Path) -> Option<&str> {
     file.filename()?.strip_prefix('.')?.strip_suffix(INCOMPLETE)
 }
 
-/// Paths of all objects below the folder, in order; nothing where there is none, or an object has that very name.
+/// Paths of all objects below the folder, in order, without those that only mark a folder; nothing where there is none,
+/// or an object has that very name.
 pub(super) async fn files(store: &dyn ObjectStore, folder: &Path) -> Result<Option<Vec<String>>, Trouble> {
     if folder.as_ref() != "" {
         match store.head(folder).await {
@@ -122,7 +123,8 @@ pub(super) async fn files(store: &dyn ObjectStore, folder: &Path) -> Result<Opti
             Err(error) => return Err(error.into()),
         }
     }
-    let all = files_in(store, folder).await?;
+    let all = without_markers(files_in(store, folder).await?);
+    let all = without_empty_folders(store, all).await?;
     let below = |file: &ObjectMeta| {
         let parts = file.location.prefix_match(folder)?;
         let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
@@ -135,6 +137,36 @@ pub(super) async fn files(store: &dyn ObjectStore, folder: &Path) -> Result<Opti
         .collect();
     paths.sort_unstable();
     Ok((!paths.is_empty()).then_some(paths))
+}
+
+/// The objects without those that mark a folder, as consoles and Hadoop leave them: empty ones named `FOLDER/`. The
+/// client takes the slash away, and no object has the name that is left.
+fn without_markers(mut files: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
+    let above = |file: &ObjectMeta| std::iter::successors(file.location.parent(), Path::parent);
+    let folders: BTreeSet<Path> = files.iter().flat_map(above).collect();
+    files.retain(|file| file.size > 0 || !folders.contains(&file.location));
+    files
+}
+
+/// The objects without those that mark an empty folder. Only a look tells such a marker from an empty file, so what is
+/// not empty costs none.
+async fn without_empty_folders(
+    store: &dyn ObjectStore,
+    files: Vec<ObjectMeta>,
+) -> Result<Vec<ObjectMeta>, Trouble> {
+    let mut found = Vec::with_capacity(files.len());
+    for file in files {
+        if file.size == 0 {
+            match store.head(&file.location).await {
+                Err(error) if is_absent(&error) => continue,
+                // A refusal has no words here: that of reading has.
+                Err(error) if !is_denied(&error) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        found.push(file);
+    }
+    Ok(found)
 }
 
 async fn files_in(store: &dyn ObjectStore, folder: &Path) -> Result<Vec<ObjectMeta>, Trouble> {
@@ -225,5 +257,40 @@ async fn remove_one(store: &dyn ObjectStore, file: &Path) -> Result<(), Trouble>
     match store.delete(file).await {
         Err(error) if !is_absent(&error) => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_object_with_others_below_it_marks_a_folder() {
+        let object = |(path, size): (&str, u64)| ObjectMeta {
+            location: Path::from(path),
+            last_modified: Default::default(),
+            size,
+            e_tag: None,
+            version: None,
+        };
+        let all = [
+            ("t", 0),
+            ("t/year", 0),
+            ("t/year=2024", 0),
+            ("t/year=2024/part-0.parquet", 9),
+            ("t/both", 7),
+            ("t/both/part-0.parquet", 9),
+        ];
+        let left = without_markers(all.into_iter().map(object).collect());
+        let left: Vec<&str> = left.iter().map(|file| file.location.as_ref()).collect();
+        assert_eq!(
+            left,
+            [
+                "t/year",
+                "t/year=2024/part-0.parquet",
+                "t/both",
+                "t/both/part-0.parquet"
+            ]
+        );
     }
 }
