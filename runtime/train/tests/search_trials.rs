@@ -21,6 +21,8 @@ use sconce_model::Model;
 use sconce_store::Store;
 use serde_json::{Value, json};
 
+const EPOCHS: &str = "hyperparameters.epochs";
+
 fn reported(rehearsal: &Rehearsal) -> Outcome {
     rehearsal::searches::reported(rehearsal, "report")
 }
@@ -118,6 +120,56 @@ fn search_of_a_grid_tries_whole_layers() {
         .map(|trial| (format!("{:?}", trial.with), trial.trial))
         .collect();
     assert_eq!((tried.len(), outcome.search.best.trials), (6, 6));
+}
+
+#[test]
+fn search_over_epochs_lets_each_trial_learn_as_long_as_its_own_value_says() {
+    let grid = |path: &str, values: Value| {
+        let space = json!([{"path": path, "choice": values}]);
+        json!({"algorithm": "Grid", "objective": {"metric": "logLoss"}, "space": space})
+    };
+    let fixed = [1_u32, 4].map(|epochs| {
+        let rehearsal = searching(grid("hyperparameters.batchSize", json!([16])));
+        let outcome = run(&rehearsal.with(EPOCHS, json!(epochs)));
+        (epochs, outcome.search.trials[0].value)
+    });
+    assert!(fixed.iter().all(|(_, value)| value.is_some()) && fixed[0].1 != fixed[1].1);
+    // Between the two, and, by default, above both.
+    for spec in [json!({"epochs": 2, "batchSize": 16}), json!({"batchSize": 16})] {
+        let rehearsal = searching(grid(EPOCHS, json!([1, 4]))).with("hyperparameters", spec.clone());
+        let Outcome {
+            artifact,
+            search,
+            epochs,
+            ..
+        } = run(&rehearsal);
+        let notes = search.trials.iter().map(|trial| (trial.epochs, trial.value));
+        assert_eq!(notes.collect::<Vec<_>>(), fixed, "{spec}");
+        let own = search.best.parameters[EPOCHS].as_u64().unwrap();
+        assert_eq!(u64::from(epochs), own, "{spec}");
+
+        let written = manifest(&rehearsal, &artifact);
+        assert_eq!(u64::from(written.hyperparameters.unwrap().epochs), own);
+        let record = written.search.unwrap();
+        let learned = record.trials.iter().map(|trial| trial.epochs);
+        assert_eq!(learned.collect::<Vec<_>>(), [1, 4]);
+    }
+}
+
+#[test]
+fn search_that_draws_epochs_lets_each_trial_learn_as_many() {
+    for algorithm in ["Random", "TPE"] {
+        let space = json!([{"path": EPOCHS, "int": {"min": 2, "max": 7}}]);
+        let drawn = json!({
+            "algorithm": algorithm, "objective": {"metric": "logLoss"}, "maxTrials": 4, "space": space,
+        });
+        let outcome = run(&searching(drawn));
+        for trial in &outcome.search.trials {
+            assert_eq!(trial.with, [json!(trial.epochs)], "{algorithm}");
+        }
+        let own = &outcome.search.best.parameters[EPOCHS];
+        assert_eq!(own, &json!(outcome.epochs), "{algorithm}");
+    }
 }
 
 #[test]

@@ -11,20 +11,29 @@ pub fn promoted(rungs: &[u32], factor: u32, goal: Goal, slots: &[Slot], known: u
     (0..rungs.len().saturating_sub(1)).rev().find_map(|rung| {
         let ended = ranked(rung, goal, &slots[..known]);
         let chosen = ended.len() / factor.max(1) as usize;
-        let next = ended[..chosen]
-            .iter()
-            .find(|(job, value)| value.is_some() && !has_gone_on(slots, job.trial, rung));
-        next.map(|(job, _)| onwards(job, rungs))
+        next(&ended[..chosen], rungs, slots)
     })
 }
 
-/// Where nobody has learned to the end and nothing else is left to do: the best of those that learned longest.
+/// Where nobody has learned to the end and nothing else is left to do: the best of those that learned longest and have not
+/// gone on. Where one that goes on fails, the next best has its turn, until one has learned to the end or all have failed.
 pub fn champion(rungs: &[u32], goal: Goal, slots: &[Slot]) -> Option<Job> {
-    let longest = (0..rungs.len()).rev().find_map(|rung| {
-        let (job, value) = ranked(rung, goal, slots).into_iter().next()?;
-        value.map(|_| job)
-    })?;
-    (longest.rung + 1 < rungs.len()).then(|| onwards(longest, rungs))
+    let last = rungs.len().saturating_sub(1);
+    let to_the_end = ranked(last, goal, slots);
+    if to_the_end.iter().any(|(_, value)| value.is_some()) {
+        return None;
+    }
+    (0..last)
+        .rev()
+        .find_map(|rung| next(&ranked(rung, goal, slots), rungs, slots))
+}
+
+/// The first of those that ended on a rung that has a value and has not gone on, a rung further.
+fn next(ended: &[(&Job, Option<f64>)], rungs: &[u32], slots: &[Slot]) -> Option<Job> {
+    let next = ended
+        .iter()
+        .find(|(job, value)| value.is_some() && !has_gone_on(slots, job));
+    next.map(|(job, _)| onwards(job, rungs))
 }
 
 fn onwards(job: &Job, rungs: &[u32]) -> Job {
@@ -35,11 +44,11 @@ fn onwards(job: &Job, rungs: &[u32]) -> Job {
     }
 }
 
-fn has_gone_on(slots: &[Slot], trial: u32, rung: usize) -> bool {
+fn has_gone_on(slots: &[Slot], job: &Job) -> bool {
     slots
         .iter()
         .filter_map(|slot| slot.job.as_ref())
-        .any(|job| job.trial == trial && job.rung > rung)
+        .any(|other| other.trial == job.trial && other.rung > job.rung)
 }
 
 /// Those that ended on a rung, the best first, of equals the earliest.

@@ -11,6 +11,7 @@ use std::{collections::HashMap, sync::mpsc, thread, time::Duration};
 
 use sconce_contract::search::Candidate;
 
+use super::epochs;
 use super::hire::{self, Crew};
 use super::orders::{Next, Order, Orders};
 use super::schedule::{Outcome, Schedule, Slot};
@@ -39,8 +40,9 @@ pub struct Floor<'a> {
 impl Floor<'_> {
     /// Says what became of an order, and writes it down before.
     pub fn end(&self, order: &Order, result: Result<Outcome, TrainError>) {
+        let epochs = epochs::of(self.bench.search, &order.job);
         if let (Ok(outcome), Some(journal)) = (&result, self.bench.journal)
-            && let Err(error) = journal.write(order.slot, &order.job, outcome)
+            && let Err(error) = journal.write(order.slot, &order.job, epochs, outcome)
         {
             let trial = order.job.trial + 1;
             tracing::warn!(trial, %error, "what became of a trial could not be written down");

@@ -124,11 +124,11 @@ impl Journal {
         }
     }
 
-    /// Writes down what became of a job, whole or not at all.
+    /// Writes down what became of a job, whole or not at all, and for people how many epochs it had.
     ///
     /// # Errors
     /// It could not be written; the job is done again should the search be interrupted.
-    pub fn write(&self, slot: usize, job: &Job, outcome: &Outcome) -> Result<(), StoreError> {
+    pub fn write(&self, slot: usize, job: &Job, epochs: u32, outcome: &Outcome) -> Result<(), StoreError> {
         let failure = match outcome {
             Outcome::Reached(_) => None,
             Outcome::Failed(failure) => Some(failure.clone()),
@@ -139,7 +139,7 @@ impl Journal {
             slot,
             job: short_hash(job),
             trial: job.trial + 1,
-            epochs: job.epochs,
+            epochs,
             parameters: job.point.clone(),
             value: outcome.value(),
             bits: outcome.value().map(f64::to_bits),

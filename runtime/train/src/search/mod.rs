@@ -14,6 +14,7 @@
 
 pub mod asha;
 mod conduct;
+pub mod epochs;
 pub mod grid;
 mod help;
 mod hire;
@@ -204,7 +205,7 @@ fn record(search: &Search, trials: &[(&Job, &Outcome, bool)], best: &Job) -> Sea
     let trials = trials.iter().map(|(job, outcome, _)| TrialRecord {
         trial: job.trial + 1,
         parameters: parameters(search, job),
-        epochs: job.epochs,
+        epochs: epochs::of(search, job),
         value: outcome.value(),
         failure: match outcome {
             Outcome::Failed(failure) => Some(failure.message.clone()),
@@ -223,7 +224,7 @@ fn report(search: &Search, trials: &[(&Job, &Outcome, bool)], best: &Job, value:
     let notes = trials.iter().map(|(job, outcome, _)| TrialNote {
         trial: job.trial + 1,
         with: job.point.clone(),
-        epochs: job.epochs,
+        epochs: epochs::of(search, job),
         value: outcome.value().map(short),
     });
     let count = |holds: fn(&(&Job, &Outcome, bool)) -> bool| {

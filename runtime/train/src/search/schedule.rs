@@ -9,6 +9,8 @@
 //! A slot is decided from the outcomes of the slots that lie `parallelTrials` and more before it, however many others
 //! have ended by then: so the same search makes the same trials on any machine, and after any interruption.
 
+use std::collections::BTreeSet;
+
 use sconce_contract::Search;
 use sconce_contract::search::Algorithm;
 use sconce_contract::{Goal, Hyperparameters};
@@ -25,7 +27,7 @@ pub struct Job {
     pub trial: u32,
     /// Place of its last epoch among [`Search::rungs`].
     pub rung: usize,
-    /// Its last epoch, counted from 1.
+    /// The epoch of that place, counted from 1: its last, but where the search varies epochs, see [`super::epochs`].
     pub epochs: u32,
     /// A value for each parameter of the space.
     pub point: Vec<Value>,
@@ -147,9 +149,18 @@ pub fn begun(slots: &[Slot]) -> u32 {
     jobs.map(|job| job.trial + 1).max().unwrap_or(0)
 }
 
-/// The best of those that learned longest, the earliest of equals; nothing where all failed.
+/// The best of those that learned longest, the earliest of equals; nothing where all failed. One that failed later on has
+/// failed, whatever it had reached before.
 pub fn best(goal: Goal, slots: &[Slot]) -> Option<&Slot> {
-    let reached = |slot: &&Slot| slot.outcome.as_ref().and_then(Outcome::value).is_some();
+    let failed = slots.iter().filter_map(|slot| match &slot.outcome {
+        Some(Outcome::Failed(_)) => slot.job.as_ref().map(|job| job.trial),
+        _ => None,
+    });
+    let failed: BTreeSet<u32> = failed.collect();
+    let reached = |slot: &&Slot| {
+        let has_value = slot.outcome.as_ref().and_then(Outcome::value).is_some();
+        has_value && slot.job.as_ref().is_some_and(|job| !failed.contains(&job.trial))
+    };
     let mut done: Vec<&Slot> = slots.iter().filter(reached).collect();
     let key = |slot: &Slot| {
         slot.job

@@ -1,5 +1,7 @@
 //! Tests of the schedule and of the algorithms by it.
 
+use std::cell::Cell;
+
 use sconce_contract::{Failure, FailureClass};
 use serde_json::json;
 
@@ -191,6 +193,65 @@ fn asha_lets_few_learn_to_the_end_and_at_least_one() {
         assert!((least..=most).contains(&of(2)), "{} of {trials}", of(2));
         let best = best(Goal::Minimize, &slots).unwrap().job.as_ref().unwrap();
         assert_eq!(best.epochs, 9, "the best is one that learned to the end");
+    }
+}
+
+/// Nine trials by ASHA, of which the earlier is the better one: the trial and rung of each job, and the trial and epochs of
+/// the best. Those that `fails` names fail in the last rung.
+fn halved(
+    parallel: u32,
+    last_first: bool,
+    fails: impl Fn(u32) -> bool,
+) -> (Vec<(u32, usize)>, Option<(u32, u32)>) {
+    let search = search(&json!({"algorithm": "ASHA", "maxTrials": 9, "parallelTrials": parallel}));
+    let hyperparameters = seeded(3, 9);
+    let schedule = Schedule::new(&search, &hyperparameters);
+    assert_eq!(schedule.rungs, [1, 3, 9]);
+    let count = Cell::new(0);
+    let slots = carried_out(&schedule, last_first, |job| {
+        count.set(count.get() + 1);
+        assert!(
+            count.get() <= 9 * 3,
+            "a trial is given the same rung again: {job:?}"
+        );
+        match job.rung == 2 && fails(job.trial) {
+            true => failed(job),
+            false => Outcome::Reached(f64::from(job.trial)),
+        }
+    });
+    let jobs = slots.iter().filter_map(|slot| slot.job.as_ref());
+    let best = best(schedule.goal, &slots).and_then(|slot| slot.job.as_ref());
+    (
+        jobs.map(|job| (job.trial, job.rung)).collect(),
+        best.map(|job| (job.trial, job.epochs)),
+    )
+}
+
+fn of_the_last_rung(jobs: &[(u32, usize)]) -> Vec<u32> {
+    let last = jobs.iter().filter(|(_, rung)| *rung == 2);
+    last.map(|(trial, _)| *trial).collect()
+}
+
+#[test]
+fn asha_lets_the_next_best_learn_to_the_end_where_the_only_finalist_fails() {
+    for (parallel, last_first) in [(1, false), (3, false), (3, true)] {
+        let (jobs, best) = halved(parallel, last_first, |_| false);
+        assert_eq!((of_the_last_rung(&jobs), best), (vec![0], Some((0, 9))));
+        let (jobs, best) = halved(parallel, last_first, |trial| trial == 0);
+        assert_eq!((of_the_last_rung(&jobs), best), (vec![0, 1], Some((1, 9))));
+        assert_eq!(jobs.len(), 9 + 3 + 2, "{parallel}: {jobs:?}");
+    }
+}
+
+#[test]
+fn asha_ends_without_a_best_where_every_trial_fails_in_the_last_rung() {
+    for (parallel, last_first) in [(1, false), (3, false), (3, true)] {
+        let (jobs, best) = halved(parallel, last_first, |_| true);
+        let different: BTreeSet<(u32, usize)> = jobs.iter().copied().collect();
+        assert_eq!((jobs.len(), different.len()), (9 * 3, 9 * 3), "{parallel}");
+        let in_turn: Vec<u32> = (0..9).collect();
+        assert_eq!(of_the_last_rung(&jobs), in_turn, "the better ones first");
+        assert_eq!(best, None, "what failed later is no model");
     }
 }
 

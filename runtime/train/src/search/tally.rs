@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use sconce_contract::{TrainingPhase, Trials};
 
-use super::schedule::{Outcome, Schedule, Slot, best};
+use super::epochs;
+use super::schedule::{Outcome, Schedule, Slot, begun, best};
 use crate::watch::{Watch, eta_seconds};
 
 /// Counts what the trials have done, in epochs: those of a trial that ended early count as taken.
@@ -48,15 +49,14 @@ impl<'a> Tally<'a> {
         let Some((job, outcome)) = slots[slot].job.as_ref().zip(slots[slot].outcome.as_ref()) else {
             return;
         };
-        let parameters: Vec<String> = self
-            .schedule
-            .search
+        let search = self.schedule.search;
+        let parameters: Vec<String> = search
             .space
             .iter()
             .zip(&job.point)
             .map(|(parameter, value)| format!("{}={value}", parameter.path))
             .collect();
-        let (trial, of, epochs) = (job.trial + 1, self.schedule.search.trials(), job.epochs);
+        let (trial, of, epochs) = (job.trial + 1, search.trials(), epochs::of(search, job));
         let parameters = parameters.join(" ");
         match outcome {
             Outcome::Reached(value) => {
@@ -78,7 +78,7 @@ impl<'a> Tally<'a> {
                 .rung
                 .checked_sub(1)
                 .map_or(0, |rung| self.schedule.rungs[rung]);
-            let all = f64::from(job.epochs - before);
+            let all = f64::from(epochs::of(self.schedule.search, job) - before);
             match at_work.get(&index) {
                 Some(watch) => {
                     let progress = watch.snapshot().progress;
@@ -91,7 +91,7 @@ impl<'a> Tally<'a> {
             }
             finished += u32::from(slot.outcome.is_some() && job.rung == 0);
         }
-        let total = self.expected().max(taken);
+        let total = self.expected(slots).max(taken);
         let before = *self.taken_before.get_or_insert(taken);
         let steps = |epochs: f64| (epochs * self.per_epoch as f64) as u64;
         let now = steps(taken - before);
@@ -113,8 +113,25 @@ impl<'a> Tally<'a> {
         });
     }
 
-    /// Epochs of all trials together, where one in `factor` of a rung goes on.
-    fn expected(&self) -> f64 {
+    /// Epochs of all trials together, as far as can be told.
+    fn expected(&self, slots: &[Slot]) -> f64 {
+        match epochs::mean(self.schedule.search) {
+            Some(mean) => self.expected_by_values(slots, mean),
+            None => self.expected_by_rungs(),
+        }
+    }
+
+    /// Where each trial has a number of its own: those that have not begun count as the mean one.
+    fn expected_by_values(&self, slots: &[Slot], mean: f64) -> f64 {
+        let search = self.schedule.search;
+        let jobs = slots.iter().filter_map(|slot| slot.job.as_ref());
+        let known: f64 = jobs.map(|job| f64::from(epochs::of(search, job))).sum();
+        let left = search.trials().saturating_sub(begun(slots));
+        known + mean * f64::from(left)
+    }
+
+    /// Where one in `factor` of a rung goes on.
+    fn expected_by_rungs(&self) -> f64 {
         let search = self.schedule.search;
         let factor = search
             .reduction_factor
@@ -125,5 +142,40 @@ impl<'a> Tally<'a> {
             (trials, before) = ((trials / factor).max(1), *epochs);
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sconce_contract::{Hyperparameters, Search};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn epochs_that_are_searched_count_as_each_trial_has_them() {
+        let search: Search = serde_json::from_value(json!({
+            "algorithm": "Grid", "objective": {"metric": "rmse"},
+            "space": [{"path": "hyperparameters.epochs", "choice": [1, 4]}],
+        }))
+        .unwrap();
+        let hyperparameters = Hyperparameters {
+            epochs: 2,
+            ..Hyperparameters::default()
+        };
+        let schedule = Schedule::new(&search, &hyperparameters);
+        let watch = Watch::default();
+        let mut tally = Tally::new(&schedule, &watch, 10);
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            tally.tell(&slots, &HashMap::new(), None);
+            let progress = watch.snapshot().progress;
+            told.push((progress.step, progress.total_steps));
+            let job = schedule.next(&slots, slots.len());
+            let outcome = job.as_ref().map(|_| Outcome::Reached(1.0));
+            slots.push(Slot { job, outcome });
+        }
+        assert_eq!(told, [(0, 50), (10, 35), (50, 50)]);
     }
 }

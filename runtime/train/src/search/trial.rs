@@ -8,6 +8,7 @@ use std::{
 use sconce_contract::search::Candidate;
 use sconce_contract::{FailureClass, MetricName, Search};
 
+use super::epochs;
 use super::journal::Journal;
 use super::schedule::{Job, Outcome};
 use crate::checkpoint::Checkpoints;
@@ -98,8 +99,9 @@ impl Bench<'_> {
             tracker: None,
             group: None,
         };
-        let last = job.epochs >= candidate.hyperparameters.epochs;
-        let learned = course.advance(job.epochs);
+        let until = epochs::of(self.search, job);
+        let last = until >= candidate.hyperparameters.epochs;
+        let learned = course.advance(until);
         if let Err(TrainError::Interrupted { .. }) = learned {
             return Err(course.interrupted());
         }
@@ -118,10 +120,7 @@ impl Bench<'_> {
         )?;
         match value.is_finite() {
             true => Ok(value),
-            false => Err(course.diverged(
-                value,
-                format!("on the validation rows after epoch {}", job.epochs),
-            )),
+            false => Err(course.diverged(value, format!("on the validation rows after epoch {until}"))),
         }
     }
 
