@@ -23,7 +23,7 @@ pub fn situation(
     };
     match progress.phase {
         TrainingPhase::Loading => Situation::Training {
-            message: loading(training),
+            message: loading(training) + &beside(kept_out),
         },
         TrainingPhase::Training => {
             let count = training.spec.nodes.count;
@@ -55,14 +55,18 @@ fn searching(trials: &Trials, workers: &str, kept_out: Option<&Hindrance>) -> St
     let best = trials
         .best
         .map(|best| format!(", the best so far reached {}", gates::short(best)));
-    let kept_out = kept_out.map(|why| format!("; {}", why.message));
     format!(
         "searching{workers}: {} of {} trials are done{}{}",
         trials.finished,
         trials.total,
         best.unwrap_or_default(),
-        kept_out.unwrap_or_default()
+        beside(kept_out)
     )
+}
+
+/// The end of a sentence about a pod that is not held up by it.
+fn beside(kept_out: Option<&Hindrance>) -> String {
+    kept_out.map_or_else(String::new, |why| format!("; {}", why.message))
 }
 
 fn learning(progress: &Progress, workers: &str) -> String {
@@ -79,13 +83,14 @@ fn learning(progress: &Progress, workers: &str) -> String {
     )
 }
 
-/// Whether the first worker waits for the others; a search begins without them.
+/// Whether the first worker waits for the others; a search begins without them. Before it does it reads the table as one
+/// alone would, and says nothing of workers.
 pub fn waits_for_others(training: &ModelTraining, progress: Option<&Progress>) -> bool {
     if training.spec.search.is_some() {
         return false;
     }
     match progress {
-        Some(progress) => progress.phase == TrainingPhase::Loading,
+        Some(progress) => progress.phase == TrainingPhase::Loading && progress.workers.is_some(),
         // One that does not answer this time has not lost those with whom it was seen to learn.
         None => {
             let told = training
@@ -122,4 +127,43 @@ pub fn lost(job: &Job, pods: &[Arc<Pod>]) -> Option<Hindrance> {
             message: format!("{sentence}; it is not started again"),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::reason::Reason;
+
+    #[test]
+    fn what_keeps_another_one_out_is_told_before_the_first_one_waits_for_it() {
+        let training: ModelTraining = serde_json::from_value(json!({
+            "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris"},
+            "spec": {
+                "model": {"custom": {"image": "a"}}, "dataset": {"uri": "file:///a.csv", "target": "y"},
+                "nodes": {"count": 2},
+            },
+        }))
+        .unwrap();
+        let why = Hindrance {
+            reason: Reason::Stalled,
+            message: "worker 1: there is no room".to_owned(),
+        };
+        // It reads the table, which may hang: that it does must not be taken for waiting.
+        let reading = Progress::default();
+        assert!(!waits_for_others(&training, Some(&reading)));
+        let Situation::Training { message } = situation(&training, Some(&reading), Some(&why)) else {
+            panic!("it reads the table")
+        };
+        assert!(
+            message.starts_with("reading the data set") && message.ends_with("; worker 1: there is no room"),
+            "{message}"
+        );
+        let waiting = Progress {
+            workers: Some(1),
+            ..reading
+        };
+        assert!(waits_for_others(&training, Some(&waiting)));
+    }
 }

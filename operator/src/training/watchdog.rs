@@ -13,11 +13,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
-use sconce_contract::{Progress, TrainingPhase};
+use sconce_contract::Progress;
 use sconce_crds::ModelTraining;
 use sconce_crds::training::Watchdog;
 
 use super::identity::Identity;
+use super::running;
 use super::situation::{Finding, Situation};
 use crate::labels;
 use crate::observed;
@@ -71,10 +72,9 @@ pub fn look(
         retries: policy.backoff_limit,
         now,
     };
-    // Who waits for the other workers stands still for their sake, and gives up by itself. A search waits for nobody.
-    let waits = training.spec.nodes.is_group()
-        && training.spec.search.is_none()
-        && progress.is_some_and(|progress| progress.phase == TrainingPhase::Loading);
+    // Who says that it waits for the other workers stands still for their sake, and gives up by itself.
+    let waits =
+        training.spec.nodes.is_group() && progress.is_some() && running::waits_for_others(training, progress);
     let at_work = !waits
         && matches!(
             finding.situation,
@@ -222,10 +222,11 @@ impl Watch {
         Situation::Failed {
             reason: Reason::Stalled,
             message: format!(
-                "{} (tried {} times); allow more where it is only slow, and give the annotation {} a new value",
+                "{} (tried {} times); allow more where it is only slow, and with a new value of the annotation {} it goes on \
+                 from its last checkpoint",
                 self.sentence(record),
                 record.replaced + 1,
-                labels::RERUN
+                labels::RESUME
             ),
         }
     }

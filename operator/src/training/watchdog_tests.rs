@@ -162,7 +162,7 @@ fn after_the_last_retry_the_run_has_failed() {
         Situation::Failed {
             reason: Reason::Stalled,
             message: "spec.failurePolicy.stallTimeout: the pod b took no step for 10m after Training, step 9 (tried 2 times); \
-                      allow more where it is only slow, and give the annotation sconce.dev/rerun a new value"
+                      allow more where it is only slow, and with a new value of the annotation sconce.dev/resume it goes on from its last checkpoint"
                 .to_owned(),
         }
     );
@@ -222,7 +222,7 @@ fn without_a_timeout_nothing_is_watched() {
 
 #[test]
 fn who_waits_for_the_other_workers_does_not_stand_still() {
-    let of = |count: u32, phase, search: Option<Search>| {
+    let of = |count: u32, phase, workers: Option<u32>, search: Option<Search>| {
         let mut together = training(3, None);
         together.spec.nodes.count = count;
         together.spec.search = search;
@@ -232,6 +232,7 @@ fn who_waits_for_the_other_workers_does_not_stand_still() {
         };
         let said = Progress {
             phase,
+            workers,
             ..Progress::default()
         };
         let mut before = None;
@@ -257,11 +258,17 @@ fn who_waits_for_the_other_workers_does_not_stand_still() {
         let search = json!({"objective": {"metric": "loss"}, "space": [{"path": path, "choice": [1, 2]}]});
         Some(serde_json::from_value(search).unwrap())
     };
-    assert!(of(1, TrainingPhase::Loading, None));
-    assert!(of(2, TrainingPhase::Training, None));
-    assert!(!of(2, TrainingPhase::Loading, None));
+    assert!(of(1, TrainingPhase::Loading, None, None));
+    assert!(of(2, TrainingPhase::Training, Some(2), None));
+    assert!(!of(2, TrainingPhase::Loading, Some(1), None));
     assert!(
-        of(2, TrainingPhase::Loading, search()),
-        "a search waits for nobody"
+        of(2, TrainingPhase::Loading, None, None),
+        "what it reads hangs, and no other worker is to blame"
     );
+    for workers in [None, Some(1)] {
+        assert!(
+            of(2, TrainingPhase::Loading, workers, search()),
+            "a search waits for nobody"
+        );
+    }
 }

@@ -41,7 +41,8 @@ pub struct Progress {
     /// How far a search is; steps are then those of the spec's own batch size, over all trials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trials: Option<Trials>,
-    /// How many trainers learn together or try trials, where the plan has several; absent until they have met.
+    /// How many trainers learn together or try trials, where the plan has several. In the phase `Loading` it is there
+    /// (1) while this one waits for the others, and absent before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<u32>,
     /// What this pod did so far.

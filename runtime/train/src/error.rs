@@ -95,6 +95,12 @@ pub enum TrainError {
         /// What the next attempt does.
         next: String,
     },
+    /// The first worker of a group does not take this one in: none that is the same is ever taken in.
+    #[error(
+        "{0}; see that what is at dataset.uri stays the same while workers start, and that all have the same plan, memory and \
+         version of the trainer"
+    )]
+    Refused(GroupError),
     /// The process was told to stop.
     #[error("told to stop {at}: {next}")]
     Interrupted {
@@ -116,7 +122,10 @@ impl From<Misfit> for TrainError {
 
 impl From<GroupError> for TrainError {
     fn from(error: GroupError) -> Self {
-        TrainError::group(error.to_string())
+        match error {
+            refused @ GroupError::Refused { .. } => TrainError::Refused(refused),
+            error => TrainError::group(error.to_string()),
+        }
     }
 }
 
@@ -185,7 +194,8 @@ impl TrainError {
             TrainError::Diverged { .. } => FailureClass::Diverged,
             TrainError::Interrupted { .. } | TrainError::Group { .. } => FailureClass::Interrupted,
             TrainError::AllTrials { first, .. } => first.class,
-            TrainError::Panic(_) => FailureClass::Internal,
+            // Tried again it counts: what differs may be mended by then, but nobody tries for ever.
+            TrainError::Panic(_) | TrainError::Refused(_) => FailureClass::Internal,
         }
     }
 }

@@ -70,8 +70,9 @@ impl Course<'_> {
     /// finite.
     pub fn learn(&mut self) -> Result<Learned, TrainError> {
         let learned = self.advance(self.hyperparameters.epochs)?;
-        // What is left to do needs nobody else, also after a restart where the state is saved.
-        if self.group.is_some() && self.save() {
+        // What is left to do needs nobody else, also after a restart where the state is saved. Who is started again must
+        // know that they went before they do.
+        if self.group.is_some() && self.save() && self.may_let_go() {
             self.release();
         }
         self.restore_best()?;
@@ -216,6 +217,12 @@ impl Course<'_> {
 
     pub(crate) fn validate(&mut self, pace: &mut Pace) -> Result<(), TrainError> {
         let (epoch, step) = (self.position.epoch + 1, self.position.step);
+        // The state that it goes on from was saved after this was measured. Its weights may be those of the best epoch, and
+        // the last bit of a loss depends on the number of threads: measured again, it could be better than the best.
+        if self.position.validation_losses.has(step) {
+            self.watch.update(|seen| seen.progress.epoch = epoch);
+            return Ok(());
+        }
         let part = &self.data.validation;
         let is_marked = Curve::marks(epoch, self.hyperparameters.epochs);
         let mut outputs = (is_marked && !self.metrics.is_empty()).then(Vec::new);
@@ -261,15 +268,15 @@ impl Course<'_> {
         self.watch.update(|seen| {
             seen.progress.epoch = epoch;
             seen.progress.validation_loss = validation;
-            // A run that was stopped after its last step is validated again when it goes on.
-            if let Some(value) = validation.filter(|_| !seen.validation_losses.has(step)) {
+            if let Some(value) = validation {
                 seen.validation_losses.add(step, per_epoch, value);
             }
         });
         Ok(())
     }
 
-    /// Adds a point to the curve. A run that was stopped after its last step measures it again when it goes on.
+    /// Adds a point to the curve. A run without validation rows that was stopped after its last step makes it again when it
+    /// goes on.
     fn mark(&mut self, point: Point) {
         let is_new = self.position.curve.push(point);
         if let (true, Some(tracker), Some(point)) =

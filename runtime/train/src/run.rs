@@ -152,7 +152,12 @@ pub fn run_in(
             if searched.is_none()
                 && !is_learned(&lesson.hyperparameters, &position, data.training.rows()) =>
         {
-            Some(gather(&read, &lesson, seat, &learner, &position, stop)?)
+            let mut seat = seat.clone();
+            // The others may have ended well, and then they never come again.
+            if checkpoints.as_ref().is_some_and(Checkpoints::is_released) {
+                seat.least = 1;
+            }
+            Some(gather(&read, &lesson, &seat, &learner, &position, watch, stop)?)
         }
         _ => None,
     };
@@ -266,8 +271,11 @@ fn gather(
     seat: &Seat,
     learner: &Learner,
     position: &Position,
+    watch: &Watch,
     stop: &Stop,
 ) -> Result<Group, TrainError> {
+    // From here on it stands still for the sake of the others, not because the table or the device hangs.
+    watch.update(|seen| seen.progress.workers = Some(1));
     tracing::info!(listen = %seat.listen, "waiting for the group");
     let mut group = group::meet(seat, &read.purpose(&read.subject(lesson), seat), stop)?;
     tracing::info!(workers = group.workers(), "the group has met");

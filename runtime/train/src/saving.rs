@@ -36,6 +36,19 @@ impl Course<'_> {
         saved_now
     }
 
+    /// Leaves word beside the state that the others are let go, and tells whether it lies there. Where it does not they stay
+    /// until the artifact is written: were the last state lost before that, nobody else could take their part.
+    pub fn may_let_go(&self) -> bool {
+        let Some(checkpoints) = &self.checkpoints else {
+            return false;
+        };
+        let left = checkpoints.let_go();
+        if let Err(error) = &left {
+            tracing::warn!(%error, "the other workers stay until the artifact is written: no word of it can be left");
+        }
+        left.is_ok()
+    }
+
     /// Saves the state before the process ends, and says from where the next attempt goes on.
     pub fn interrupted(&mut self) -> TrainError {
         let (at, next) = self.saved_at();

@@ -7,6 +7,7 @@ mod rehearsal;
 use std::{fs, process::Command, thread, time::Duration};
 
 use rehearsal::{Rehearsal, separable};
+use sconce_contract::digest::sha256_hex;
 use sconce_contract::{Failure, FailureClass, Report, Work};
 use serde_json::{Value, json};
 
@@ -216,6 +217,47 @@ fn resume_bit_identical_when_it_stops_early() {
             "killed at {step}"
         );
     }
+}
+
+#[test]
+fn resume_bit_identical_of_what_stopped_early_measures_nothing_again() {
+    let early = || {
+        network(adam()).with(
+            "hyperparameters.earlyStopping",
+            json!({"patience": 1, "minDelta": 10.0}),
+        )
+    };
+    let (digest, steps, reached, _) = finish(&early());
+    assert_eq!(steps, STEPS / 2);
+    // Nobody can write a folder where a file is. What is saved then are the best weights.
+    let rehearsal = early().with("checkpoint", json!({"uri": "pvc://data/checkpoints"}));
+    fs::remove_dir(rehearsal.path("models")).unwrap();
+    fs::write(rehearsal.path("models"), "").unwrap();
+    assert_ne!(rehearsal.start().wait().unwrap().code(), Some(0));
+    assert_eq!(failure(&rehearsal).field.as_deref(), Some("output.uri"));
+    fs::remove_file(rehearsal.path("models")).unwrap();
+    fs::create_dir(rehearsal.path("models")).unwrap();
+
+    // On another number of threads their loss may be better than the best one by its last bit; here it is by far.
+    let folder = rehearsal.path("checkpoints/abc");
+    let saved = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let path = saved.join("checkpoint.json");
+    let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let best = &mut record["position"]["best"]["loss"];
+    assert!(best.is_string(), "{best}");
+    *best = json!(format!("{:016x}", 100f64.to_bits()));
+    let record = serde_json::to_vec(&record).unwrap();
+    fs::write(&path, &record).unwrap();
+    let name = format!("step-{steps:012}-{}", &sha256_hex(&record)[..16]);
+    fs::rename(saved, folder.join(name)).unwrap();
+
+    let (again, steps_again, reached_again, work) = finish(&rehearsal);
+    assert_eq!(work.resumed_from, Some(steps));
+    assert_eq!(
+        (&again, steps_again, &reached_again),
+        (&digest, steps, &reached),
+        "it learned on past its end"
+    );
 }
 
 #[test]

@@ -9,6 +9,9 @@
 //!
 //! The layout is [`sconce_contract::checkpoint`]'s. What a run draws at random depends on its seed, the epoch and
 //! the step alone (see [`sconce_engine::random`]), so the position is all there is to save of it.
+//!
+//! Where several workers learned, a folder `released` beside the checkpoints says that all but the first were let go. Their
+//! pods may have ended well, and such a pod never comes again: who goes on from there waits for none of them.
 
 mod clock;
 mod place;
@@ -34,6 +37,14 @@ use state::Unusable;
 /// one that is still saving its last state is not disturbed.
 const ABANDONED: Duration = Duration::from_secs(120);
 
+/// Name of the folder that says that the other workers were let go.
+const RELEASED: &str = "released";
+/// Name of the file in it, and what it says: always the same, so that it may be written again.
+const RELEASED_FILE: (&str, &[u8]) = (
+    "why.txt",
+    b"The other workers of the run were let go: whoever goes on with it waits for none of them.\n",
+);
+
 /// The checkpoints of one run.
 #[derive(Debug)]
 pub struct Checkpoints {
@@ -47,6 +58,8 @@ pub struct Checkpoints {
     unfit: Vec<String>,
     /// The newest that is known to be good.
     newest: Option<CheckpointMark>,
+    /// Whether the other workers were let go by an attempt before this one.
+    released: bool,
 }
 
 impl Checkpoints {
@@ -69,6 +82,7 @@ impl Checkpoints {
             damaged: Vec::new(),
             unfit: Vec::new(),
             newest: None,
+            released: false,
         }
     }
 
@@ -77,12 +91,28 @@ impl Checkpoints {
         self.newest.as_ref()
     }
 
+    /// Whether an attempt before this one has let the other workers go; known once [`Self::resume`] has looked.
+    pub fn is_released(&self) -> bool {
+        self.released
+    }
+
+    /// Leaves word that the other workers are let go.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn let_go(&self) -> Result<(), StoreError> {
+        let (file, says) = RELEASED_FILE;
+        let files = Files::from([(file.to_owned(), says.to_vec())]);
+        self.place.write(RELEASED, &files).map(drop)
+    }
+
     /// What `build` makes of the newest checkpoint that is whole, of this run and of the same data; nothing where
     /// there is none. Others are skipped with a warning. That the place or a checkpoint cannot be looked at is an
     /// error: to begin again at the beginning would hide it.
     pub fn resume<T>(&mut self, build: impl Fn(Saved) -> Result<T, String>) -> Result<Option<T>, TrainError> {
         self.place.tidy(ABANDONED).map_err(at_uri)?;
         let mut names = self.place.names().map_err(at_uri)?;
+        self.released = names.iter().any(|name| name == RELEASED);
         names.retain(|name| state::step_of(name).is_some());
         // The step has leading zeros, so that names sort as steps do.
         names.sort_unstable();
@@ -178,14 +208,17 @@ pub fn discard(plan: &TrainingPlan) -> Result<(), StoreError> {
     let folder = checkpoint.uri.trim_end_matches('/');
     for run in store.folders(folder)? {
         let run_folder = run_folder(checkpoint, &run);
-        let mut ours = journal::discard(&store, &run_folder)? || run == plan.run;
-        for name in store.folders(&run_folder)? {
-            if state::step_of(&name).is_some() {
-                store.remove_folder(&run_folder, &name)?;
-                ours = true;
-            }
-        }
+        let searched = journal::discard(&store, &run_folder)?;
+        let mut names = store.folders(&run_folder)?;
+        names.retain(|name| state::step_of(name).is_some() || name == RELEASED);
+        // A folder that is called so and has no checkpoint beside it may be anybody's.
+        let ours = searched || run == plan.run || names.iter().any(|name| name != RELEASED);
         if ours {
+            // In the order of the alphabet a checkpoint goes last, so that what a crash leaves is still known for ours.
+            names.sort_unstable();
+            for name in &names {
+                store.remove_folder(&run_folder, name)?;
+            }
             store.tidy(&run_folder, Duration::ZERO)?;
         }
     }
@@ -200,5 +233,53 @@ fn at_uri(source: StoreError) -> TrainError {
     TrainError::Store {
         field: "checkpoint.uri",
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sconce_contract::FileDigest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn that_the_others_were_let_go_is_known_to_who_comes_after_until_all_is_discarded() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan: TrainingPlan = serde_json::from_value(json!({
+            "name": "a", "run": "b", "network": {"layers": [{"dense": {"units": 1, "activation": "Linear"}}]},
+            "dataset": {"uri": "pvc://data/table.csv", "target": "y"}, "output": "pvc://data/models",
+            "mounts": [{"uri": "pvc://data", "path": folder.path()}], "checkpoint": {"uri": "pvc://data/saved"},
+        }))
+        .unwrap();
+        let checkpoint = plan.checkpoint.as_ref().unwrap();
+        let store = locations::of_checkpoints(&plan, checkpoint);
+        let looked = || {
+            let subject = Subject {
+                name: plan.name.clone(),
+                run: plan.run.clone(),
+                asked: "c".to_owned(),
+                data: FileDigest::of(b"table"),
+                trainer: "t".to_owned(),
+            };
+            let mut checkpoints = Checkpoints::new(&store, checkpoint, subject);
+            assert!(checkpoints.resume(|_| Ok(())).unwrap().is_none());
+            checkpoints
+        };
+        let first = looked();
+        assert!(!first.is_released());
+        for _ in 0..2 {
+            first.let_go().unwrap();
+        }
+        assert!(looked().is_released());
+
+        let somebodys = folder.path().join("saved/mine/released");
+        std::fs::create_dir_all(&somebodys).unwrap();
+        discard(&plan).unwrap();
+        assert!(
+            !folder.path().join("saved/b").exists(),
+            "something was left behind"
+        );
+        assert!(somebodys.exists(), "it is none of ours");
     }
 }

@@ -1,4 +1,5 @@
-//! Why workers cannot go on together. None of it is the user's fault, and another attempt may find them all.
+//! Why workers cannot go on together. But for a refusal that stands, which somebody has to look at, none of it is the user's
+//! fault, and another attempt may find them all.
 
 use thiserror::Error;
 
@@ -25,6 +26,16 @@ pub enum GroupError {
         /// How long was waited.
         seconds: u64,
         /// What was the matter the last time.
+        why: String,
+    },
+    /// The first worker was found and never wanted this one, for what it learns and not for who it is.
+    #[error("worker 0 at {address} refused this worker for {seconds} s: {why}")]
+    Refused {
+        /// Where it is.
+        address: String,
+        /// How long was waited.
+        seconds: u64,
+        /// What it said the last time.
         why: String,
     },
     /// A connection ended or fell silent.

@@ -64,12 +64,21 @@ pub(super) struct Link {
     pub(super) from: u32,
 }
 
+/// What is said to one who does not know the token.
+const STRANGER: &str = "it is of another group";
+
+/// Whether the next answer may be another one though the plan and the bytes stay what they are: a name may for a while lead
+/// to a pod of another Job.
+pub(super) fn may_pass(refusal: &str) -> bool {
+    refusal == STRANGER
+}
+
 /// Why the first worker does not take one in; nothing where it does.
 pub(super) fn refusal(hello: &Hello, ours: &Purpose) -> Option<String> {
     let theirs = &hello.purpose;
     // The rest is nobody's concern who does not know the token.
     if theirs.token != ours.token {
-        return Some("it is of another group".to_owned());
+        return Some(STRANGER.to_owned());
     }
     for (holds, what) in [
         (
@@ -132,6 +141,7 @@ mod tests {
         ] {
             let refused = refusal(&hello, &purpose()).unwrap();
             assert!(refused.contains(says), "{refused}");
+            assert_eq!(may_pass(&refused), says == "another group", "{refused}");
         }
     }
 }

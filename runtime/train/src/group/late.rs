@@ -13,14 +13,15 @@ use std::{
 
 use super::{
     Purpose,
-    hello::{Hello, refusal},
-    meet::hear,
+    hello::{Answer, Hello, refusal},
+    meet::{hear, say},
 };
 
 /// From one look to the next.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Whether a worker has come that the group lacks. It is not answered, and so comes again.
+/// Whether a worker has come that the group lacks. It is not answered, and so comes again; one that does not belong here is
+/// told why.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Late(Arc<AtomicBool>);
 
@@ -30,13 +31,24 @@ impl Late {
         let late = Late::default();
         let told = Arc::downgrade(&late.0);
         let listen = move || {
+            let mut refused: Option<String> = None;
             while let Some(told) = told.upgrade() {
                 while let Ok((stream, _)) = listener.accept() {
-                    let hello = hear::<Hello>(stream).map(|(hello, _)| hello);
-                    if hello.is_some_and(|hello| {
-                        refusal(&hello, &purpose).is_none() && !known.contains(&hello.worker)
-                    }) {
-                        told.store(true, Ordering::Relaxed);
+                    let Some((hello, mut stream)) = hear::<Hello>(stream) else {
+                        continue;
+                    };
+                    match refusal(&hello, &purpose) {
+                        None if known.contains(&hello.worker) => {}
+                        None => told.store(true, Ordering::Relaxed),
+                        Some(why) => {
+                            // It tries again or goes; neither concerns the group.
+                            let _ = say(&mut stream, &Answer::Refused(why.clone()));
+                            // It comes twice a second for as long as it waits, and the log is for people.
+                            if refused.as_ref() != Some(&why) {
+                                tracing::warn!(why, "somebody is not taken into the group");
+                            }
+                            refused = Some(why);
+                        }
                     }
                 }
                 drop(told);

@@ -20,7 +20,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     Group, GroupError, Purpose, Seat,
     frame::{self, Kind},
-    hello::{Answer, Hello, Link, Member, refusal},
+    hello::{Answer, Hello, Link, Member, may_pass, refusal},
     late::Late,
     link::{Inbox, Outbox},
 };
@@ -32,6 +32,8 @@ const INTRODUCTION: Duration = Duration::from_secs(1);
 const CLOSING: Duration = Duration::from_secs(15);
 /// How long one try to reach a worker may take.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Who hears nothing for so long on a connection was not refused: that takes an introduction at most.
+const HELD: Duration = Duration::from_secs(5);
 /// From one look at who has come to the next.
 const PAUSE: Duration = Duration::from_millis(50);
 /// At most so many of them from one try to reach the first worker to the next, after one, two, four: all start about the same
@@ -180,11 +182,13 @@ pub(super) fn knock(
     };
     let (mut refused, mut unheard, mut pauses) = (None, "nobody listens there".to_owned(), 1);
     while Instant::now() < until {
+        let asked = Instant::now();
         match ask(seat, &hello, until, stop) {
             Ok((Answer::Refused(why), _)) => refused = Some(why),
             Ok(taken) => return Ok(taken),
-            // The time ran out on it: what was answered before says more.
-            Err(_) if Instant::now() >= until && refused.is_some() => {}
+            // Nobody was there, or nobody answered in time: what was answered before says more. But whoever kept this
+            // worker waiting had nothing against it.
+            Err(_) if refused.is_some() && asked.elapsed() < HELD => {}
             Err(error) => (refused, unheard) = (None, error.to_string()),
         }
         for _ in 0..pauses {
@@ -192,10 +196,19 @@ pub(super) fn knock(
         }
         pauses = BETWEEN_TRIES.min(pauses * 2);
     }
-    Err(GroupError::NoLeader {
-        address: seat.leader.clone(),
-        seconds: seat.wait.as_secs(),
-        why: refused.unwrap_or(unheard),
+    let (address, seconds) = (seat.leader.clone(), seat.wait.as_secs());
+    Err(match refused {
+        // Within the time another first worker could have come, which learns the same.
+        Some(why) if !may_pass(&why) => GroupError::Refused {
+            address,
+            seconds,
+            why,
+        },
+        refused => GroupError::NoLeader {
+            address,
+            seconds,
+            why: refused.unwrap_or(unheard),
+        },
     })
 }
 

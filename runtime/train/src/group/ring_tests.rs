@@ -214,3 +214,52 @@ fn a_stranger_is_not_taken_in_and_disturbs_nobody() {
     let second = meet(&seat(1, &leader), &purpose(2), &Stop::default()).unwrap();
     assert_eq!(first.join().unwrap().unwrap().workers(), second.workers());
 }
+
+#[test]
+fn who_is_refused_for_what_it_learns_until_its_time_is_over_is_refused_for_good() {
+    let leader = leader();
+    let alone = Seat {
+        least: 1,
+        ..seat(0, &leader)
+    };
+    // It is at work already, and waits for nobody.
+    let first = meet(&alone, &purpose(2), &Stop::default()).unwrap();
+    let refused = |change: fn(&mut Purpose)| {
+        let mut other = purpose(2);
+        change(&mut other);
+        let seat = Seat {
+            wait: Duration::from_secs(2),
+            ..seat(1, &leader)
+        };
+        meet(&seat, &other, &Stop::default()).unwrap_err()
+    };
+    let error = refused(|purpose| purpose.subject.push('x'));
+    assert!(matches!(error, GroupError::Refused { .. }), "{error}");
+    let says = "worker 1 was told to learn something else";
+    assert!(error.to_string().contains(says), "{error}");
+    // The name of the first worker may lead to one of another Job for a while.
+    let error = refused(|purpose| purpose.token.push('x'));
+    assert!(matches!(error, GroupError::NoLeader { .. }), "{error}");
+    assert!(!first.is_joined_late());
+}
+
+#[test]
+fn who_is_refused_is_taken_in_by_a_first_worker_that_comes_later_and_learns_the_same() {
+    let leader = leader();
+    let second = {
+        let seat = seat(1, &leader);
+        thread::spawn(move || meet(&seat, &purpose(2), &Stop::default()))
+    };
+    let impatient = Seat {
+        wait: Duration::from_secs(2),
+        ..seat(0, &leader)
+    };
+    let older = Purpose {
+        subject: "older".to_owned(),
+        ..purpose(2)
+    };
+    let error = meet(&impatient, &older, &Stop::default()).unwrap_err();
+    assert!(matches!(error, GroupError::TooFew { came: 1, .. }), "{error}");
+    let first = meet(&seat(0, &leader), &purpose(2), &Stop::default()).unwrap();
+    assert_eq!(first.workers(), second.join().unwrap().unwrap().workers());
+}
