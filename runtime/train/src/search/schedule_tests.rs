@@ -196,13 +196,12 @@ fn asha_lets_few_learn_to_the_end_and_at_least_one() {
     }
 }
 
+/// The trial and the rung of each job.
+type Jobs = Vec<(u32, usize)>;
+
 /// Nine trials by ASHA, of which the earlier is the better one: the trial and rung of each job, and the trial and epochs of
 /// the best. Those that `fails` names fail in the last rung.
-fn halved(
-    parallel: u32,
-    last_first: bool,
-    fails: impl Fn(u32) -> bool,
-) -> (Vec<(u32, usize)>, Option<(u32, u32)>) {
+fn halved(parallel: u32, last_first: bool, fails: impl Fn(u32) -> bool) -> (Jobs, Option<(u32, u32)>) {
     let search = search(&json!({"algorithm": "ASHA", "maxTrials": 9, "parallelTrials": parallel}));
     let hyperparameters = seeded(3, 9);
     let schedule = Schedule::new(&search, &hyperparameters);
