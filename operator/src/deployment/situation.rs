@@ -157,15 +157,18 @@ impl Sight<'_> {
             && !self.is_settled()
     }
 
-    /// Whether those of its pods that do not answer have found no node, or could not be made, and nothing else is wrong.
+    /// Whether some of its pods do not answer, all of these have found no node or could not be made, and nothing else is
+    /// wrong.
     fn lacks_room_alone(&self) -> bool {
+        let counts = self.counts();
         let is_ours = |pod: &&Arc<Pod>| revision(pod) == Some(&self.wanted.revision);
         let mut unready = self
             .pods
             .iter()
             .filter(is_ours)
             .filter(|pod| !observed::is_ready(pod));
-        (self.counts().current >= self.replicas || refusal(self.live).is_some())
+        counts.ready < self.replicas
+            && (counts.current >= self.replicas || refusal(self.live).is_some())
             && unready.all(|pod| observed::no_node(pod).is_some())
     }
 

@@ -258,7 +258,8 @@ fn lacks_room_alone(current: &Workload, found: &Found) -> bool {
         .pods
         .iter()
         .filter(|pod| situation::revision(pod) == Some(current.revision()) && !observed::is_ready(pod));
-    counts.ready > 0 && counts.others == 0 && unready.all(|pod| observed::no_node(pod).is_some())
+    let waits = counts.ready > 0 && counts.ready < current.replicas();
+    waits && counts.others == 0 && unready.all(|pod| observed::no_node(pod).is_some())
 }
 
 /// When the revision was asked for, or one of its pods began to answer, or pods were wanted again after none was.
