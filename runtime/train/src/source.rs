@@ -6,8 +6,8 @@
 //!   testUri ──────► …                                               └► rows held out
 //! ```
 //!
-//! A folder is read as Spark and Hive write one: files in the order of their paths; names that begin with `_` or a dot
-//! are not of the table; a folder named `COLUMN=VALUE` is a column.
+//! A folder is read as Spark and Hive write one: files in the order of their paths; names that begin with `_` or a dot,
+//! or end in `_$folder$`, are not of the table; a folder named `COLUMN=VALUE` is a column.
 
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ use crate::{TrainError, locations};
 const LIMIT: u64 = 16 << 40;
 /// What Hive writes for a value that is missing.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+/// How the empty files end by which Hadoop, as on EMR, marks a folder in an object store.
+const MARK: &str = "_$folder$";
 
 /// A table with where it came from.
 #[derive(Debug)]
@@ -134,8 +136,10 @@ impl Reader<'_> {
         let content = opened.map_err(|error| failed(dataset, field, error))?;
         let refused = |error| failed(dataset, field, Content::refused(uri, error));
         let mut input = Input::new(content, Some(self.stop), Box::new(refused));
-        // A part without any row is nothing that Spark would not write; a text may be empty.
-        if path.is_empty() || format.name == DatasetFormat::Text || !input.is_empty()? {
+        // A part without any row, as Spark writes one: only lines may be none at all. A text that is empty is a row; of a
+        // picture or of Parquet nothing is left where its writer was stopped.
+        let may_have_no_row = matches!(format.name, DatasetFormat::Csv | DatasetFormat::Jsonl);
+        if path.is_empty() || !may_have_no_row || !input.is_empty()? {
             (format.read)(&mut input, builder)?;
         }
         let digest = input.digest()?;
@@ -174,7 +178,9 @@ fn of_table(listed: &[String]) -> Result<Vec<&str>, String> {
              write it again"
         ));
     }
-    let hidden = |part: &str| part.starts_with('.') || (part.starts_with('_') && !part.contains('='));
+    let hidden = |part: &str| {
+        part.starts_with('.') || (part.starts_with('_') && !part.contains('=')) || part.ends_with(MARK)
+    };
     let of_table = listed.iter().map(String::as_str);
     Ok(of_table.filter(|path| !path.split('/').any(hidden)).collect())
 }
@@ -251,7 +257,9 @@ mod tests {
             "_delta_log/0.json",
             "_year=2024/part-0.csv",
             "part-0.csv",
+            "year=2024/day=1_$folder$",
             "year=2024/part-1.csv",
+            "year=2024_$folder$",
         ]);
         assert_eq!(
             of_table(&all).unwrap(),

@@ -170,6 +170,53 @@ fn folder_that_is_still_written_or_empty_or_uneven_is_refused() {
 }
 
 #[test]
+fn files_of_a_folder_that_are_empty_are_left_out_only_where_they_may_have_no_row() {
+    let parts = || {
+        let rehearsal = of("pvc://data/parts");
+        fs::create_dir(rehearsal.path("parts")).unwrap();
+        rehearsal
+    };
+    let csv = parts()
+        .write("parts/part-0.csv", &separable(40))
+        .write("parts/part-1.csv", "")
+        // A mark of a folder in an object store, whose name comes first and says no format.
+        .write("parts/a_$folder$", "");
+    csv.train();
+    assert_eq!(manifest(&csv)["rows"], 40);
+
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let parquet = parts()
+        .write("parts/part-1.parquet", "")
+        .with("dataset.features", json!(FEATURES))
+        .with("dataset.missing", json!("Mean"));
+    fs::copy(
+        format!("{golden}/types-snappy.parquet"),
+        parquet.path("parts/part-0.parquet"),
+    )
+    .unwrap();
+    let pictures = parts()
+        .with("dataset.format", json!("Images"))
+        .with("dataset.images", json!({"height": 4, "width": 6, "channels": 1}));
+    for class in ["bright", "dark"] {
+        let folder = pictures.path("parts").join(class);
+        fs::create_dir(&folder).unwrap();
+        for picture in fs::read_dir(format!("{golden}/pictures/{class}")).unwrap() {
+            let picture = picture.unwrap();
+            fs::copy(picture.path(), folder.join(picture.file_name())).unwrap();
+        }
+    }
+    let pictures = pictures.write("parts/bright/0.png", "");
+    for (rehearsal, says) in [
+        (parquet, "part-1.parquet is not Parquet that can be read"),
+        (pictures, "bright/0.png is not PNG or JPEG that can be read"),
+    ] {
+        let failure = rehearsal.refuse();
+        assert!(failure.message.contains(says), "{failure:?}");
+        assert_eq!(failure.class, sconce_contract::FailureClass::BadInput);
+    }
+}
+
+#[test]
 fn jsonl_gives_the_model_of_the_same_csv() {
     let csv = separable(80);
     let (expected, _) = of("pvc://data/table.csv").write("table.csv", &csv).train();
@@ -335,6 +382,35 @@ fn bad_rows_are_skipped_up_to_a_bound_and_reported() {
                 .contains("then line 66, column \"b\": \"inf\" is not a finite number"),
         "{failure:?}"
     );
+}
+
+#[test]
+fn bad_rows_are_not_those_that_a_quotation_mark_swallows() {
+    let of = |rows: &str| {
+        let text = format!("{}{rows}", separable(60));
+        of("pvc://data/table.csv")
+            .write("table.csv", &text)
+            .with("dataset.malformedRows", json!({"skipUpTo": 3}))
+    };
+    // To the end of the file: how many are lost is not asked.
+    let failure = of("\"1,2,no\n1,2,yes\n").refuse();
+    assert_eq!(failure.class, sconce_contract::FailureClass::BadInput);
+    assert_eq!(failure.field.as_deref(), Some("dataset.uri"));
+    assert!(
+        failure
+            .message
+            .contains("line 62: nothing up to the end of the file closes the quotation mark"),
+        "{failure:?}"
+    );
+    // To a later one: each line counts.
+    let three = of("1,\"2,no\n1,2,yes\n1,2\",yes,\n");
+    let Report::Trained { left_out, .. } = three.run().unwrap() else {
+        panic!("not trained")
+    };
+    assert_eq!(left_out.malformed, 3);
+    let four = of("1,\"2,no\n1,2,yes\n1,2,no\n1,2\",yes,\n").refuse();
+    assert_eq!(four.field.as_deref(), Some("dataset.malformedRows.skipUpTo"));
+    assert!(four.message.contains("it has 4 lines"), "{four:?}");
 }
 
 #[test]

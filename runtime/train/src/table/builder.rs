@@ -199,6 +199,16 @@ impl<'a> Builder<'a> {
 
     /// A row, whose cells are asked for by their place in the header.
     pub fn row<'c>(&mut self, number: u64, cell: impl Fn(usize) -> Cell<'c>) -> Result<(), TrainError> {
+        self.row_over(number, 1, cell)
+    }
+
+    /// The same of a row that goes over so many lines.
+    pub fn row_over<'c>(
+        &mut self,
+        number: u64,
+        lines: u64,
+        cell: impl Fn(usize) -> Cell<'c>,
+    ) -> Result<(), TrainError> {
         let Some(rules) = self.rules.clone() else {
             return Err(TableError::Empty.into());
         };
@@ -218,7 +228,7 @@ impl<'a> Builder<'a> {
                 self.left_out.missing += 1;
                 Ok(())
             }
-            Err(error) => Ok(self.malformed(error)?),
+            Err(error) => Ok(self.malformed_over(error, lines)?),
         }
     }
 
@@ -305,6 +315,12 @@ impl<'a> Builder<'a> {
 
     /// A row that cannot be read: left out as long as the spec allows it.
     pub fn malformed(&mut self, error: TableError) -> Result<(), TableError> {
+        self.malformed_over(error, 1)
+    }
+
+    /// The same of a row that goes over so many lines. Each of them counts: where a quotation mark too many has made one
+    /// row of them, they are rows that are lost.
+    pub fn malformed_over(&mut self, error: TableError, lines: u64) -> Result<(), TableError> {
         let allowed = self
             .dataset
             .malformed_rows
@@ -316,19 +332,19 @@ impl<'a> Builder<'a> {
         if of_all || allowed == 0 {
             return Err(error);
         }
-        if self.left_out.malformed == allowed {
+        if self.left_out.malformed + lines > allowed {
             return Err(TableError::TooManyMalformed {
                 allowed,
                 first: std::mem::take(&mut self.left_out.first),
-                next: error.to_string(),
+                next: counted(&error, lines),
             });
         }
         if self.left_out.malformed == 0 {
-            let first = error.to_string();
+            let first = counted(&error, lines);
             let end = (0..=FIRST_LIMIT).rev().find(|end| first.is_char_boundary(*end));
             self.left_out.first = first[..end.unwrap_or_default()].to_owned();
         }
-        self.left_out.malformed += 1;
+        self.left_out.malformed += lines;
         Ok(())
     }
 
@@ -434,6 +450,14 @@ impl<'a> Builder<'a> {
             },
             (_, error) => error,
         }
+    }
+}
+
+/// What is wrong with a row, and that it counts as more than one where it does.
+fn counted(error: &TableError, lines: u64) -> String {
+    match lines {
+        1 => error.to_string(),
+        lines => format!("{error} (it has {lines} lines, and each counts as a row)"),
     }
 }
 

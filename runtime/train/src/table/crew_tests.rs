@@ -207,6 +207,35 @@ fn a_row_at_fault_far_behind_is_told_by_its_line_and_the_first_of_them_is_told()
 }
 
 #[test]
+fn a_quotation_mark_left_open_far_behind_is_told_by_its_line_behind_what_is_wrong_before() {
+    let text = |before: &str| -> String {
+        let rows = (0..60_000).map(|row| match row {
+            40_000 => before,
+            50_000 => "\"1.5,1\n",
+            _ => "1.5,1\n",
+        });
+        std::iter::once("a,y\n").chain(rows).collect()
+    };
+    let skipped = json!({"malformedRows": {"skipUpTo": 1000}});
+    let open = TableError::OpenEnd {
+        place: Place::line(50_002),
+    };
+    for (threads, block) in [(1, 64 << 10), (2, 512 << 10), (4, 16 << 10)] {
+        let crew = Crew { threads, block };
+        let refuse = |before: &str, settings: &Value| {
+            read_by(crew, text(before).as_bytes(), &dataset(settings)).unwrap_err()
+        };
+        assert_eq!(refuse("1.5,1\n", &json!({})), open, "{crew:?}");
+        // It is not one of the rows that may be left out.
+        assert_eq!(refuse("x,1\n", &skipped), open, "{crew:?}");
+        let TableError::Feature { place, .. } = refuse("x,1\n", &json!({})) else {
+            panic!("{crew:?}: another fault was told first");
+        };
+        assert_eq!(place, Place::line(40_002), "{crew:?}");
+    }
+}
+
+#[test]
 fn words_are_counted_over_the_whole_file() {
     let rows: String = (0..20_000)
         .map(|row| format!("w{},1\nw0,0\n", row / 4_000))

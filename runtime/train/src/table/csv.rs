@@ -14,7 +14,7 @@ const MEASURED: usize = 64 << 10;
 /// Reads a file. Blanks around a cell and empty lines do not count.
 pub(super) fn read(input: &mut Input<'_>, builder: &mut Builder<'_>) -> Result<(), TrainError> {
     let newline = newline(input)?;
-    let mut cutter = Cutter::of_csv(input, newline);
+    let mut cutter = Cutter::of_csv(input, newline, builder.file().clone());
     let begin = loop {
         // Many empty lines may come before the header.
         let Some(block) = cutter.next(MEASURED.min(builder.crew().block))? else {
@@ -86,15 +86,21 @@ impl Rows for Csv {
     fn give(&self, bytes: &[u8], line: u64, builder: &mut Builder<'_>) -> Result<(), TrainError> {
         let mut records = Records::new(bytes, line, self.newline, builder.file().clone());
         while let Some(record) = records.next()? {
+            // In quotation marks it has the end of its last line with it.
+            let text = bytes[record.bytes.clone()].trim_ascii_end();
+            let lines = 1 + memchr::memchr_iter(self.newline, text).count() as u64;
             if record.len() == self.columns {
-                builder.row(record.line, |position| Cell::of_text(record.cell(position)))?;
+                builder.row_over(record.line, lines, |position| {
+                    Cell::of_text(record.cell(position))
+                })?;
             } else {
-                builder.malformed(TableError::Ragged {
+                let ragged = TableError::Ragged {
                     place: builder.place(record.line),
                     found: record.len(),
                     expected: self.columns,
                     hint: hint(&record, self.columns),
-                })?;
+                };
+                builder.malformed_over(ragged, lines)?;
             }
         }
         Ok(())

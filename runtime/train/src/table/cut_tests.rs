@@ -5,7 +5,7 @@ use super::*;
 /// The blocks of a file, each with its line.
 fn blocks(text: &str, size: usize) -> Vec<(String, u64)> {
     let mut input = Input::of(text.as_bytes());
-    let mut cutter = Cutter::of_csv(&mut input, b'\n');
+    let mut cutter = Cutter::of_csv(&mut input, b'\n', File::default());
     let mut blocks = Vec::new();
     while let Some(block) = cutter.next(size).unwrap() {
         blocks.push((String::from_utf8(block.bytes).unwrap(), block.line));
@@ -72,6 +72,46 @@ fn a_row_that_is_longer_than_a_block_is_one() {
 fn a_row_that_does_not_end_is_refused() {
     let text = format!("1,\"{}", "\n".repeat(65 << 20));
     let mut input = Input::of(text.as_bytes());
-    let error = Cutter::of_csv(&mut input, b'\n').next(1).unwrap_err();
+    let mut cutter = Cutter::of_csv(&mut input, b'\n', File::default());
+    let error = cutter.next(1).unwrap_err();
     assert!(error.to_string().contains("quotation mark left open"), "{error}");
+}
+
+#[test]
+fn a_file_that_ends_within_quotation_marks_is_refused_behind_the_rows_before() {
+    for (text, rows, line) in [
+        ("1,\"2", "", 1),
+        ("\"", "", 1),
+        ("1,2\r\n\n3,\"4\n5,6\n", "1,2\r\n\n", 3),
+        // It is told where the quotation mark is, and not where the row begins.
+        ("\"1\n2\",\"3\"\",4\n", "", 2),
+        ("1,\"\n2\",3\n\"", "1,\"\n2\",3\n", 3),
+    ] {
+        for size in [1, 7, usize::MAX] {
+            let mut input = Input::of(text.as_bytes());
+            let mut cutter = Cutter::of_csv(&mut input, b'\n', File::default());
+            let mut before = Vec::new();
+            let error = loop {
+                match cutter.next(size) {
+                    Ok(block) => before.extend(block.unwrap().bytes),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(String::from_utf8(before).unwrap(), rows, "{text:?} {size}");
+            let TrainError::Table(told) = &error else {
+                panic!("{text:?} {size}: {error}");
+            };
+            let place = Place::line(line);
+            assert_eq!(*told, TableError::OpenEnd { place }, "{text:?} {size}");
+        }
+    }
+}
+
+#[test]
+fn a_quotation_mark_that_closes_may_be_the_last_byte_of_a_file() {
+    for text in ["1,\"2\"", "\"\"", "1,\"2\"\"\"", "1,\"2\n3\""] {
+        for size in [1, usize::MAX] {
+            assert_eq!(blocks(text, size), [(text.to_owned(), 1)], "{size}");
+        }
+    }
 }

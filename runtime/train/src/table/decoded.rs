@@ -50,6 +50,7 @@ impl Column {
             Values::Integers(all) => all.get(place).map(|number| Cell::Integer(*number)),
             Values::Singles(all) => all.get(place).map(|number| Cell::Float(f64::from(*number))),
             Values::Floats(all) => all.get(place).map(|number| Cell::Float(*number)),
+            // None is anything but UTF-8: whoever decodes them refuses that.
             Values::Texts(all) => all
                 .get(place)
                 .and_then(|text| std::str::from_utf8(text.data()).ok())

@@ -35,6 +35,15 @@ pub enum TableError {
         /// Longest row in MiB.
         mebibytes: usize,
     },
+    /// A file that ends within quotation marks.
+    #[error(
+        "{place}: nothing up to the end of the file closes the quotation mark that a cell begins with; close it, or delete \
+         it where none was meant (one within a text is written twice)"
+    )]
+    OpenEnd {
+        /// Where the quotation mark is.
+        place: Place,
+    },
     /// More cells than a row may have.
     #[error(
         "{place}: the row has more than {limit} cells, the most of a table as CSV; does each row have a line of its own?"
@@ -147,6 +156,17 @@ pub enum TableError {
         /// What it holds.
         kind: &'static str,
     },
+    /// A text of a typed format that is none.
+    #[error(
+        "{place}, column {column:?}: the text is not UTF-8; write the column as text in UTF-8, or leave it out of \
+         dataset.features"
+    )]
+    CellNotUtf8 {
+        /// Where.
+        place: Place,
+        /// The column.
+        column: String,
+    },
     /// Pictures without a size.
     #[error(
         "pictures need a size: set dataset.format to Images and dataset.images to their height, width and channels"
@@ -205,11 +225,11 @@ pub enum TableError {
     #[error("the column {0:?} has no value in any row: leave it out of dataset.features")]
     EmptyColumn(String),
     /// More rows that cannot be read than are allowed.
-    #[error("more than {allowed} rows cannot be read: first {first}; then {next}")]
+    #[error("more than {allowed} rows cannot be read: {}", first_and_next(.first, .next))]
     TooManyMalformed {
         /// How many are allowed.
         allowed: u64,
-        /// What is wrong with the first.
+        /// What is wrong with the first; nothing where the one too many is it.
         first: String,
         /// What is wrong with the one too many.
         next: String,
@@ -236,6 +256,14 @@ pub enum TableError {
         /// What to do.
         remedy: &'static str,
     },
+}
+
+fn first_and_next(first: &str, next: &str) -> String {
+    if first.is_empty() {
+        next.to_owned()
+    } else {
+        format!("first {first}; then {next}")
+    }
 }
 
 fn first_of(first: &str) -> String {

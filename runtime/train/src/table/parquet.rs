@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parquet::basic::{ConvertedType, LogicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::DataType;
+use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor};
@@ -94,6 +94,10 @@ fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<
                 columns[*position] = values.map_err(|problem| match problem {
                     Problem::Damaged(problem) => malformed(builder, problem),
                     Problem::Kind(kind) => unusable(builder, &names[*position], kind),
+                    Problem::NotUtf8(row) => TableError::CellNotUtf8 {
+                        place: builder.place(number + row as u64 + 1),
+                        column: names[*position].clone(),
+                    },
                 })?;
             }
             give(&columns, count, number, builder)?;
@@ -106,6 +110,8 @@ fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<
 enum Problem {
     Damaged(String),
     Kind(&'static str),
+    /// Of the text in this row of those that were asked for.
+    NotUtf8(usize),
 }
 
 /// The values of the next so many rows.
@@ -149,6 +155,13 @@ fn column(reader: &mut ColumnReader, about: &ColumnDescriptor, rows: usize) -> R
         }
         ColumnReader::ByteArrayColumnReader(reader) if scale.is_none() => {
             let (values, places) = all(reader, rows, optional)?;
+            let not_utf8 = |text: &ByteArray| std::str::from_utf8(text.data()).is_err();
+            // Nobody would miss it if it were taken for a value that is not there.
+            if let Some(value) = values.iter().position(not_utf8) {
+                let is_it = |place: &Option<u32>| place.is_some_and(|place| place as usize == value);
+                let row = places.and_then(|places| places.iter().position(is_it));
+                return Err(Problem::NotUtf8(row.unwrap_or(value)));
+            }
             (Values::Texts(values), places)
         }
         ColumnReader::Int96ColumnReader(_) => return Err(Problem::Kind("a time as INT96")),
@@ -227,7 +240,12 @@ fn unusable(builder: &Builder<'_>, column: &str, kind: &'static str) -> TableErr
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use parquet::data_type::{ByteArrayType, DoubleType};
     use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter};
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
     use sconce_contract::Dataset;
 
     use super::super::read;
@@ -277,5 +295,66 @@ mod tests {
             panic!("the file is not refused as Parquet");
         };
         assert!(problem.contains("more than 2147483648 values"), "{problem}");
+    }
+
+    /// A file with the numbers `n` and `y`, which count the rows, and these words, which it says are UTF-8.
+    fn of_words(words: &[Option<&[u8]>]) -> Vec<u8> {
+        let schema = "message table {
+            REQUIRED DOUBLE n;
+            REQUIRED DOUBLE y;
+            OPTIONAL BYTE_ARRAY word (UTF8);
+        }";
+        let schema = Arc::new(parse_message_type(schema).unwrap());
+        let mut bytes = Vec::new();
+        let mut file = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
+        let mut group = file.next_row_group().unwrap();
+        let numbers: Vec<f64> = (0..words.len()).map(|row| row as f64).collect();
+        for _ in 0..2 {
+            let mut column = group.next_column().unwrap().unwrap();
+            let values = column.typed::<DoubleType>();
+            values.write_batch(&numbers, None, None).unwrap();
+            column.close().unwrap();
+        }
+        let levels: Vec<i16> = words.iter().map(|word| i16::from(word.is_some())).collect();
+        let words = words.iter().flatten();
+        let words: Vec<ByteArray> = words.map(|word| ByteArray::from(word.to_vec())).collect();
+        let mut column = group.next_column().unwrap().unwrap();
+        let values = column.typed::<ByteArrayType>();
+        values.write_batch(&words, Some(&levels), None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        file.close().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_text_that_is_not_utf8_is_refused_and_no_missing_value() {
+        let dataset = |feature: &str, missing: &str| -> Dataset {
+            serde_json::from_value(serde_json::json!({
+                "uri": "file:///table.parquet", "target": "y", "features": [feature], "format": "Parquet",
+                "missing": missing, "malformedRows": {"skipUpTo": 20}
+            }))
+            .unwrap()
+        };
+        let (utf8, latin1): (&[u8], &[u8]) = (b"caf\xc3\xa9", b"caf\xe9");
+        let mut words = vec![Some(utf8); ROWS + 10];
+        words[1] = None;
+        let table = read(&of_words(&words), &dataset("word", "Mean")).unwrap();
+        assert_eq!(table.rows(), words.len());
+        assert_eq!(table.features[0].words, Some(vec!["café".to_owned()]));
+        // Behind a row without a word, and among rows that all have one.
+        for at in [5, ROWS + 7] {
+            let mut words = words.clone();
+            words[at] = Some(latin1);
+            let bytes = of_words(&words);
+            for missing in ["Refuse", "Mean", "Drop"] {
+                let told = read(&bytes, &dataset("word", missing)).unwrap_err().to_string();
+                let expected = format!("row {}, column \"word\": the text is not UTF-8; write", at + 1);
+                assert!(told.starts_with(&expected), "{told}");
+            }
+            // It may be anything where nobody asks for it.
+            let table = read(&bytes, &dataset("n", "Refuse")).unwrap();
+            assert_eq!(table.rows(), words.len());
+        }
     }
 }
