@@ -305,7 +305,8 @@ pub struct Revision {
     pub digest: Option<String>,
     /// Pods of this revision that answered an inference.
     pub ready_replicas: i32,
-    /// When its rollout was complete: every replica answered, and no pod of another revision was left.
+    /// When its rollout was complete: every replica answered (where an autoscaler sets their number, as many as before, and
+    /// the others lacked room alone), and no pod of another revision was left.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed: Option<Time>,
     /// The training that the artifact came from.

@@ -19,7 +19,7 @@ pub struct Rollout {
     /// What comes first.
     pub strategy: Strategy,
     /// How long a new revision may take until one more of its pods answers, such as `10m`. After that the last revision
-    /// whose rollout was complete is served again.
+    /// whose rollout was complete is served again, unless this one answers wherever there is room.
     pub progress_deadline: Duration,
     /// Earlier revisions that are kept without pods, so that going back to one needs nothing but its pods (0 to 10).
     #[schemars(range(min = 0, max = 10))]

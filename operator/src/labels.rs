@@ -35,7 +35,7 @@ pub const TRAINING_UID: &str = "sconce.dev/training-uid";
 pub const PLACEMENT: &str = "sconce.dev/placement";
 /// Annotation on a Deployment: since when its revision is asked for. The latest is the current one.
 pub const WANTED_SINCE: &str = "sconce.dev/wanted-since";
-/// Annotation on a Deployment: since when it has as few pods as it has, to make way for another revision's.
+/// Annotation on a Deployment: when a pod of its that answered was last told to make way for another revision's.
 pub const FEWER_SINCE: &str = "sconce.dev/fewer-since";
 /// Annotation on a Deployment: its revision did not come up in time; when that was found, and why it is, as JSON.
 pub const ROLLED_BACK: &str = "sconce.dev/rolled-back";

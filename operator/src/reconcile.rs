@@ -128,12 +128,12 @@ where
             Err(error) => {
                 warn!(%error, "the reconcile failed; it is tried again");
                 if let Some(problem) = error.problem().filter(|_| context.keeps_failing(&key)) {
-                    let told = tokio::time::timeout(TELLING, object.complain(&problem, &context));
-                    if told.await.is_err() {
-                        warn!(
-                            "that it fails could not be told either, within {} s",
-                            TELLING.as_secs()
-                        );
+                    // What panicked may do so again.
+                    let told = AssertUnwindSafe(object.complain(&problem, &context)).catch_unwind();
+                    match tokio::time::timeout(TELLING, told).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(panic)) => warn!(panic = words(&*panic), "telling that it fails panicked"),
+                        Err(_) => warn!("that it fails could not be told within {} s", TELLING.as_secs()),
                     }
                 }
             }

@@ -117,7 +117,7 @@ fn first(at: &str, one: &Value, other: &Value) -> Option<String> {
     }
 }
 
-const VARY: [&str; 22] = [
+const VARY: [&str; 23] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -139,6 +139,7 @@ const VARY: [&str; 22] = [
     "coldStart",
     "lastProbeTime",
     "sconce.dev/wanted-since",
+    "sconce.dev/fewer-since",
     "sconce.dev/training-uid",
 ];
 

@@ -177,6 +177,7 @@ const OWN: &[&str] = &[
     "volumeName",
     "deployment.kubernetes.io/revision",
     "sconce.dev/wanted-since",
+    "sconce.dev/fewer-since",
 ];
 
 fn without_own(value: &Value) -> Value {

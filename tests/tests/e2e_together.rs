@@ -1,5 +1,5 @@
-//! Several pods that learn one model together, in a cluster: they find each other by name, and one that is killed costs no
-//! step that was saved.
+//! Several pods that learn one model together, or take the trials of a search, in a cluster: they find each other by name,
+//! and one that is killed costs no step that was saved, and no trial.
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -60,6 +60,20 @@ fn together(training: Value, count: u32) -> Value {
     with(training, &change)
 }
 
+async fn kill_the_second(site: &Site, training: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let pods = site.trainers(training).await?;
+    let second = pods.iter().find(|pod| {
+        pod.labels()
+            .get("batch.kubernetes.io/job-completion-index")
+            .map(String::as_str)
+            == Some("1")
+    });
+    let killed = second.ok_or("there is no second pod")?;
+    let now = DeleteParams::default().grace_period(0);
+    site.api::<Pod>().delete(&killed.name_any(), &now).await?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn several_pods_find_each_other_and_go_on_after_one_was_killed() -> Outcome {
     in_a_namespace("train-together", async |site| {
@@ -77,16 +91,7 @@ async fn several_pods_find_each_other_and_go_on_after_one_was_killed() -> Outcom
             .and_then(|status| status.last_checkpoint)
             .map(|saved| saved.step);
 
-        let pods = site.trainers("iris").await?;
-        let second = pods.iter().find(|pod| {
-            pod.labels()
-                .get("batch.kubernetes.io/job-completion-index")
-                .map(String::as_str)
-                == Some("1")
-        });
-        let killed = second.ok_or("there is no second pod")?;
-        let now = DeleteParams::default().grace_period(0);
-        site.api::<Pod>().delete(&killed.name_any(), &now).await?;
+        kill_the_second(site, "iris").await?;
         site.see("iris", "all go on from a state", |training: &ModelTraining| {
             let progress = training
                 .status
@@ -107,6 +112,38 @@ async fn several_pods_find_each_other_and_go_on_after_one_was_killed() -> Outcom
             .await?;
         let done = site.phase("iris", Phase::Succeeded).await?;
         assert!(done.status.and_then(|status| status.artifact).is_some());
+        let volumes: Api<PersistentVolume> = Api::all(site.client.clone());
+        volumes.delete(&volume, &DeleteParams::default()).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_pods_take_the_trials_of_a_search_and_none_is_lost_with_a_pod() -> Outcome {
+    in_a_namespace("search-together", async |site| {
+        let volume = shared(site).await?;
+        let search = json!({"spec": {
+            "hyperparameters": {"epochs": 4000},
+            "search": {
+                "algorithm": "Random", "objective": {"metric": "loss"}, "maxTrials": 24, "parallelTrials": 2,
+                "space": [{
+                    "path": "hyperparameters.optimizer.learningRate", "logUniform": {"min": 0.0001, "max": 0.1},
+                }],
+            },
+        }});
+        site.apply(together(with(of_flowers("search"), &search), 2))
+            .await?;
+        site.see("search", "two take trials", |training: &ModelTraining| {
+            told(conditions(training), "Ready").contains("with 2 of 2 workers")
+        })
+        .await?;
+        kill_the_second(site, "search").await?;
+        let done = site.phase("search", Phase::Succeeded).await?;
+        let status = done.status.unwrap_or_default();
+        let best = status.best_trial.ok_or("no trial was the best")?;
+        assert_eq!((best.trials, best.failed), (24, 0));
+        assert!(status.artifact.is_some());
         let volumes: Api<PersistentVolume> = Api::all(site.client.clone());
         volumes.delete(&volume, &DeleteParams::default()).await?;
         Ok(())

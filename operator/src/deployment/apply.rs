@@ -89,6 +89,12 @@ pub fn any_fewer(counts: &[(Arc<Deployment>, i32)]) -> bool {
     counts.iter().any(|(live, count)| fewer(live, *count))
 }
 
+/// Whether a pod that answers goes where the Deployment is to have so many.
+pub fn gives_place(live: &Deployment, count: i32) -> bool {
+    let answer = live.status.as_ref().and_then(|status| status.ready_replicas);
+    fewer(live, count) && count < answer.unwrap_or(0)
+}
+
 fn fewer(live: &Deployment, count: i32) -> bool {
     count < live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }
@@ -117,12 +123,11 @@ fn has_image(deployment: &v1::Deployment) -> bool {
     volumes.into_iter().flatten().any(|volume| volume.image.is_some())
 }
 
-/// Gives Deployments their number of pods. One that is to have fewer remembers since when: what it gives back is not taken
-/// at once.
+/// Gives Deployments their number of pods. One that gives a place back remembers since when: it is not taken at once.
 async fn scale(writer: &Writer, counts: &[(Arc<Deployment>, i32)]) -> Result<(), Refusal> {
     for (live, replicas) in counts {
         let mut patch = json!({"spec": {"replicas": replicas}});
-        if fewer(live, *replicas) {
+        if gives_place(live, *replicas) {
             patch["metadata"] = json!({"annotations": {labels::FEWER_SINCE: Timestamp::now().to_string()}});
         }
         writer.merge(live.as_ref(), &patch).await?;

@@ -78,6 +78,7 @@ pub(super) fn budget(deployment: &ModelDeployment) -> Option<PodDisruptionBudget
     let status = deployment.status.as_ref();
     let settled = status
         .and_then(|status| status.settled_replicas)
+        .filter(|_| deployment.spec.is_autoscaled())
         .unwrap_or(wanted);
     (wanted > 1).then(|| PodDisruptionBudget {
         metadata: metadata(deployment),
@@ -201,5 +202,9 @@ mod tests {
                 "{desired} {settled}"
             );
         }
+        let mut fixed = deployment(json!({"model": {"uri": "https://m"}, "replicas": 10}));
+        fixed.status = Some(serde_json::from_value(json!({"settledReplicas": 2})).unwrap());
+        let budget = budget(&fixed).unwrap().spec.unwrap();
+        assert_eq!(budget.max_unavailable, Some(IntOrString::Int(1)), "all have room");
     }
 }

@@ -35,7 +35,7 @@ pub struct Workload {
     pub served: Served,
     /// Since when its revision is asked for; of an earlier one, since when it was.
     pub since: Timestamp,
-    /// When it was last told to have fewer pods.
+    /// When a pod of its that answered was last told to go.
     pub fewer_since: Option<Timestamp>,
     /// When its rollout was complete, the last time.
     pub completed: Option<Timestamp>,

@@ -84,13 +84,16 @@ fn learning(progress: &Progress, workers: &str) -> String {
 }
 
 /// Whether the first worker waits for the others; a search begins without them. Before it does it reads the table as one
-/// alone would, and says nothing of workers.
+/// alone would, and says nothing of workers. A trainer of the user's own need not know of that.
 pub fn waits_for_others(training: &ModelTraining, progress: Option<&Progress>) -> bool {
     if training.spec.search.is_some() {
         return false;
     }
     match progress {
-        Some(progress) => progress.phase == TrainingPhase::Loading && progress.workers.is_some(),
+        Some(progress) => {
+            let tells = progress.workers.is_some() || training.spec.model.custom.is_some();
+            progress.phase == TrainingPhase::Loading && tells
+        }
         // One that does not answer this time has not lost those with whom it was seen to learn.
         None => {
             let told = training
@@ -138,14 +141,17 @@ mod tests {
 
     #[test]
     fn what_keeps_another_one_out_is_told_before_the_first_one_waits_for_it() {
-        let training: ModelTraining = serde_json::from_value(json!({
-            "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris"},
-            "spec": {
-                "model": {"custom": {"image": "a"}}, "dataset": {"uri": "file:///a.csv", "target": "y"},
-                "nodes": {"count": 2},
-            },
-        }))
-        .unwrap();
+        let of = |model: serde_json::Value| -> ModelTraining {
+            serde_json::from_value(json!({
+                "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris"},
+                "spec": {
+                    "model": model, "dataset": {"uri": "file:///a.csv", "target": "y"}, "nodes": {"count": 2},
+                },
+            }))
+            .unwrap()
+        };
+        let training = of(json!({"network": {"layers": [{"dense": {"units": 1}}]}}));
+        let custom = of(json!({"custom": {"image": "a"}}));
         let why = Hindrance {
             reason: Reason::Stalled,
             message: "worker 1: there is no room".to_owned(),
@@ -153,6 +159,10 @@ mod tests {
         // It reads the table, which may hang: that it does must not be taken for waiting.
         let reading = Progress::default();
         assert!(!waits_for_others(&training, Some(&reading)));
+        assert!(
+            waits_for_others(&custom, Some(&reading)),
+            "it need not tell them apart"
+        );
         let Situation::Training { message } = situation(&training, Some(&reading), Some(&why)) else {
             panic!("it reads the table")
         };

@@ -224,6 +224,8 @@ fn without_a_timeout_nothing_is_watched() {
 fn who_waits_for_the_other_workers_does_not_stand_still() {
     let of = |count: u32, phase, workers: Option<u32>, search: Option<Search>| {
         let mut together = training(3, None);
+        let network = json!({"network": {"layers": [{"dense": {"units": 1}}]}});
+        together.spec.model = serde_json::from_value(network).unwrap();
         together.spec.nodes.count = count;
         together.spec.search = search;
         let identity = Identity {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, HTTPGetAction, PodTemplateSpec, Probe};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -12,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::{child_labels, metadata, selector};
 use crate::context::Images;
+use crate::deployment::apply;
 use crate::deployment::revision::workload_name;
 use crate::deployment::rollout::Rollout;
-use crate::deployment::validate::{Pods, Serving};
+use crate::deployment::validate::{Change, Pods, Serving};
 use crate::labels;
 use crate::pod::{self, Program, Shape, variable};
 
@@ -193,8 +195,14 @@ fn probe(port: &str, path: &str, failures: i32) -> Probe {
 /// What may change while the revision stays: how many, which training the same bits came from, and what became of
 /// its rollout.
 pub(super) fn patch(serving: &Serving<'_>, rollout: &Rollout) -> Value {
+    let mut annotations = annotations(serving, rollout);
+    if let Change::Keep { live, .. } = &serving.change
+        && apply::gives_place(live, rollout.wanted)
+    {
+        annotations.insert(labels::FEWER_SINCE, Some(Timestamp::now().to_string()));
+    }
     json!({
-        "metadata": {"annotations": annotations(serving, rollout)},
+        "metadata": {"annotations": annotations},
         "spec": {"replicas": rollout.wanted},
     })
 }

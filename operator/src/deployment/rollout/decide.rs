@@ -67,6 +67,8 @@ pub struct Place {
     pub blocked: bool,
     /// Whether it has found none for longer than it takes until one that was given back is taken.
     pub stuck: bool,
+    /// Whether an earlier pod that answered has gone since the target is asked for.
+    pub given: bool,
 }
 
 /// What a decision is made of.
@@ -174,9 +176,11 @@ pub fn decide(view: &View) -> Decision {
 }
 
 /// Pods that may be had at once: as many as are wanted, but where one of the target finds no place and none is about to
-/// be given back, no more than have one.
+/// be given back, no more than have one. Not where another place would be given in vain, as the last one was.
 fn floor(view: &View) -> i32 {
-    if !view.place.stuck || going(view) > 0 {
+    let place = view.place;
+    let in_vain = !place.fits_in_exchange || (place.given && view.target.placed() == 0);
+    if !place.stuck || in_vain || going(view) > 0 {
         return view.wanted;
     }
     let placed: i32 = view.others.iter().map(Pods::placed).sum();

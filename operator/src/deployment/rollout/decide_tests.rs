@@ -19,6 +19,7 @@ const FREE: Place = Place {
     fits_in_exchange: true,
     blocked: false,
     stuck: false,
+    given: false,
 };
 
 fn view(strategy: Strategy, wanted: i32, target: Pods, others: &[Pods]) -> View {
@@ -112,6 +113,7 @@ fn auto_drains_where_no_unit_is_spare_and_an_exchange_would_do() {
         fits_in_exchange,
         blocked,
         stuck: false,
+        given: false,
     };
     let starting = Pods {
         replicas: 1,
@@ -199,13 +201,28 @@ struct Cluster {
     ready: [i32; 2],
     leaving: i32,
     waits: i32,
-    /// Since the earlier revision was last told to have fewer.
+    /// Since a pod of the earlier revision that answered was last told to go.
     unchanged: i32,
+    given: bool,
+    fit: Fit,
+}
+
+/// What a new pod asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// What an earlier one gives back.
+    Same,
+    /// What no place has, and it is known.
+    Other,
+    /// What no place has, and it is not known.
+    Unknown,
 }
 
 impl Cluster {
-    fn of(places: i32, wanted: i32) -> Self {
+    fn of(places: i32, wanted: i32, fit: Fit) -> Self {
         Cluster {
+            fit,
+            given: false,
             places,
             wanted,
             asked: [0, wanted],
@@ -213,13 +230,13 @@ impl Cluster {
             ready: [0, wanted.min(places)],
             leaving: 0,
             waits: 0,
-            unchanged: 0,
+            unchanged: i32::MAX / 2,
         }
     }
 
     fn ask(&mut self, asked: [i32; 2]) {
-        if asked[1] < self.asked[1] {
-            self.unchanged = 0;
+        if asked[1] < self.ready[1].min(self.asked[1]) {
+            (self.unchanged, self.given) = (0, true);
         }
         self.asked = asked;
     }
@@ -252,9 +269,10 @@ impl Cluster {
             place: Place {
                 units: 1,
                 spare,
-                fits_in_exchange: true,
+                fits_in_exchange: self.fit != Fit::Other,
                 blocked: self.waits > if spare >= Some(1) { 10 } else { 2 },
                 stuck: self.waits.min(self.unchanged) > 20,
+                given: self.given,
             },
             ..view(strategy, self.wanted, pods(0), &[pods(1)])
         }
@@ -291,7 +309,11 @@ impl Cluster {
                 let mut missing = 0;
                 for of in 0..2 {
                     let lacking = (self.asked[of] - self.ready[of] - self.starting[of]).max(0);
-                    let placed = lacking.min((self.places - self.used()).max(0));
+                    let free = (self.places - self.used()).max(0);
+                    let placed = match self.fit {
+                        Fit::Other | Fit::Unknown if of == 0 => 0,
+                        _ => lacking.min(free),
+                    };
                     self.starting[of] += placed;
                     missing += if of == 0 { lacking - placed } else { 0 };
                 }
@@ -312,12 +334,13 @@ proptest! {
         spare in -3..3i32,
         strategy in prop_oneof![Just(Strategy::Auto), Just(Strategy::Surge), Just(Strategy::DrainFirst)],
         counted in any::<bool>(),
+        fit in prop_oneof![Just(Fit::Same), Just(Fit::Other), Just(Fit::Unknown)],
         events in proptest::collection::vec(0..4u8, 0..60),
     ) {
         let places = (wanted + spare).max(1);
         // More pods may be wanted than there is room for: then it is those that have a place that count.
         let had = wanted.min(places);
-        let mut cluster = Cluster::of(places, wanted);
+        let mut cluster = Cluster::of(places, wanted, fit);
         let rest = (0..300).flat_map(|_| 0..4u8);
         for what in events.into_iter().chain(rest) {
             let view = cluster.view(strategy, counted);
@@ -329,7 +352,8 @@ proptest! {
             let floor = match strategy {
                 Strategy::Surge => had,
                 Strategy::DrainFirst => had - 1,
-                Strategy::Auto if spare > 0 && counted => had,
+                Strategy::Auto if spare > 0 && counted && fit == Fit::Same => had,
+                Strategy::Auto if fit == Fit::Other => had,
                 Strategy::Auto => had - 1,
             };
             prop_assert!(cluster.ready.iter().sum::<i32>() >= floor, "{:?}", cluster);
@@ -338,7 +362,9 @@ proptest! {
                 prop_assert!(cluster.asked.iter().sum::<i32>() <= wanted, "{:?}", cluster);
             }
         }
-        if strategy != Strategy::Surge || spare > 0 {
+        if fit != Fit::Same {
+            prop_assert_eq!(cluster.ready[0], 0);
+        } else if strategy != Strategy::Surge || spare > 0 {
             prop_assert_eq!((cluster.asked, cluster.ready), ([wanted, 0], [had, 0]), "{:?}", cluster);
         } else {
             prop_assert_eq!(cluster.ready, [0, had], "a surge needs room and takes nothing away without");

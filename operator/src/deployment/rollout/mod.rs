@@ -228,7 +228,7 @@ fn progress<'a>(
         return Progress::Goes(left);
     }
     let Some(to) = to else { return Progress::Overdue };
-    if lacks_room_alone(current, found) {
+    if lacks_room_alone(current, found, limit, now) {
         return Progress::Overdue;
     }
     let hindrance = situation::hindrance(&current.live, current.revision(), &found.pods);
@@ -251,15 +251,23 @@ fn progress<'a>(
     }
 }
 
-/// Whether the revision answers wherever there is room, and no other has any: to go back would gain none.
-fn lacks_room_alone(current: &Workload, found: &Found) -> bool {
+/// Whether the revision answers wherever there is room, and no other has any: to go back would gain none. A pod that has just
+/// found room, or was replaced or started again, has as long to answer as a new one.
+fn lacks_room_alone(current: &Workload, found: &Found, limit: SignedDuration, now: Timestamp) -> bool {
     let counts = found.counts(current.revision());
     let mut unready = found
         .pods
         .iter()
         .filter(|pod| situation::revision(pod) == Some(current.revision()) && !observed::is_ready(pod));
-    let waits = counts.ready > 0 && counts.ready < current.replicas();
-    waits && counts.others == 0 && unready.all(|pod| observed::no_node(pod).is_some())
+    let has_time = |pod: &Pod| {
+        let created = pod.creation_timestamp().map(|time| time.0);
+        let changed = ["Ready", "PodScheduled"].map(|kind| observed::since(pod, kind));
+        let latest = changed.into_iter().flatten().chain(created).max();
+        latest.is_some_and(|latest| now.duration_since(latest) < limit)
+    };
+    counts.ready > 0
+        && counts.others == 0
+        && unready.all(|pod| observed::no_node(pod).is_some() || has_time(pod))
 }
 
 /// When the revision was asked for, or one of its pods began to answer, or pods were wanted again after none was.
@@ -367,6 +375,10 @@ fn share<'a>(
                 }),
             blocked: homeless.is_some_and(|(since, _)| now.duration_since(since) >= limit),
             stuck: homeless.is_some_and(|(since, _)| stuck(since)),
+            given: ours
+                .first()
+                .zip(fewer)
+                .is_some_and(|(ours, fewer)| fewer >= ours.since),
         },
     };
     let decision = decide(&view);

@@ -9,12 +9,15 @@ use crate::labels;
 use crate::seen::Deployment;
 
 /// Words of the scheduler and of quotas by which a pod that goes leaves what another lacks, and no resource is named.
-const GIVEN_BACK: [&str; 5] = [
+const GIVEN_BACK: [&str; 8] = [
     "Too many pods",
     "pods=",
     "cannot allocate all claims",
     "ReadWriteOncePod",
     "max volume count",
+    "anti-affinity",
+    "topology spread",
+    "ephemeral-storage",
 ];
 
 /// What a node must have for a pod.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::deployment::fixtures::{artifact, deployment, found, live, model, pod, ready, training};
+use crate::deployment::fixtures::{artifact, deployment, found, live, loading, model, pod, ready, training};
 use crate::deployment::revision::Served;
 use crate::deployment::validate::validate;
 use crate::labels;
@@ -23,6 +23,17 @@ fn served(byte: &str) -> Served {
     Served::of(model(byte), &asked().spec)
 }
 
+/// The same, of which the earlier revision was complete.
+fn known() -> ModelDeployment {
+    let mut known = asked();
+    let complete = served("aa").told(
+        2,
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(-3600))),
+    );
+    known.status.get_or_insert_default().revisions = vec![complete];
+    known
+}
+
 fn workload(byte: &str, replicas: i32, annotation: (&str, Timestamp)) -> Deployment {
     let mut live = serde_json::to_value(live(&served(byte))).unwrap();
     live["spec"]["replicas"] = json!(replicas);
@@ -34,7 +45,7 @@ fn workload(byte: &str, replicas: i32, annotation: (&str, Timestamp)) -> Deploym
 fn homeless(name: &str, byte: &str) -> Arc<Pod> {
     let waits = json!({
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": at(0).to_string(),
-        "message": "0/2 nodes are available: 2 Insufficient nvidia.com/gpu.",
+        "message": "0/2 nodes are available: 2 Too many pods.",
     });
     pod(
         name,
@@ -43,51 +54,71 @@ fn homeless(name: &str, byte: &str) -> Arc<Pod> {
     )
 }
 
-fn rolling(fewer: Timestamp) -> Found {
-    let (old, new) = (served("aa").revision, served("bb"));
+/// So many pods are asked for of the earlier revision, which gave one up at that time, and of the new one.
+fn rolling(replicas: [i32; 2], fewer: Timestamp, pods: Vec<Arc<Pod>>) -> Found {
     let trained = json!({
         "phase": "Succeeded", "artifact": artifact("bb"), "completedRun": "r",
         "conditions": [crate::deployment::fixtures::condition("Complete", "True", "")],
     });
     let workloads = [
-        workload("aa", 2, (labels::FEWER_SINCE, fewer)),
-        workload("bb", 1, (labels::WANTED_SINCE, at(0))),
+        workload("aa", replicas[0], (labels::FEWER_SINCE, fewer)),
+        workload("bb", replicas[1], (labels::WANTED_SINCE, at(0))),
     ];
-    let pods = vec![ready("a", &old), ready("b", &old), homeless("c", "bb")];
-    let found = found(&asked(), Some(&training(&trained)), workloads, pods);
-    assert_eq!(found.workloads[0].served, new);
+    let found = found(&known(), Some(&training(&trained)), workloads, pods);
+    assert_eq!(found.workloads[0].served, served("bb"));
     found
 }
 
 fn earlier(found: &Found, now: Timestamp) -> i32 {
-    let asked = asked();
+    let asked = known();
     let serving = validate(&asked, found).unwrap();
-    let rollout = plan(&asked, &serving, found, now);
-    assert_eq!(rollout.wanted, 1);
-    rollout.others[0].1
+    plan(&asked, &serving, found, now).others[0].1
 }
 
 #[test]
 fn an_earlier_pod_goes_for_one_that_finds_no_place_once_what_was_given_back_must_have_been_taken() {
-    let found = rolling(at(-60));
-    assert_eq!(earlier(&found, at(119)), 2);
-    assert_eq!(earlier(&found, at(121)), 1);
-    let just_gave_one = rolling(at(100));
-    assert_eq!(earlier(&just_gave_one, at(121)), 2);
-    assert_eq!(earlier(&just_gave_one, at(221)), 1);
+    let (old, new) = (served("aa").revision, served("bb").revision);
+    let two = || vec![ready("a", &old), ready("b", &old), homeless("c", "bb")];
+    let before = rolling([2, 1], at(-60), two());
+    assert_eq!(earlier(&before, at(119)), 2);
+    assert_eq!(earlier(&before, at(121)), 1);
+    let in_vain = rolling([2, 1], at(100), two());
+    assert_eq!(
+        earlier(&in_vain, at(600)),
+        2,
+        "the place that was given was not taken"
+    );
+    let taken = rolling(
+        [1, 2],
+        at(100),
+        vec![ready("a", &old), ready("b", &new), homeless("c", "bb")],
+    );
+    assert_eq!(earlier(&taken, at(219)), 1);
+    assert_eq!(earlier(&taken, at(221)), 0);
 }
 
 #[test]
 fn a_revision_that_answers_wherever_there_is_room_is_not_rolled_back() {
     let new = served("bb").revision;
-    let mut found = rolling(at(0));
-    found.pods = vec![ready("a", &new), ready("b", &new), homeless("c", "bb")];
-    let mut asked = asked();
+    let pods = vec![ready("a", &new), ready("b", &new), homeless("c", "bb")];
+    let mut found = rolling([0, 3], at(0), pods);
+    let mut asked = known();
     asked.spec.autoscaling = None;
-    let serving = validate(&asked, &found).unwrap();
-    let overdue = plan(&asked, &serving, &found, at(7200));
+    let overdue = plan(&asked, &validate(&asked, &found).unwrap(), &found, at(7200));
     assert!(overdue.overdue && overdue.back.is_none());
+    // There is room now, and it starts.
+    let created = |second: i64| {
+        let mut pod = serde_json::to_value(&*loading("c", &new)).unwrap();
+        pod["metadata"]["creationTimestamp"] = json!(at(second).to_string());
+        Arc::new(serde_json::from_value(pod).unwrap())
+    };
+    for (second, goes_back) in [(7100, false), (0, true)] {
+        found.pods[2] = created(second);
+        let rollout = plan(&asked, &validate(&asked, &found).unwrap(), &found, at(7200));
+        assert_eq!(rollout.back.is_some(), goes_back, "created at {second}");
+    }
     found.pods = vec![homeless("c", "bb"), ready("a", &served("aa").revision)];
+    let serving = validate(&asked, &found).unwrap();
     let back = plan(&asked, &serving, &found, at(7200)).back;
     assert!(back.is_some(), "none of it answers");
     let held = hold(&asked, &found, at(7200));
