@@ -124,7 +124,7 @@ async fn several_pods_take_the_trials_of_a_search_and_none_is_lost_with_a_pod() 
     in_a_namespace("search-together", async |site| {
         let volume = shared(site).await?;
         let search = json!({"spec": {
-            "hyperparameters": {"epochs": 4000},
+            "hyperparameters": {"epochs": 600},
             "search": {
                 "algorithm": "Random", "objective": {"metric": "loss"}, "maxTrials": 24, "parallelTrials": 2,
                 "space": [{
