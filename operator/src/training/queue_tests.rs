@@ -66,6 +66,17 @@ fn unschedulable(said: &str) -> Arc<Pod> {
     )
 }
 
+fn placed() -> Arc<Pod> {
+    trainer(Some("gpu-1"), &json!([]))
+}
+
+/// One of several.
+fn at(worker: u32, pod: Arc<Pod>) -> Arc<Pod> {
+    let mut pod = Arc::unwrap_or_clone(pod);
+    pod.metadata.labels.insert(labels::WORKER, worker.to_string());
+    Arc::new(pod)
+}
+
 fn look(training: &ModelTraining, suspended: bool, pods: &[Arc<Pod>], turn: &Turn) -> Option<Wait> {
     wait(training, &job(suspended), &pods.iter().collect::<Vec<_>>(), turn)
 }
@@ -136,12 +147,6 @@ fn a_preempted_run_is_queued_until_a_pod_of_its_has_a_node_again() {
 
 #[test]
 fn several_pods_make_way_with_the_first_that_does_and_wait_until_enough_have_a_place() {
-    let at = |worker: u32, pod: Arc<Pod>| {
-        let mut pod = Arc::unwrap_or_clone(pod);
-        pod.metadata.labels.insert(labels::WORKER, worker.to_string());
-        Arc::new(pod)
-    };
-    let placed = || trainer(Some("gpu-1"), &json!([]));
     let mut run = training(&json!({}));
     run.spec.nodes = serde_json::from_value(json!({"count": 3})).unwrap();
     let pods = [at(1, preempted()), at(0, placed()), at(2, placed())];
@@ -173,33 +178,19 @@ fn several_pods_make_way_with_the_first_that_does_and_wait_until_enough_have_a_p
 
 #[test]
 fn a_search_makes_way_with_its_first_pod_alone() {
-    let numbered = |worker: u32, pod: Arc<Pod>| {
-        let mut pod = Arc::unwrap_or_clone(pod);
-        pod.metadata.labels.insert(labels::WORKER, worker.to_string());
-        Arc::new(pod)
-    };
-    let placed = || trainer(Some("gpu-1"), &json!([]));
     let search = json!({"objective": {"metric": "loss"}, "space": []});
     let mut run = training(&json!({}));
     run.spec.nodes = serde_json::from_value(json!({"count": 3})).unwrap();
     run.spec.search = Some(serde_json::from_value(search).unwrap());
 
-    let helper = [
-        numbered(0, placed()),
-        numbered(1, preempted()),
-        numbered(2, placed()),
-    ];
+    let helper = [at(0, placed()), at(1, preempted()), at(2, placed())];
     assert_eq!(look(&run, false, &helper, &Turn::default()), None, "it goes on");
-    let first = [
-        numbered(0, preempted()),
-        numbered(1, placed()),
-        numbered(2, placed()),
-    ];
+    let first = [at(0, preempted()), at(1, placed()), at(2, placed())];
     let waits = look(&run, false, &first, &Turn::default()).unwrap();
     assert_eq!(waits.reason, "Preempted");
 
     run.status = training(&queued(waits.reason.as_str(), &waits.message)).status;
-    let alone = [numbered(0, placed()), numbered(1, unschedulable("no room."))];
+    let alone = [at(0, placed()), at(1, unschedulable("no room."))];
     assert_eq!(look(&run, false, &alone, &Turn::default()), None, "one is enough");
 }
 

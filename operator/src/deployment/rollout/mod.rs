@@ -10,13 +10,15 @@
 //!                 rolled back to the one that was complete last, until another is asked for, or `sconce.dev/retry`
 //! ```
 //!
-//! Going forward and going back are the same: pods of one revision take the place of all others', by [`decide`].
+//! Going forward and going back are the same: pods of one revision take the place of all others', by [`decide`]. Whether it
+//! goes forward is [`progress`]'s word.
 
 pub mod decide;
 pub mod history;
 pub mod needs;
 #[cfg(test)]
 mod plan_tests;
+mod progress;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -25,18 +27,17 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use sconce_crds::ModelDeployment;
-use sconce_crds::condition::{ROLLOUT_COMPLETE, find};
 use sconce_crds::rollout::RETRY_ANNOTATION;
 
 use self::decide::{Manner, Place, Pods, View, decide};
 use self::needs::Needs;
+use self::progress::{Progress, progress};
 use super::dereference::Found;
 use super::situation;
 use super::validate::{Change, Serving};
 use super::workload::{Failed, Workload};
 use super::{replicas, revision};
 use crate::observed;
-use crate::reason::Reason;
 use crate::seen::{Deployment, Pod};
 
 /// How long a pod may find no node, or not answer, before it counts as one that will not: the scheduler and the
@@ -171,128 +172,6 @@ fn begin(workloads: &[Workload], now: Timestamp) -> Timestamp {
     let latest = workloads.iter().map(|workload| workload.since).max();
     let after = latest.and_then(|latest| latest.checked_add(SignedDuration::from_micros(1)).ok());
     after.map_or(now, |after| after.max(now))
-}
-
-/// How far the revision is that is asked for.
-enum Progress<'a> {
-    /// It is asked for since now.
-    Begins,
-    /// It was complete.
-    Complete,
-    /// It has this long until it is given up.
-    Goes(Duration),
-    /// Its time is over, and there is none to go back to.
-    Overdue,
-    /// It is given up.
-    Failed {
-        failed: Failed,
-        new: bool,
-        to: &'a Workload,
-    },
-}
-
-impl Progress<'_> {
-    fn left(&self) -> Option<Duration> {
-        match self {
-            Progress::Goes(left) => Some(*left),
-            _ => None,
-        }
-    }
-}
-
-fn progress<'a>(
-    deployment: &ModelDeployment,
-    current: &Workload,
-    found: &'a Found,
-    now: Timestamp,
-) -> Progress<'a> {
-    let to = last_good(found, current.revision());
-    if let Some(failed) = &current.failed {
-        return match to {
-            Some(to) => Progress::Failed {
-                failed: failed.clone(),
-                new: false,
-                to,
-            },
-            None => Progress::Overdue,
-        };
-    }
-    if current.is_complete() || replicas::wanted(deployment) == 0 {
-        return Progress::Complete;
-    }
-    let limit = deployment.spec.rollout.progress_deadline.get();
-    let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
-    let passed = now.duration_since(last_progress(deployment, current, found, now));
-    if passed < limit {
-        let left = Duration::try_from(limit - passed).unwrap_or_default();
-        return Progress::Goes(left);
-    }
-    let Some(to) = to else { return Progress::Overdue };
-    if lacks_room_alone(current, found, limit, now) {
-        return Progress::Overdue;
-    }
-    let hindrance = situation::hindrance(&current.live, current.revision(), &found.pods);
-    let (reason, message) = match hindrance {
-        Some(hindrance) => (hindrance.reason, hindrance.message),
-        None => (
-            Reason::ProgressDeadlineExceeded,
-            situation::silent(deployment.spec.custom(), current.revision(), &found.pods)
-                .unwrap_or_else(|| "no further pod answered in time".to_owned()),
-        ),
-    };
-    Progress::Failed {
-        failed: Failed {
-            time: now,
-            reason,
-            message,
-        },
-        new: true,
-        to,
-    }
-}
-
-/// Whether the revision answers wherever there is room, and no other has any: to go back would gain none. A pod that has just
-/// found room, or was replaced or started again, has as long to answer as a new one.
-fn lacks_room_alone(current: &Workload, found: &Found, limit: SignedDuration, now: Timestamp) -> bool {
-    let counts = found.counts(current.revision());
-    let mut unready = found
-        .pods
-        .iter()
-        .filter(|pod| situation::revision(pod) == Some(current.revision()) && !observed::is_ready(pod));
-    let has_time = |pod: &Pod| {
-        let created = pod.creation_timestamp().map(|time| time.0);
-        let changed = ["Ready", "PodScheduled"].map(|kind| observed::since(pod, kind));
-        let latest = changed.into_iter().flatten().chain(created).max();
-        latest.is_some_and(|latest| now.duration_since(latest) < limit)
-    };
-    counts.ready > 0
-        && counts.others == 0
-        && unready.all(|pod| observed::no_node(pod).is_some() || has_time(pod))
-}
-
-/// When the revision was asked for, or one of its pods began to answer, or pods were wanted again after none was.
-fn last_progress(
-    deployment: &ModelDeployment,
-    current: &Workload,
-    found: &Found,
-    now: Timestamp,
-) -> Timestamp {
-    let status = deployment.status.as_ref();
-    let told = status.and_then(|status| find(&status.conditions, ROLLOUT_COMPLETE));
-    let wanted_again = told.map(|told| {
-        if told.status == "True" {
-            now
-        } else {
-            told.last_transition_time.0
-        }
-    });
-    let answered = found
-        .pods
-        .iter()
-        .filter(|pod| situation::revision(pod) == Some(current.revision()) && observed::is_ready(pod))
-        .filter_map(|pod| observed::since(pod, "Ready"));
-    let latest = answered.chain(wanted_again).chain([current.since]).max();
-    latest.unwrap_or(now)
 }
 
 /// The revision to go back to: of all others, the one that was complete last; else, where no status tells, one that
