@@ -1,19 +1,22 @@
 //! Deleting an object takes everything with it that was made for it, whatever it was doing, and needs nobody's help
 //! but the cluster's own garbage collector.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
+use kube::api::{Api, DeleteParams};
 use sconce_contract::FailureClass;
 use sconce_crds::training::Phase;
 use sconce_crds::{ModelDeployment, ModelTraining};
 use sconce_tests::kueue;
 use sconce_tests::objects::{deployment, deployment_of_uri, failed, trained, training, with};
 use sconce_tests::room::{Kind, Room};
-use sconce_tests::wait::until;
+use sconce_tests::wait::{until, within};
 use serde_json::json;
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -249,6 +252,32 @@ async fn a_claim_that_the_spec_names_is_not_taken_along() -> Outcome {
     deleted::<ModelTraining>(&room, "iris").await?;
     let kept: PersistentVolumeClaim = room.get("models").await?;
     assert!(kept.metadata.deletion_timestamp.is_none());
+    Ok(room.close()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_with_pods_that_learn_together_goes_whole() -> Outcome {
+    let room = Room::open().await?;
+    let of_three = json!({"spec": {"nodes": {"count": 3}, "output": {"uri": "s3://models/iris"}}});
+    room.apply(with(training("iris"), &of_three)).await?;
+    let pods = room.kubelet.active("sconce.dev/training=iris", 3).await?;
+    for pod in &pods {
+        room.kubelet.takes(&pod.name_any()).await?;
+        room.kubelet.runs(&pod.name_any(), "10.244.0.9", false).await?;
+    }
+    // Of each number, Kubernetes keeps the pod that ended until there is another one, which cannot be made any more.
+    let namespaces: Api<Namespace> = Api::all(room.client.clone());
+    namespaces
+        .delete(&room.namespace, &DeleteParams::default())
+        .await?;
+    let mut last = None;
+    let gone = within(Duration::from_secs(120), "the namespace is gone", async || {
+        last = namespaces.get_opt(&room.namespace).await.ok()?;
+        last.is_none().then_some(())
+    })
+    .await;
+    let says = |namespace: Namespace| namespace.status.and_then(|status| status.conditions);
+    gone.map_err(|error| format!("{error}: {:?}", last.and_then(says)))?;
     Ok(room.close()?)
 }
 

@@ -10,6 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use sconce_contract::Progress;
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingSpec};
 
+use super::departure::{self, Departure};
 use super::identity::{Identity, Stage, stage};
 use super::incumbent::{self, Serving};
 use super::{queue, refusal};
@@ -47,6 +48,8 @@ pub struct Found {
     pub fit: Question,
     /// In which words the API server refuses the Job's pod, where it does.
     pub refusal: Option<String>,
+    /// Whether the namespace goes, where a pod is on its way out that would keep it.
+    pub departure: Option<Departure>,
     /// The Job of the run, if it was created.
     pub job: Option<Arc<Job>>,
     /// Whether the Service and the policy of several pods are there.
@@ -126,6 +129,10 @@ pub async fn dereference(
     let is_ours = |pod: &Pod| is_of_run(pod, training, &identity.job, job_uid.as_deref());
     pods.retain(|pod| is_ours(pod));
     pods.sort_by_key(|pod| pod.creation_timestamp());
+    let departure = match job.as_deref().filter(|job| departure::is_likely(job, &pods)) {
+        Some(_) => Some(departure::look(&context.client, &namespace).await?),
+        None => None,
+    };
     let last_words = context.last_words.tell(&namespace, &name, &mut pods, is_ours);
 
     let mut found = Found {
@@ -134,6 +141,7 @@ pub async fn dereference(
             room: context.room(training.spec.accelerator.as_ref()),
             need: need(&training.spec),
         },
+        departure,
         job,
         connected: is_connected(&namespace, &identity.job, &context.stores),
         superseded,

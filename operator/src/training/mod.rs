@@ -5,6 +5,7 @@ pub mod accounting;
 pub mod apply;
 pub mod build;
 pub mod contention;
+pub mod departure;
 pub mod dereference;
 #[cfg(test)]
 mod fields_tests;
@@ -44,6 +45,7 @@ use sconce_crds::training::Phase;
 use sconce_crds::{AcceleratorProfile, ModelTraining, ModelTrainingStatus};
 use tracing::warn;
 
+use self::departure::Departure;
 use self::dereference::Found;
 use self::identity::{Identity, Stage, stage};
 use self::queue::Turn;
@@ -167,6 +169,14 @@ async fn attempt(training: &ModelTraining, context: &Context) -> Result<Action, 
     }
     let identity = Identity::of(training);
     let found = dereference::dereference(training, &identity, context).await?;
+    if found.departure == Some(Departure::UnderWay) {
+        let (namespace, uid) = (
+            training.namespace().unwrap_or_default(),
+            training.uid().unwrap_or_default(),
+        );
+        apply::discard(&context.writer, &namespace, &identity.job, &uid).await?;
+        return Ok(Action::await_change());
+    }
     let before = training.status.clone().unwrap_or_default();
     let mut outlook = match stage(&before, &identity) {
         Stage::Due => work(training, &identity, &found, context).await?,
@@ -259,6 +269,7 @@ async fn work(
             .into_iter()
             .chain(mounts::again(&found.pods, now))
             .chain(queue::look_for_taker(victim, taker.as_ref()))
+            .chain(found.departure.map(|_| departure::AGAIN))
             .min(),
         taker,
         yielding: decision.yielding,
