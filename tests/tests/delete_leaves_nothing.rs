@@ -21,6 +21,9 @@ use serde_json::json;
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+/// Kubernetes looks at a namespace again after half of its pods' grace period, and another test stops the operator.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Waits until nothing that carries our label, or that the cluster made for it, is left.
 async fn nothing_left(room: &Room) -> Outcome {
     let names = async || -> sconce_tests::Result<Vec<String>> {
@@ -271,7 +274,7 @@ async fn a_namespace_with_pods_that_learn_together_goes_whole() -> Outcome {
         .delete(&room.namespace, &DeleteParams::default())
         .await?;
     let mut last = None;
-    let gone = within(Duration::from_secs(120), "the namespace is gone", async || {
+    let gone = within(PATIENCE, "the namespace is gone", async || {
         last = namespaces.get_opt(&room.namespace).await.ok()?;
         last.is_none().then_some(())
     })
