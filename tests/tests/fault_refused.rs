@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Service;
+use sconce_crds::ModelTraining;
 use sconce_tests::fault::{Fault, Write};
+use sconce_tests::room::{conditions, told};
 use sconce_tests::scene::Scene;
+use sconce_tests::wait::within;
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
@@ -129,5 +132,35 @@ async fn fault_objects_that_always_fail_are_tried_ever_less_and_slow_nobody() ->
     }
     let jobs = scene.room.ours::<Job>().await?;
     assert!(jobs.iter().all(|job| !job.starts_with("never-")));
+    Ok(scene.strike().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_what_is_never_answered_is_told_slows_nobody_and_passes_by_itself() -> Outcome {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let scene = Scene::set().await?;
+    // As by a webhook that hangs: of the API server's other work, nothing is slower.
+    scene.proxy.rule(|write: &Write| {
+        let is_child = write.path.contains("/apis/batch/") || write.path.contains("/apis/apps/");
+        match is_child && write.name.starts_with("hangs") {
+            true => Fault::Silence,
+            false => Fault::None,
+        }
+    });
+    scene.start()?;
+    scene.train_and_serve("hangs").await?;
+    scene.train_and_serve("good").await?;
+    scene.are_ready("good", 2).await?;
+    let room = &scene.room;
+    // Three times thirty seconds, and the pauses between them.
+    let says = within(Duration::from_secs(240), "it is told that it hangs", async || {
+        let training = room.get::<ModelTraining>("hangs").await.ok()?;
+        let says = told(conditions(&training), "Ready");
+        says.contains("ReconcileFails").then_some(says)
+    })
+    .await?;
+    assert!(says.contains("did not end within 30 s") && says.contains("webhook"), "{says}");
+    scene.proxy.rule(|_: &Write| Fault::None);
+    scene.are_ready("hangs", 2).await?;
     Ok(scene.strike().await?)
 }
