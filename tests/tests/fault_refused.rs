@@ -159,7 +159,10 @@ async fn fault_what_is_never_answered_is_told_slows_nobody_and_passes_by_itself(
         says.contains("ReconcileFails").then_some(says)
     })
     .await?;
-    assert!(says.contains("did not end within 30 s") && says.contains("webhook"), "{says}");
+    assert!(
+        says.contains("did not end within 30 s") && says.contains("webhook"),
+        "{says}"
+    );
     scene.proxy.rule(|_: &Write| Fault::None);
     scene.are_ready("hangs", 2).await?;
     Ok(scene.strike().await?)

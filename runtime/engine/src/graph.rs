@@ -86,17 +86,28 @@ impl Graph {
         Ok(())
     }
 
-    /// The loss of rows, their sum, and the gradients of their mean; none where it is not finite.
+    /// The loss of rows, their sum, and the gradients of their mean; none where it is not finite, and what is measured
+    /// stays as it was then.
     pub(crate) fn backward(
         &self,
         rows: &Rows<'_>,
         random: &mut Random,
     ) -> Result<(f64, Option<GradStore>), EngineError> {
+        // Copies, for a variable changes in place; none in a network that measures nothing.
+        let mut before = Vec::new();
+        for (_, var) in self.model.measured() {
+            before.push((var, var.as_detached_tensor().copy()?));
+        }
         let logits = self.model.forward_train(&self.table(rows.x)?, random)?;
         let loss = losses::loss(&self.objective, &logits, &rows.targets)?;
         let value = f64::from(loss.to_scalar::<f32>()?) * self.rows(rows) as f64;
-        let gradients = value.is_finite().then(|| loss.backward());
-        Ok((value, gradients.transpose()?))
+        if value.is_finite() {
+            return Ok((value, Some(loss.backward()?)));
+        }
+        for (var, measured) in before {
+            var.set(&measured)?;
+        }
+        Ok((value, None))
     }
 
     /// As [`crate::plan::Plan::learn`].

@@ -84,6 +84,33 @@ fn a_loss_that_is_not_finite_leaves_the_weights() {
 }
 
 #[test]
+fn a_loss_that_is_not_finite_leaves_what_the_graph_has_measured() {
+    let settings = settings(42);
+    let network: Network = serde_json::from_value(json!({"layers": [
+        {"dense": {"units": 4, "activation": "Tanh"}},
+        {"batchNorm": {}},
+        {"dense": {"units": 1, "activation": "Sigmoid"}},
+    ]}))
+    .unwrap();
+    let model = || Sequential::initialised(&network, 2, settings.seed, &Device::Cpu).unwrap();
+    let objective = Objective::new(Loss::BinaryCrossEntropy, Activation::Sigmoid, &settings, vec![]);
+    let graph = Learner::by_graph(model(), &objective, &settings);
+    let remote = Learner::on_device(model(), &objective, &settings).unwrap();
+    for mut learner in [graph, remote] {
+        let at_first = learner.flat_weights().unwrap();
+        learner.step(&ROWS, 0.05).unwrap();
+        let before = learner.flat_weights().unwrap();
+        assert_ne!(before, at_first);
+        let rows = Rows {
+            x: &[f32::NAN; 8],
+            ..ROWS
+        };
+        assert!(!learner.step(&rows, 0.05).unwrap().is_finite());
+        assert_eq!(learner.flat_weights().unwrap(), before);
+    }
+}
+
+#[test]
 fn rows_that_do_not_fit_are_refused() {
     let mut learner = learner(&settings(42));
     for (x, targets, says) in [

@@ -124,12 +124,53 @@ impl Remote {
     }
 }
 
-/// As [`crate::gradient::clip`].
+/// As [`crate::gradient::clip`], which has F64 for the squares; here the greatest slope is taken out of them, so that
+/// they stay within F32.
 fn clip(greatest: f64, gradient: Tensor) -> Result<Tensor, EngineError> {
-    let squares = gradient.sqr()?.sum_all()?.to_device(&Device::Cpu)?;
-    let norm = f64::from(squares.to_scalar::<f32>()?).sqrt();
+    let most = gradient.abs()?.max_all()?;
+    let squares = gradient.broadcast_div(&most)?.sqr()?.sum_all()?;
+    let most = f64::from(most.to_scalar::<f32>()?);
+    let norm = if most > 0.0 && most.is_finite() {
+        most * f64::from(squares.to_scalar::<f32>()?).sqrt()
+    } else {
+        // 0, infinite or NaN, as the norm is then.
+        most
+    };
+    // Never where it is NaN.
     if norm > greatest {
         return Ok((gradient * (greatest / norm))?);
     }
     Ok(gradient)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gradient_is_shortened_as_on_the_processor() {
+        for slopes in [
+            [3.0, -4.0, 0.0],
+            [0.3, -0.4, 0.0],
+            [0.0, 0.0, 0.0],
+            // Their squares are beyond F32.
+            [3e30, -4e30, 1.0],
+            [3e-30, -4e-30, 0.0],
+            [f32::NAN, 5.0, 0.0],
+            [5.0, f32::NAN, 0.0],
+            [f32::INFINITY, 5.0, 0.0],
+        ] {
+            let mut expected = slopes;
+            crate::gradient::clip(1.0, &mut expected);
+            let gradient = Tensor::from_slice(&slopes, slopes.len(), &Device::Cpu).unwrap();
+            let found: Vec<f32> = clip(1.0, gradient).unwrap().to_vec1().unwrap();
+            for (found, expected) in found.iter().zip(expected) {
+                let same = (found - expected).abs() <= 1e-6 * expected.abs();
+                assert!(
+                    same || found.is_nan() && expected.is_nan(),
+                    "{slopes:?}: {found} is not {expected}"
+                );
+            }
+        }
+    }
 }

@@ -70,6 +70,12 @@ impl Model {
                         report,
                     });
                 }
+                // Every digest was right: it is so where it comes from.
+                Err(error @ ModelError::Unfit { .. }) => return Err(error),
+                // Nothing is known to be wrong with the copy, which others may hold.
+                Err(error) if !is_of_the_copy(&error) => {
+                    return past(store, uri, digest, cache, &error.to_string());
+                }
                 Err(error) => {
                     let removed = entry.discard();
                     wrong = Some(format!("a copy in the cache was removed: {error}"));
@@ -81,6 +87,17 @@ impl Model {
         }
         past(store, uri, digest, cache, &wrong.unwrap_or_default())
     }
+}
+
+/// Whether it is the bytes of a copy that are wrong, rather than the way to them.
+fn is_of_the_copy(error: &ModelError) -> bool {
+    matches!(
+        error,
+        ModelError::Damaged { .. }
+            | ModelError::Digest { .. }
+            | ModelError::Missing { .. }
+            | ModelError::Schema { .. }
+    )
 }
 
 fn past(store: &Store, uri: &str, digest: &str, cache: &Cache, reason: &str) -> Result<Cached, ModelError> {

@@ -41,7 +41,11 @@ impl Model {
     }
 }
 
-/// The manifest and the bytes of every file that it lists, each with the size and SHA-256 that it states.
+/// Files that a model is made of.
+const READ: [&str; 3] = [NETWORK_FILE, PREPROCESS_FILE, WEIGHTS_FILE];
+
+/// The manifest and the bytes of the files that a model is made of. Of every file that it lists, size and SHA-256 are what it
+/// states.
 pub(crate) fn files(
     store: &Store,
     uri: &str,
@@ -51,7 +55,11 @@ pub(crate) fn files(
     let (manifest, _) = contents(store, uri, digest)?;
     let mut files = BTreeMap::new();
     for (name, listed) in &manifest.files {
-        files.insert(name.clone(), file(store, uri, name, listed)?);
+        let bytes = file(store, uri, name, listed)?;
+        // What is written for others is as large as the weights.
+        if READ.contains(&name.as_str()) {
+            files.insert(name.clone(), bytes);
+        }
     }
     Ok((manifest, files))
 }

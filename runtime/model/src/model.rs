@@ -101,9 +101,14 @@ impl Model {
         self.signature.outputs
     }
 
-    /// Number of weights and biases: multiplications for a row, about.
+    /// Number of weights and biases.
     pub fn parameters(&self) -> usize {
         self.signature.parameters
+    }
+
+    /// Multiplications for a row, about.
+    pub fn work(&self) -> usize {
+        self.signature.work
     }
 
     /// Name of the column that is predicted.

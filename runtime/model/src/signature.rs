@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sconce_contract::network::{Dense, Misfit, Outline};
+use sconce_contract::network::{Dense, Misfit, Outline, Shape};
 use sconce_contract::{Activation, Feature, Network, Preprocess};
 
 use crate::{ModelError, encode, text};
@@ -18,6 +18,8 @@ pub(crate) struct Signature {
     pub(crate) vocabulary: Option<u32>,
     /// Weights and biases.
     pub(crate) parameters: usize,
+    /// Multiplications for a row, about.
+    pub(crate) work: usize,
 }
 
 impl Signature {
@@ -60,6 +62,13 @@ impl Signature {
         let width = outlines.last().map_or(0, |last| narrow(last.output.values()));
         let widest = outlines.iter().map(|outline| narrow(outline.widest)).max();
         let parameters = outlines.iter().map(Outline::parameters);
+        let work = network.layers.iter().zip(&outlines);
+        let work = work.map(|(layer, outline)| match layer.embedding {
+            // Its vectors are copied.
+            Some(_) => outline.widest,
+            None => multiplications(outline),
+        });
+        let work = work.fold(0, u64::saturating_add);
         let Some(Dense { activation, .. }) = network.layers.last().and_then(|last| last.dense) else {
             return unfit("the last layer is not dense");
         };
@@ -85,6 +94,7 @@ impl Signature {
             vocabulary: network.vocabulary(),
             widest: widest.unwrap_or(0).max(inputs),
             parameters: narrow(parameters.fold(0, u64::saturating_add)),
+            work: narrow(work),
         })
     }
 
@@ -96,6 +106,16 @@ impl Signature {
             _ => (1..output.len()).fold(0, |best, i| if output[i] > output[best] { i } else { best }),
         }
     }
+}
+
+/// What a layer multiplies for a row, about: a kernel and a cell are used once for each point or step.
+fn multiplications(outline: &Outline) -> u64 {
+    let points = |shape: &Shape| shape.values() / shape.channels().max(1);
+    let times = points(&outline.input).max(points(&outline.output));
+    outline
+        .parameters()
+        .saturating_mul(times.max(1))
+        .max(outline.widest)
 }
 
 /// A vocabulary that can be searched, and what takes the place of a missing value within it.
@@ -198,8 +218,37 @@ mod tests {
             vocabulary: None,
             widest: 8,
             parameters: 2 * 8 + 8 + 8 * 3 + 3,
+            work: 2 * 8 + 8 + 8 * 3 + 3,
         };
         assert_eq!(signature, expected);
+    }
+
+    #[test]
+    fn a_kernel_counts_for_each_point_and_a_table_of_vectors_for_what_is_looked_up() {
+        let of = |columns: usize, network: serde_json::Value| {
+            let names: Vec<String> = (0..columns).map(|column| column.to_string()).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let network = serde_json::from_value(network).unwrap();
+            Signature::of(&network, &preprocess(&names, None)).unwrap()
+        };
+        let image = of(
+            64,
+            serde_json::json!({
+                "input": {"height": 8, "width": 8, "channels": 1},
+                "layers": [
+                    {"conv2d": {"filters": 4, "kernelSize": 3, "padding": "Same"}}, {"flatten": {}}, {"dense": {"units": 1}},
+                ],
+            }),
+        );
+        assert_eq!(image.parameters, 4 * 9 + 4 + 256 + 1);
+        assert!(image.work > 64 * (4 * 9 + 4) + 256, "{image:?}");
+        let words = of(
+            5,
+            serde_json::json!({"layers": [
+                {"embedding": {"vocabulary": 1000, "dimensions": 8}}, {"globalAveragePool": {}}, {"dense": {"units": 1}},
+            ]}),
+        );
+        assert!(words.work < words.parameters / 10, "{words:?}");
     }
 
     #[test]

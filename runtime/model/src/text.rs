@@ -61,10 +61,17 @@ impl Lookup {
 
     /// Fills the integers of a text, as many as the column's length.
     pub fn encode(&self, text: &str, row: &mut [f32]) {
-        let lowered = lowered(text);
-        let words = words(&lowered).take(row.len());
-        let words: Vec<f32> = words.map(|word| self.place(word)).collect();
-        pad(PADDING, &words, row);
+        // Piece by piece, since what is behind the words that count need not be copied. No word goes on behind a space, and no
+        // rule of lower case looks across one.
+        let mut places = Vec::with_capacity(row.len());
+        for piece in text.split_ascii_whitespace() {
+            let left = row.len() - places.len();
+            if left == 0 {
+                break;
+            }
+            places.extend(words(&lowered(piece)).take(left).map(|word| self.place(word)));
+        }
+        pad(PADDING, &places, row);
     }
 }
 
@@ -108,6 +115,24 @@ mod tests {
             let mut row = [9.0; 4];
             lookup.encode(text, &mut row);
             assert_eq!(row, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn piece_by_piece_the_words_are_those_of_the_whole() {
+        let text = "  It's\u{2019}  a\tΣΑΣ ΣΑΣ.ΟΔΟΣ\nİstanbul a\u{a0}b \u{2003}don\u{2019}t ' 'x' ";
+        let lowered = lowered(text);
+        let whole: Vec<&str> = words(&lowered).collect();
+        let lookup = Lookup::new(&TextWords {
+            length: 16,
+            words: whole.iter().map(|word| (*word).to_owned()).collect(),
+        });
+        for length in 0..=whole.len() {
+            let mut row = vec![9.0; length];
+            lookup.encode(text, &mut row);
+            let expected: Vec<f32> = whole[..length].iter().map(|word| lookup.place(word)).collect();
+            assert_eq!(row, expected);
+            assert!(row.iter().all(|place| *place > UNKNOWN), "{row:?}");
         }
     }
 }

@@ -14,6 +14,9 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Threads that are enough for any number of slots.
+const MOST_WORKERS: usize = 512;
+
 fn main() -> ExitCode {
     let threads = sconce_engine::threads::ensure();
     let options = Options::parse();
@@ -32,9 +35,8 @@ fn serve(options: Options, threads: std::io::Result<()>) -> Result<(), Failure> 
     if let Err(error) = threads {
         tracing::warn!(%error, "the number of threads could not be set: set RAYON_NUM_THREADS");
     }
-    // One thread more than a single processor has, so that probes are answered while it computes.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(sconce_engine::threads::available().max(2))
+        .worker_threads(workers(&options))
         .enable_all()
         .build()
         .map_err(|error| {
@@ -47,6 +49,14 @@ fn serve(options: Options, threads: std::io::Result<()>) -> Result<(), Failure> 
     // A model that is still being loaded would be waited for.
     runtime.shutdown_background();
     result
+}
+
+/// Threads that read requests, and compute what is small: one more than may compute at a time. It reads on where all others
+/// compute, so that who waits is counted, which scaling goes by, or turned away, and probes are answered.
+fn workers(options: &Options) -> usize {
+    let processors = sconce_engine::threads::available();
+    let slots = options.max_in_flight.map_or(processors, |slots| slots as usize);
+    slots.clamp(processors, processors.max(MOST_WORKERS)) + 1
 }
 
 /// Structured lines on standard error.

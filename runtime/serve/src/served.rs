@@ -83,9 +83,8 @@ impl Served {
 
     /// Whether a body of this size is cheap enough to be computed where it was read.
     pub fn is_small(&self, body: usize) -> bool {
-        // A value takes at least two bytes of JSON.
-        let rows = body / 2 / self.columns.len().max(1) + 1;
-        body <= SMALL_BODY && rows.saturating_mul(self.model.parameters()) <= SMALL_WORK
+        let rows = body / self.columns.least_bytes() + 1;
+        body <= SMALL_BODY && rows.saturating_mul(self.model.work()) <= SMALL_WORK
     }
 
     /// A refusal where a question has too many rows to be computed.

@@ -279,6 +279,35 @@ fn overload_is_answered_with_429_and_the_admitted_are_served() {
 }
 
 #[test]
+fn small_requests_that_wait_are_counted_and_bounded_too() {
+    // As many slots as a machine may have processors: each is computed where it was read.
+    let server = Fixture::new(wide(512)).serve(&["--max-in-flight", "2", "--max-queue", "2"]);
+    let ask = || {
+        let mut client = server.connect();
+        let body = b"{\"instances\": [[14, 6]]}";
+        (0..40)
+            .map(|_| client.post(PREDICT, body).status)
+            .collect::<Vec<_>>()
+    };
+    let codes: Vec<u16> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..32).map(|_| scope.spawn(ask)).collect();
+        asking
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let count = |status| codes.iter().filter(|code| **code == status).count();
+    assert!(count(200) > 32, "{codes:?}");
+    assert!(count(429) > 32, "{codes:?}");
+    assert_eq!(count(200) + count(429), codes.len(), "{codes:?}");
+    let load = server.load();
+    assert!(
+        load["queuedMicros"].as_u64().is_some_and(|micros| micros > 0),
+        "{load}"
+    );
+}
+
+#[test]
 fn a_refusal_reaches_a_client_that_still_sends_and_its_connection_lives_on() {
     let server = Fixture::new(draft(true)).serve(&[]);
     let mut client = server.connect();

@@ -124,6 +124,11 @@ fn unknown_words_are_refused_or_ignored_as_the_training_said() {
             tensors(json!({"name": "colour", "datatype": "BYTES", "shape": [1], "data": [1]})),
             "has datatype BYTES, but its data are numbers",
         ),
+        (
+            "/v2/models/tumour/infer",
+            tensors(json!({"name": "colour", "datatype": "INT64", "shape": [1], "data": [16_777_217]})),
+            "is a number too large to be told exactly, and the column holds words: send it as a text",
+        ),
     ] {
         let reply = client.post(path, body.to_string().as_bytes());
         let text = reply.json().to_string();

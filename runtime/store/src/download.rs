@@ -98,13 +98,14 @@ impl Download {
         Ok(false)
     }
 
-    /// Whether an answer is part of another content than the bytes are of, as far as it says.
+    /// Whether an answer is part of another content than the bytes are of. A part has the tag that the whole would have
+    /// (RFC 9110, 15.3.7): one without a tag is of a content that has none.
     fn is_of_another(&self, response: &Response<ureq::Body>, range: &str) -> bool {
-        let tag = response.headers().get(ETAG);
+        let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
         let total = range
             .rsplit_once('/')
             .and_then(|(_, total)| total.parse::<u64>().ok());
-        tag.is_some_and(|tag| tag.to_str().ok() != self.tag.as_deref())
+        tag != self.tag.as_deref()
             || total
                 .zip(self.length)
                 .is_some_and(|(total, length)| total != length)

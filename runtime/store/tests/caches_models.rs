@@ -98,6 +98,29 @@ fn what_a_crash_left_is_removed_by_the_next_and_never_taken_for_a_model() {
 }
 
 #[test]
+fn what_a_crash_left_is_removed_also_where_a_model_does_not_fit() {
+    let root = tempfile::tempdir().unwrap();
+    let cache = Cache::new(root.path().to_owned(), "a", Some(100)).unwrap();
+    let leave = |model: usize, end: &str| {
+        let whole = folder(root.path(), "a", model);
+        let name = whole.file_name().unwrap().to_str().unwrap();
+        let left = whole.with_file_name(format!(".{name}{end}"));
+        fs::create_dir_all(&left).unwrap();
+        fs::write(left.join("weights"), "half").unwrap();
+        left
+    };
+    let left = [leave(1, ".tmp"), leave(2, ".tmp"), leave(3, ".1.gone")];
+    assert!(matches!(obtain(&cache, 1, 101), Err(CacheError::TooLarge { .. })));
+    assert!(left.iter().all(|left| !left.exists()));
+
+    let held = obtain(&cache, 1, 60).unwrap().0;
+    let left = leave(4, ".tmp");
+    assert!(matches!(obtain(&cache, 2, 60), Err(CacheError::InUse { .. })));
+    assert!(!left.exists());
+    drop(held);
+}
+
+#[test]
 fn a_fetch_that_fails_leaves_nothing_and_can_be_tried_again() {
     let root = tempfile::tempdir().unwrap();
     let cache = Cache::new(root.path().to_owned(), "a", None).unwrap();

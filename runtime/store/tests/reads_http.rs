@@ -102,7 +102,7 @@ fn answer(mut stream: TcpStream, seen: &Mutex<Vec<String>>, flaky: &AtomicU32) {
             1 => "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhel".to_owned(),
             _ => plain("200 OK", "hello"),
         },
-        "/replaced/marked" | "/replaced/unmarked" => {
+        "/replaced/marked" | "/replaced/unmarked" | "/replaced/as-long" => {
             replaced(&path, range, flaky.fetch_add(1, Ordering::SeqCst))
         }
         "/busy" => plain("429 Too Many Requests", ""),
@@ -159,12 +159,13 @@ fn breaks(stream: &mut TcpStream, path: &str, from: Option<usize>, asked: &Atomi
     let _ = sent.and_then(|()| stream.write_all(&rest[..length.min(PIECE)]));
 }
 
-/// Breaks off within the first answer, and has another file from then on: one as long, or a longer one whose parts are
-/// not marked. It answers with the rest to whoever asks for a rest, on whatever condition.
+/// Breaks off within the first answer, and has another file from then on: one as long, whose parts are marked or not, or
+/// a longer one, whose parts are not. It answers with the rest to whoever asks for a rest, on whatever condition.
 fn replaced(path: &str, from: Option<usize>, tries: u32) -> String {
     let (tag, text) = match (tries, path) {
         (0, _) => ("ETag: \"a\"\r\n", "first file"),
-        (_, "/replaced/marked") => ("ETag: \"b\"\r\n", "other text"),
+        (_, "/replaced/as-long") if from.is_some() => ("", "other text"),
+        (_, "/replaced/marked" | "/replaced/as-long") => ("ETag: \"b\"\r\n", "other text"),
         _ if from.is_some() => ("", "other texts"),
         _ => ("ETag: \"b\"\r\n", "other texts"),
     };
@@ -186,6 +187,7 @@ fn joins_no_parts_of_two_files_where_a_server_ignores_the_condition() {
     for (path, of) in [
         ("/replaced/marked", "other text"),
         ("/replaced/unmarked", "other texts"),
+        ("/replaced/as-long", "other text"),
     ] {
         let server = Server::start();
         let read = Store::default().read(&server.uri(path), 100).unwrap();

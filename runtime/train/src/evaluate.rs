@@ -14,6 +14,9 @@ use crate::{
     watch::Stop,
 };
 
+/// Most outputs of rows that are measured for comparison only: those of a part are held all at once, in 64 MiB.
+const MOST_FOR_COMPARISON: usize = 1 << 24;
+
 /// What to measure, known to be possible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
@@ -160,7 +163,7 @@ pub struct Measured {
     /// On the held-out rows.
     pub held_out: Vec<Metric>,
     /// On the rows that it learned from, and those watched where others are held out: what tells whether it learned too
-    /// little or by heart. Without those that the rows leave undefined.
+    /// little or by heart. Without those that the rows leave undefined, and those of more rows than are compared.
     pub others: Vec<Metric>,
     /// Held-out rows by their class and the one predicted, see [`sconce_contract::Facts::confusion`].
     pub confusion: Vec<Vec<u64>>,
@@ -187,13 +190,22 @@ pub fn measure(
         if part.rows() == 0 || wanted.metrics.is_empty() {
             continue;
         }
+        let held_out = split == wanted.split;
+        if !held_out && !can_be_compared(part.rows(), learner.outputs()) {
+            tracing::info!(
+                ?split,
+                rows = part.rows(),
+                outputs = learner.outputs(),
+                "not measured: the outputs for these rows, which are for comparison only, are more than 64 MiB"
+            );
+            continue;
+        }
         let outputs = predict(learner, part, stop)?;
         let predictions = metrics::Predictions {
             outputs: &outputs,
             width: learner.outputs(),
             targets: part.truth(),
         };
-        let held_out = split == wanted.split;
         for &name in wanted
             .metrics
             .iter()
@@ -215,6 +227,11 @@ pub fn measure(
         }
     }
     Ok(measured)
+}
+
+/// Whether so many rows are measured though nothing is decided by them.
+fn can_be_compared(rows: usize, outputs: usize) -> bool {
+    rows.saturating_mul(outputs) <= MOST_FOR_COMPARISON
 }
 
 /// The outputs for all rows of a part.
@@ -251,6 +268,19 @@ mod tests {
         Data::new(table, parts, &target, &dataset, &Room::found(None, None))
             .unwrap()
             .test
+    }
+
+    #[test]
+    fn rows_are_compared_as_far_as_their_outputs_are_few() {
+        for (rows, outputs, can) in [
+            (1 << 24, 1, true),
+            ((1 << 24) + 1, 1, false),
+            (1 << 20, 16, true),
+            (1 << 20, 17, false),
+            (usize::MAX, 2, false),
+        ] {
+            assert_eq!(can_be_compared(rows, outputs), can, "{rows} × {outputs}");
+        }
     }
 
     #[test]

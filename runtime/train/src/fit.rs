@@ -144,6 +144,15 @@ pub fn check(loss: Loss, field: &str, last: &Dense, target: &Target, column: &st
             format!("{field}.activation"),
             "Softmax over one unit is always 1: set activation to Linear to predict a number",
         )),
+        // Where a trial's activation implies another loss than the one that the target was read for.
+        (Loss::BinaryCrossEntropy | Loss::CrossEntropy, Target::Numbers(_)) => Err(TrainError::setting(
+            format!("{field}.activation"),
+            format!(
+                "the last layer has {units} unit(s) and activation {activation:?}, and so the loss {loss:?}, which is \
+                 one of classes, but {column:?} is read as numbers: set activation to Linear, or hyperparameters.loss \
+                 to MeanSquaredError"
+            ),
+        )),
         (Loss::BinaryCrossEntropy, Target::Classes { names, .. }) => check_binary(field, last, names, column),
         (Loss::CrossEntropy, Target::Classes { names, .. }) => check_classes(field, last, names, column),
         _ => Ok(()),
@@ -265,6 +274,22 @@ mod tests {
                 &numbers,
                 "activation",
                 "set activation to Linear",
+            ),
+            (
+                Loss::BinaryCrossEntropy,
+                1,
+                Sigmoid,
+                &numbers,
+                "activation",
+                "\"y\" is read as numbers: set activation to Linear",
+            ),
+            (
+                Loss::CrossEntropy,
+                3,
+                Softmax,
+                &numbers,
+                "activation",
+                "the loss CrossEntropy, which is one of classes",
             ),
             (
                 Loss::BinaryCrossEntropy,

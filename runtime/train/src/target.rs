@@ -97,12 +97,17 @@ fn numbers(cells: &Cells, column: &str, remedy: &'static str) -> Result<Target, 
     }
 }
 
+/// From 2⁵³ on a number stands for several integers: labels like that are words, or different ones would be one class.
+const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
+
 fn classes(cells: &Cells, column: &str) -> Result<Target, TrainError> {
     let mut labels: BTreeMap<&str, Option<f64>> = BTreeMap::new();
     for cell in cells.iter() {
-        labels
-            .entry(cell)
-            .or_insert_with(|| cell.parse().ok().filter(|number: &f64| number.is_finite()));
+        labels.entry(cell).or_insert_with(|| {
+            cell.parse()
+                .ok()
+                .filter(|number: &f64| number.abs() < EXACT_BELOW)
+        });
     }
     // 1, 1.0 and 01 are one class where every label is a number.
     let numeric: Option<Vec<f64>> = labels.values().copied().collect();
@@ -175,6 +180,11 @@ mod tests {
                 &["10", "9", "x"],
                 Some(Loss::CrossEntropy),
                 of(&["10", "9", "x"], &[0, 1, 2]),
+            ),
+            (
+                &["10000000000000001", "10000000000000000", "7"],
+                Some(Loss::CrossEntropy),
+                of(&["10000000000000000", "10000000000000001", "7"], &[1, 0, 2]),
             ),
             (
                 &["2", "1.5"],

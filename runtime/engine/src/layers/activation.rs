@@ -14,8 +14,14 @@ pub fn activate(activation: Activation, x: &Tensor) -> Result<Tensor, EngineErro
     Ok(match activation {
         Activation::Linear => x.clone(),
         Activation::ReLU => relu(x)?,
-        // 1 / (1 + e^−x) saturates to 0 and 1 without NaN: e^−x may be infinite, and 1/∞ is 0.
-        Activation::Sigmoid => (x.neg()?.exp()? + 1.0)?.recip()?,
+        Activation::Sigmoid => {
+            // 1 / (1 + e^−x), where e^−x has to stay finite in F32, or its slope of 0 · ∞ is NaN. Below −88 it is that
+            // of −88, 6e-39: of no matter, in F64 neither. By a choice and not by `maximum`: NaN is not less than
+            // anything and stays on every device, where greater and less of NaN are each device's own affair.
+            let least = (x.zeros_like()? - 88.0)?;
+            let near = x.detach().lt(&least)?.where_cond(&least, x)?;
+            (near.neg()?.exp()? + 1.0)?.recip()?
+        }
         Activation::Tanh => x.tanh()?,
         Activation::Softmax => {
             // Taking the greatest value off leaves the result as it is and keeps e^x finite.
@@ -99,6 +105,19 @@ mod tests {
         let gradient: Vec<f32> = gradients.get(x.as_tensor()).unwrap().to_vec1().unwrap();
         assert_eq!(gradient, [0.0, 1.0, 0.0]);
         assert!(apply(Activation::ReLU, &[f32::NAN])[0].is_nan());
+    }
+
+    #[test]
+    fn sigmoid_has_a_finite_slope_everywhere_and_passes_nan_on() {
+        let x = candle_core::Var::from_slice(&[-1e30f32, -100.0, 0.0, 100.0], 4, &Device::Cpu).unwrap();
+        let y = activate(Activation::Sigmoid, x.as_tensor()).unwrap();
+        let values: Vec<f32> = y.to_vec1().unwrap();
+        assert!((0.0..1e-38).contains(&values[1]), "{values:?}");
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let gradient: Vec<f32> = gradients.get(x.as_tensor()).unwrap().to_vec1().unwrap();
+        assert_eq!(gradient[..3], [0.0, 0.0, 0.25]);
+        assert!((0.0..1e-38).contains(&gradient[3]), "{gradient:?}");
+        assert!(apply(Activation::Sigmoid, &[f32::NAN])[0].is_nan());
     }
 
     #[test]

@@ -30,21 +30,29 @@ pub(super) struct Counts {
 pub(super) fn averaged(predictions: &Predictions<'_>, share: fn(Counts) -> (f64, f64)) -> Option<f64> {
     predictions.classes().next()?;
     let classes = predictions.width.max(2);
-    let matrix = matrix(predictions, classes);
-    let counts = |class: usize| Counts {
-        hits: matrix[class][class] as f64,
-        predicted: matrix.iter().map(|row| row[class]).sum::<u64>() as f64,
-        actual: matrix[class].iter().sum::<u64>() as f64,
-    };
-    let of = |class: usize| match share(counts(class)) {
+    // Not from the matrix, whose size is the square of a number of classes that nothing bounds.
+    let mut all = vec![Counts::default(); classes];
+    for (outputs, class) in predictions.classes() {
+        let (class, taken_for) = (class as usize, predicted(outputs) as usize);
+        // As there, a row of a class that has no output does not count.
+        if class >= classes || taken_for >= classes {
+            continue;
+        }
+        all[class].actual += 1.0;
+        all[taken_for].predicted += 1.0;
+        if class == taken_for {
+            all[class].hits += 1.0;
+        }
+    }
+    let of = |counts: &Counts| match share(*counts) {
         (_, 0.0) => 0.0,
         (part, whole) => part / whole,
     };
     if classes == 2 {
-        return Some(of(1));
+        return Some(of(&all[1]));
     }
-    let occurs = |class: &usize| counts(*class).predicted + counts(*class).actual > 0.0;
-    super::mean((0..classes).filter(occurs).map(of))
+    let occurring = all.iter().filter(|counts| counts.predicted + counts.actual > 0.0);
+    super::mean(occurring.map(of))
 }
 
 #[cfg(test)]
@@ -59,5 +67,36 @@ mod tests {
             targets: Targets::Classes(&[0, 0, 1, 1]),
         };
         assert_eq!(matrix(&predictions, 2), [[1, 1], [1, 1]]);
+    }
+
+    fn precision_and_recall(outputs: &[f32], width: usize, classes: &[u32]) -> [Option<f64>; 2] {
+        let predictions = Predictions {
+            outputs,
+            width,
+            targets: Targets::Classes(classes),
+        };
+        [
+            averaged(&predictions, |counts| (counts.hits, counts.predicted)),
+            averaged(&predictions, |counts| (counts.hits, counts.actual)),
+        ]
+    }
+
+    #[test]
+    fn shares_are_means_over_the_classes_that_occur() {
+        // Taken for 0, 1 and 0.
+        let outputs = [0.7, 0.2, 0.1, 0.1, 0.8, 0.1, 0.6, 0.3, 0.1];
+        let [precision, recall] = precision_and_recall(&outputs, 3, &[0, 1, 2]);
+        assert_eq!(precision, Some(0.5));
+        assert_eq!(recall, Some(2.0 / 3.0));
+        // A row of a class that has no output is in none.
+        assert_eq!(precision_and_recall(&outputs, 3, &[0, 1, 7]), [Some(1.0); 2]);
+    }
+
+    #[test]
+    fn many_classes_ask_for_as_many_counts_only() {
+        // Their matrix would be 80 GB.
+        let mut outputs = vec![0.0; 100_000];
+        outputs[99_999] = 1.0;
+        assert_eq!(precision_and_recall(&outputs, 100_000, &[99_999]), [Some(1.0); 2]);
     }
 }

@@ -127,12 +127,16 @@ pub fn defined(name: MetricName, targets: Targets<'_>, classes: usize) -> bool {
 }
 
 /// The value of a metric, or nothing where it does not fit the target or these rows leave it undefined
-/// (auroc where a class has no row or all, r2 where all targets are the same). The loss is not measured here.
+/// (auroc where a class has no row or all, r2 where all targets are the same). The loss is not measured here. Where an
+/// output is not finite no metric has a value: NaN would be taken for a class, and ranked, like any number.
 pub fn measure(name: MetricName, predictions: &Predictions<'_>) -> Option<f64> {
     let kind = match predictions.targets {
         Targets::Numbers(_) => TargetKind::Numbers,
         Targets::Classes(_) => TargetKind::Classes,
     };
+    if !predictions.outputs.iter().all(|output| output.is_finite()) {
+        return None;
+    }
     TABLE
         .iter()
         .find(|entry| entry.0 == name && entry.1 == kind)
@@ -172,8 +176,8 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 /// A row's score, and whether it is of the class.
 type Scored = (f32, bool);
 
-/// An area under a curve: with one output that of the second class, with more outputs the mean over one class against
-/// the rest. `area` is given the rows and how many are of the class; nothing where all rows or none are of one.
+/// An area under a curve: of two classes, with one output or two, that of the second; of more the mean over one class
+/// against the rest. `area` is given the rows and how many are of the class; nothing where all rows or none are of one.
 fn one_against_rest(predictions: &Predictions<'_>, area: fn(Vec<Scored>, f64) -> f64) -> Option<f64> {
     let of_class = |output: usize, class: u32| {
         let scored = predictions
@@ -183,8 +187,8 @@ fn one_against_rest(predictions: &Predictions<'_>, area: fn(Vec<Scored>, f64) ->
         let positives = rows.iter().filter(|row| row.1).count();
         (positives > 0 && positives < rows.len()).then(|| area(rows, positives as f64))
     };
-    if predictions.width == 1 {
-        return of_class(0, 1);
+    if predictions.width <= 2 {
+        return of_class(predictions.width.saturating_sub(1), 1);
     }
     let areas: Option<Vec<f64>> = (0..predictions.width)
         .map(|class| of_class(class, class as u32))
@@ -220,5 +224,45 @@ mod tests {
             targets: Targets::Numbers(&[]),
         };
         assert_eq!(measure(MetricName::Mae, &none), None);
+    }
+
+    #[test]
+    fn the_area_of_two_outputs_is_that_of_the_second_class() {
+        let seconds = [0.1f32, 0.6, 0.2, 0.5];
+        let both: Vec<f32> = seconds
+            .iter()
+            .flat_map(|second| [1.0 - *second, *second])
+            .collect();
+        for (outputs, width) in [(&seconds[..], 1), (&both[..], 2)] {
+            let predictions = Predictions {
+                outputs,
+                width,
+                targets: Targets::Classes(&[0, 0, 0, 1]),
+            };
+            // The one row of the class is ranked second of four.
+            assert_eq!(measure(MetricName::Auprc, &predictions), Some(0.5), "{width}");
+            let area = measure(MetricName::Auroc, &predictions).unwrap();
+            assert!((area - 2.0 / 3.0).abs() < 1e-12, "{width}: {area}");
+        }
+    }
+
+    #[test]
+    fn outputs_that_are_not_finite_have_no_value() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let outputs = [0.1, bad, 0.2, 0.7];
+            for (targets, kind) in [
+                (Targets::Classes(&[0, 1, 0, 1]), TargetKind::Classes),
+                (Targets::Numbers(&[0.0, 1.0, 0.5, 1.5]), TargetKind::Numbers),
+            ] {
+                let predictions = Predictions {
+                    outputs: &outputs,
+                    width: 1,
+                    targets,
+                };
+                for name in fitting(kind) {
+                    assert_eq!(measure(name, &predictions), None, "{name} of {bad}");
+                }
+            }
+        }
     }
 }

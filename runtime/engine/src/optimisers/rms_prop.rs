@@ -8,7 +8,8 @@ use crate::simd::vectorised;
 const KEPT: f64 = 0.9;
 const EPSILON: f32 = 1e-7;
 
-/// `v ← ρ·v + (1−ρ)·g²`, `w ← w − α·g / (√v + ε)`, with Keras' ρ and ε.
+/// `v ← ρ·v + (1−ρ)·g²`, `w ← w − α·g / (√v + ε)`: PyTorch's formula, with ρ = 0.9 and ε = 1e-7, which are Keras'
+/// defaults; Keras itself adds ε under the root.
 #[derive(Debug)]
 pub(super) struct RmsProp;
 

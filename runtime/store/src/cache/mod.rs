@@ -24,7 +24,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 pub use error::{CacheError, FillError};
 pub use slot::Slot;
@@ -35,6 +36,12 @@ const USE: &str = ".use";
 const ON_ITS_WAY: &str = ".tmp";
 /// Ends the name of an entry that is being removed.
 const GOING: &str = ".gone";
+/// Longest wait for the index, which is held for moments: a process may hang, and a server of files forget.
+const INDEX_PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for a fetch: another server may be at a large model.
+const FETCH_PATIENCE: Duration = Duration::from_secs(600);
+/// Between two looks at a lock that is held.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A folder of models, of which this process uses one scope.
 #[derive(Clone, Debug)]
@@ -80,10 +87,11 @@ impl Cache {
         })
     }
 
-    /// The model of that digest (`sha256:HEX`), or the right to fetch it. Blocks while another process fetches it.
+    /// The model of that digest (`sha256:HEX`), or the right to fetch it. Blocks while another process fetches it, ten
+    /// minutes at most.
     ///
     /// # Errors
-    /// Where the folder cannot be written.
+    /// Where the folder cannot be written, or its locks are not let go.
     pub fn open(&self, digest: &str) -> Result<Place, CacheError> {
         let name = digest.replace(':', "-");
         if !is_plain(&name) {
@@ -100,7 +108,7 @@ impl Cache {
             return Ok(Place::Held(entry));
         }
         let fetch = lock_file(&folder.join(format!(".{name}.fetch")))
-            .and_then(|file| file.lock().map(|()| file))
+            .and_then(|file| locked(file, FETCH_PATIENCE))
             .map_err(|error| self.io("locking", error))?;
         // Whoever held it before may have brought the model.
         if let Some(entry) = self.take(&folder.join(&name))? {
@@ -144,7 +152,7 @@ impl Cache {
     /// Held while entries are looked at, come or go.
     fn index(&self) -> Result<File, CacheError> {
         lock_file(&self.root.join(".lock"))
-            .and_then(|file| file.lock().map(|()| file))
+            .and_then(|file| locked(file, INDEX_PATIENCE))
             .map_err(|error| self.io("locking", error))
     }
 
@@ -211,7 +219,47 @@ fn lock_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// The file, once nobody else holds it.
+fn locked(file: File, patience: Duration) -> io::Result<File> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+            // The kernel has no wait that ends.
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < patience => thread::sleep(LOOK),
+            Err(fs::TryLockError::WouldBlock) => {
+                let reason = format!("another process has held the lock for {} s", patience.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+            }
+        }
+    }
+}
+
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !name.is_empty() && !name.starts_with('.') && name.len() <= 128 && name.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_not_let_go_is_waited_for_so_long_and_no_longer() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(".lock");
+        let file = || lock_file(&path).unwrap();
+        let held = locked(file(), Duration::ZERO).unwrap();
+        let error = locked(file(), Duration::from_millis(120)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let told = CacheError::io(root.path(), "locking", error).to_string();
+        assert!(told.contains("another process has held the lock"), "{told}");
+        let let_go = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(100));
+            drop(held);
+        });
+        locked(file(), Duration::from_secs(20)).unwrap();
+        let_go.join().unwrap();
+    }
 }

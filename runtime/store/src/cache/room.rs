@@ -8,16 +8,16 @@ use super::listing::{Found, Kind};
 use super::{CacheError, USE, lock_file, take_away};
 
 /// Takes away the models that were used longest ago and that nobody holds, until `needed` bytes fit within `limit`;
-/// none where that would not be enough. What crashed processes left goes in any case. Returns what is still to be
-/// removed from the disk, and how many models that are. The index must be held.
+/// none where that would not be enough. What crashed processes left goes in any case. What is still to be removed from
+/// the disk is added to `going`, also where this fails. Returns how many models make room. The index must be held.
 pub(super) fn make(
     root: &Path,
     found: Vec<Found>,
     needed: u64,
     limit: Option<u64>,
-) -> Result<(Vec<PathBuf>, u64), CacheError> {
+    going: &mut Vec<PathBuf>,
+) -> Result<u64, CacheError> {
     let failed = |error| CacheError::io(root, "making room", error);
-    let mut going = Vec::new();
     let mut held = 0;
     let mut whole = Vec::new();
     for found in found {
@@ -31,7 +31,7 @@ pub(super) fn make(
         }
     }
     let Some(limit) = limit else {
-        return Ok((going, 0));
+        return Ok(0);
     };
     if needed > limit {
         return Err(CacheError::TooLarge { needed, limit });
@@ -60,7 +60,7 @@ pub(super) fn make(
         tracing::info!(model = %path.display(), "a model makes room in the cache");
         going.push(take_away(&path).map_err(failed)?);
     }
-    Ok((going, evicted))
+    Ok(evicted)
 }
 
 /// The entry's lock, if no server holds the entry. One without the file is nobody's.

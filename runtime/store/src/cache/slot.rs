@@ -56,30 +56,52 @@ impl Slot {
 
     /// Files of the final lengths, so that others who make room count them.
     fn reserve(&self, hidden: &Path, sizes: &BTreeMap<String, u64>) -> Result<u64, CacheError> {
-        let (going, evicted) = {
-            let _index = self.cache.index()?;
-            // A process that crashed left it: the lock is ours now.
-            present(take_away(hidden)).map_err(|error| self.cache.io("removing", error))?;
-            let found = listing::list(&self.cache.root).map_err(|error| self.cache.io("listing", error))?;
-            let needed = sizes.values().sum();
-            let (going, evicted) = room::make(&self.cache.root, found, needed, self.cache.limit)?;
-            let make = || -> io::Result<()> {
-                fs::create_dir(hidden)?;
-                for (name, size) in sizes {
-                    File::create_new(hidden.join(name))?.set_len(*size)?;
+        let mut evicted = 0;
+        let mut again = true;
+        loop {
+            let mut going = Vec::new();
+            let begun = self.begin(hidden, sizes, &mut going, &mut evicted);
+            // What goes has its room on the disk until it is removed.
+            again = again && !going.is_empty() && matches!(begun, Err(CacheError::Full { .. }));
+            for folder in going {
+                // Another process may be at it too.
+                if let Err(error) = present(fs::remove_dir_all(&folder)) {
+                    tracing::warn!(folder = %folder.display(), %error, "a folder in the cache could not be removed");
                 }
-                File::create_new(hidden.join(USE)).map(drop)
-            };
-            make().map_err(|error| self.cache.io("creating files", error))?;
-            (going, evicted)
-        };
-        for folder in going {
-            // Another process may be at it too.
-            if let Err(error) = present(fs::remove_dir_all(&folder)) {
-                tracing::warn!(folder = %folder.display(), %error, "a folder in the cache could not be removed");
             }
+            if !again {
+                return begun.map(|()| evicted);
+            }
+            again = false;
         }
-        Ok(evicted)
+    }
+
+    /// Makes room and creates the files. What is still to be removed is in `going`, also where this fails.
+    fn begin(
+        &self,
+        hidden: &Path,
+        sizes: &BTreeMap<String, u64>,
+        going: &mut Vec<PathBuf>,
+        evicted: &mut u64,
+    ) -> Result<(), CacheError> {
+        let _index = self.cache.index()?;
+        // A process that crashed left it: the lock is ours now. The list has it by its new name.
+        present(take_away(hidden)).map_err(|error| self.cache.io("removing", error))?;
+        let found = listing::list(&self.cache.root).map_err(|error| self.cache.io("listing", error))?;
+        let needed = sizes.values().sum();
+        *evicted += room::make(&self.cache.root, found, needed, self.cache.limit, going)?;
+        let create = || -> io::Result<()> {
+            fs::create_dir(hidden)?;
+            for (name, size) in sizes {
+                File::create_new(hidden.join(name))?.set_len(*size)?;
+            }
+            File::create_new(hidden.join(USE)).map(drop)
+        };
+        create().map_err(|error| {
+            // Others would count it.
+            going.extend(take_away(hidden).ok());
+            self.cache.io("creating files", error)
+        })
     }
 
     fn bring<E>(

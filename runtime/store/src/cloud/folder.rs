@@ -16,7 +16,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::place_or;
 use super::read;
-use super::refusal::{Trouble, is_absent, is_denied};
+use super::refusal::{Trouble, is_absent, is_denied, is_over};
 
 /// Larger files are written by parts of this size, of which Amazon takes 10,000.
 const PART: usize = 16 << 20;
@@ -210,14 +210,22 @@ pub(super) async fn put(store: &dyn ObjectStore, file: &Path, bytes: &[u8]) -> R
         Ok(()) => upload.complete().await.map(drop),
         Err(error) => Err(error),
     };
-    if let Err(error) = ended {
-        // The parts would be paid for until somebody looks.
-        if let Err(error) = upload.abort().await {
-            tracing::warn!(%error, "an upload that failed could not be withdrawn");
-        }
-        return Err(error.into());
+    let Err(error) = ended else { return Ok(()) };
+    // Where the answer to the completion was lost, the client asks again for what is done.
+    if is_over(&error) && has(store, file, bytes).await {
+        return Ok(());
     }
-    Ok(())
+    // The parts would be paid for until somebody looks.
+    if let Err(error) = upload.abort().await {
+        tracing::warn!(%error, "an upload that failed could not be withdrawn");
+    }
+    Err(error.into())
+}
+
+/// Whether the object is there and has exactly these bytes, as far as it can be read.
+async fn has(store: &dyn ObjectStore, file: &Path, bytes: &[u8]) -> bool {
+    let there = read::read(store, file, bytes.len() as u64).await;
+    there.is_ok_and(|there| there == bytes)
 }
 
 /// Fine where the folder has exactly these files.
@@ -262,7 +270,107 @@ async fn remove_one(store: &dyn ObjectStore, file: &Path) -> Result<(), Trouble>
 
 #[cfg(test)]
 mod tests {
+    use async_trait::async_trait;
+    use futures::stream::BoxStream;
+    use object_store::memory::InMemory;
+    use object_store::{
+        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, PutMultipartOptions, PutOptions,
+        PutResult, Result, UploadPart,
+    };
+
     use super::*;
+
+    /// A bucket that answers each completion as one that comes again.
+    #[derive(Debug)]
+    struct Repeated {
+        bucket: InMemory,
+        /// Whether the upload was completed before.
+        completes: bool,
+    }
+
+    impl std::fmt::Display for Repeated {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Repeated")
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Repeated {
+        async fn put_opts(&self, to: &Path, bytes: PutPayload, options: PutOptions) -> Result<PutResult> {
+            self.bucket.put_opts(to, bytes, options).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            to: &Path,
+            options: PutMultipartOptions,
+        ) -> Result<Box<dyn MultipartUpload>> {
+            let upload = self.bucket.put_multipart_opts(to, options).await?;
+            Ok(Box::new(RepeatedUpload {
+                upload,
+                completes: self.completes,
+            }))
+        }
+
+        async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
+            self.bucket.get_opts(from, options).await
+        }
+
+        fn delete_stream(&self, files: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+            self.bucket.delete_stream(files)
+        }
+
+        fn list(&self, folder: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+            self.bucket.list(folder)
+        }
+
+        async fn list_with_delimiter(&self, folder: Option<&Path>) -> Result<ListResult> {
+            self.bucket.list_with_delimiter(folder).await
+        }
+
+        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+            self.bucket.copy_opts(from, to, options).await
+        }
+    }
+
+    #[derive(Debug)]
+    struct RepeatedUpload {
+        upload: Box<dyn MultipartUpload>,
+        completes: bool,
+    }
+
+    #[async_trait]
+    impl MultipartUpload for RepeatedUpload {
+        fn put_part(&mut self, bytes: PutPayload) -> UploadPart {
+            self.upload.put_part(bytes)
+        }
+
+        async fn complete(&mut self) -> Result<PutResult> {
+            if self.completes {
+                self.upload.complete().await?;
+            }
+            let said = "Server returned non-2xx status code: 404: <Error><Code>NoSuchUpload</Code></Error>";
+            Err(object_store::Error::NotFound {
+                path: "t/file".to_owned(),
+                source: said.into(),
+            })
+        }
+
+        async fn abort(&mut self) -> Result<()> {
+            self.upload.abort().await
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_whose_completion_was_heard_but_not_answered_is_fine() {
+        let bytes = vec![7; PART + 9];
+        for completes in [true, false] {
+            let bucket = InMemory::new();
+            let store = Repeated { bucket, completes };
+            let written = put(&store, &Path::from("t/file"), &bytes).await;
+            assert_eq!(written.is_ok(), completes, "{written:?}");
+        }
+    }
 
     #[test]
     fn an_empty_object_with_others_below_it_marks_a_folder() {

@@ -43,6 +43,11 @@ pub(super) fn is_denied(error: &Error) -> bool {
     )
 }
 
+/// Whether the service says that there is no such upload: it was completed, or withdrawn.
+pub(super) fn is_over(error: &Error) -> bool {
+    matches!(Said::of(error), Said::Answer(answer) if answer.is_over())
+}
+
 /// What went wrong, in the words of who says so: the service's own code and message, or the system's.
 pub(super) fn told(error: &Error) -> String {
     match Said::of(error) {
@@ -88,6 +93,11 @@ fn service(target: &Target<'_>, place: &'static str, error: &Error) -> StoreErro
             404 if answer.code.contains("Bucket") || answer.code.contains("Container") => {
                 StoreError::NoPlace { uri, place }
             }
+            // The object may well be there, and another attempt begins another upload.
+            404 if answer.is_over() => StoreError::Unreachable {
+                uri,
+                reason: format!("the service answers {answer}"),
+            },
             404 => StoreError::NotFound { uri },
             412 => StoreError::Changed { uri },
             400 if answer.code == "AuthorizationHeaderMalformed" || answer.text.contains("region") => {
@@ -185,6 +195,10 @@ impl Answer {
         })
     }
 
+    fn is_over(&self) -> bool {
+        self.status == 404 && self.code == "NoSuchUpload"
+    }
+
     fn is_about_credentials(&self) -> bool {
         [
             "Token",
@@ -258,6 +272,32 @@ impl Said {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connections::Connections;
+
+    #[test]
+    fn an_upload_that_is_over_is_no_object_that_is_absent() {
+        let connections = Connections::default();
+        let target = Target {
+            uri: "s3://tables/new",
+            rest: "tables/new",
+            mounts: &[],
+            credentials: None,
+            connections: &connections,
+        };
+        for (code, over) in [("NoSuchUpload", true), ("NoSuchKey", false)] {
+            let source = format!(
+                "Server returned non-2xx status code: 404 Not Found: <Error><Code>{code}</Code></Error>"
+            );
+            let error = Error::NotFound {
+                path: "new".to_owned(),
+                source: source.into(),
+            };
+            assert_eq!(is_over(&error), over, "{code}");
+            let told = service(&target, "bucket", &error);
+            assert_eq!(matches!(told, StoreError::Unreachable { .. }), over, "{told}");
+            assert_eq!(matches!(told, StoreError::NotFound { .. }), !over, "{told}");
+        }
+    }
 
     #[test]
     fn an_answer_is_read_in_each_services_words() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, StreamBody};
+use hyper::Response;
 use hyper::body::{Frame, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
@@ -21,7 +22,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Until an answer begins, beside the time that the request's bytes take.
@@ -32,6 +33,14 @@ const POOREST: u64 = 128 << 10;
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A machine's metadata service is on the machine, or there is none.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pauses before it is asked again: in a pod's first seconds the way to it may not be there yet.
+const IDENTITY_PAUSES: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
+/// How often it may stay silent: where there is none, that is told soon.
+const IDENTITY_SILENCES: u32 = 2;
 /// Addresses of the metadata services of Amazon, Azure and Google.
 const IDENTITY_HOSTS: [&str; 3] = ["169.254.169.254", "metadata.google.internal", "metadata"];
 /// Services close what is idle for longer.
@@ -116,16 +125,9 @@ impl HttpService for Transport {
             .uri()
             .host()
             .is_some_and(|host| IDENTITY_HOSTS.contains(&host));
-        let length = request.body().content_length() as u64;
-        let patience = match who {
-            true => IDENTITY_TIMEOUT,
-            false => ANSWER_TIMEOUT + Duration::from_secs(length / POOREST),
-        };
-        let answer = match timeout(patience, self.0.request(request)).await {
-            Ok(Ok(answer)) => answer,
-            _ if who => return Err(HttpError::new(HttpErrorKind::Unknown, NoIdentity)),
-            Ok(Err(error)) => return Err(failed(error)),
-            Err(_) => return Err(silent("no answer", patience)),
+        let answer = match who {
+            true => identity(&self.0, request).await?,
+            false => object(&self.0, request).await?,
         };
         let (head, body) = answer.into_parts();
         let frames = stream::unfold(Some(body), next).fuse();
@@ -133,6 +135,33 @@ impl HttpService for Transport {
             head,
             HttpResponseBody::new(StreamBody::new(frames)),
         ))
+    }
+}
+
+/// An answer of a machine's metadata service. Nobody else tries again: that there is none is final.
+async fn identity(client: &Inner, request: HttpRequest) -> Result<Response<Incoming>, HttpError> {
+    let mut pauses = IDENTITY_PAUSES.into_iter();
+    let mut silences = 0;
+    loop {
+        match timeout(IDENTITY_TIMEOUT, client.request(request.clone())).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(_)) => {}
+            Err(_) => silences += 1,
+        }
+        match pauses.next() {
+            Some(pause) if silences < IDENTITY_SILENCES => sleep(pause).await,
+            _ => return Err(HttpError::new(HttpErrorKind::Unknown, NoIdentity)),
+        }
+    }
+}
+
+/// An answer of any other service. The client of objects tries again.
+async fn object(client: &Inner, request: HttpRequest) -> Result<Response<Incoming>, HttpError> {
+    let length = request.body().content_length() as u64;
+    let patience = ANSWER_TIMEOUT + Duration::from_secs(length / POOREST);
+    match timeout(patience, client.request(request)).await {
+        Ok(answer) => answer.map_err(failed),
+        Err(_) => Err(silent("no answer", patience)),
     }
 }
 
@@ -161,4 +190,35 @@ fn silent(what: &str, patience: Duration) -> HttpError {
         HttpErrorKind::Timeout,
         io::Error::new(io::ErrorKind::TimedOut, reason),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_metadata_service_that_is_not_there_yet_is_asked_again() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = closed.local_addr().unwrap();
+        drop(closed);
+        let service = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(200));
+            let mut stream = TcpListener::bind(address).unwrap().accept().unwrap().0;
+            let head = BufReader::new(stream.try_clone().unwrap()).lines();
+            let head = head.map(Result::unwrap).take_while(|line| !line.is_empty());
+            assert!(head.count() > 0);
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .unwrap();
+        });
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.uri_mut() = format!("http://{address}/token").parse().unwrap();
+        let answer = identity(CLIENT.as_ref().unwrap(), request).await.unwrap();
+        assert!(answer.status().is_success());
+        service.join().unwrap();
+    }
 }
