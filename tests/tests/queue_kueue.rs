@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use sconce_crds::ModelTraining;
 use sconce_crds::training::Phase;
@@ -41,13 +41,28 @@ async fn room_for_one(room: &Room) -> Outcome {
     Ok(())
 }
 
+fn resource(kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk("kueue.x-k8s.io", "v1beta2", kind))
+}
+
+/// Waits until Kueue has taken back what it gave to the Job: before that, another one is let in in its place.
+async fn gave_back(room: &Room, job: &Job) -> Outcome {
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(room.client.clone(), &room.namespace, &resource("Workload"));
+    within(Duration::from_secs(60), "its place is free again", async || {
+        let all = api.list(&ListParams::default()).await.ok()?.items;
+        let its = all.into_iter().find(|workload| {
+            let mut owners = workload.owner_references().iter();
+            owners.any(|owner| Some(&owner.uid) == job.uid().as_ref())
+        })?;
+        its.data["status"]["admission"].is_null().then_some(())
+    })
+    .await?;
+    Ok(())
+}
+
 async fn stop_queue(client: &Client, policy: &str) -> Outcome {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
-        "kueue.x-k8s.io",
-        "v1beta2",
-        "ClusterQueue",
-    ));
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource("ClusterQueue"));
     let patch = Patch::Merge(json!({"spec": {"stopPolicy": policy}}));
     api.patch("all", &PatchParams::default(), &patch).await?;
     Ok(())
@@ -146,6 +161,7 @@ async fn queue_kueue_lets_trainings_in_and_puts_them_out_and_nobody_fights_it() 
         said.contains("Kueue put it back into the queue \"team-a\""),
         "{said}"
     );
+    gave_back(&room, &job_of(&room, "first").await?).await?;
     stop_queue(&room.client, "None").await?;
     trains(&room, "first").await?;
 

@@ -124,23 +124,30 @@ impl Remote {
     }
 }
 
-/// As [`crate::gradient::clip`], which has F64 for the squares; here the greatest slope is taken out of them, so that
-/// they stay within F32.
+/// As [`crate::gradient::clip`], which has F64 for the squares.
 fn clip(greatest: f64, gradient: Tensor) -> Result<Tensor, EngineError> {
-    let most = gradient.abs()?.max_all()?;
-    let squares = gradient.broadcast_div(&most)?.sqr()?.sum_all()?;
-    let most = f64::from(most.to_scalar::<f32>()?);
-    let norm = if most > 0.0 && most.is_finite() {
-        most * f64::from(squares.to_scalar::<f32>()?).sqrt()
-    } else {
-        // 0, infinite or NaN, as the norm is then.
-        most
+    let squares = f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+    // A pass over all of them more is left to those whose squares are beyond F32.
+    let norm = match squares.is_infinite() {
+        true => norm_of_great(&gradient)?,
+        false => squares.sqrt(),
     };
     // Never where it is NaN.
     if norm > greatest {
         return Ok((gradient * (greatest / norm))?);
     }
     Ok(gradient)
+}
+
+/// The norm with the greatest slope taken out of the squares.
+fn norm_of_great(gradient: &Tensor) -> Result<f64, EngineError> {
+    let most = gradient.abs()?.max_all()?;
+    let squares = gradient.broadcast_div(&most)?.sqr()?.sum_all()?;
+    let most = f64::from(most.to_scalar::<f32>()?);
+    Ok(match most.is_finite() {
+        true => most * f64::from(squares.to_scalar::<f32>()?).sqrt(),
+        false => most,
+    })
 }
 
 #[cfg(test)]

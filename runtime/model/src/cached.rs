@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use sconce_contract::artifact::MANIFEST_FILE;
 use sconce_contract::{CacheOutcome, CacheReport};
-use sconce_store::Store;
 use sconce_store::cache::{Cache, Entry, FillError, Place};
+use sconce_store::{Store, StoreError};
 
 use crate::load::{contents, file};
 use crate::{Model, ModelError};
@@ -97,6 +97,9 @@ fn is_of_the_copy(error: &ModelError) -> bool {
             | ModelError::Digest { .. }
             | ModelError::Missing { .. }
             | ModelError::Schema { .. }
+            | ModelError::Store(
+                StoreError::TooLarge { .. } | StoreError::NotAFile { .. } | StoreError::Forbidden { .. }
+            )
     )
 }
 

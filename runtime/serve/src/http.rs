@@ -122,7 +122,7 @@ async fn predict(
     };
     let body = server.bodies.read(body).await?;
     let slot = server.admission.enter().await.map_err(|_| Refusal::full())?;
-    let written = if server.served()?.is_small(body.bytes.len()) {
+    let written = if server.served()?.is_small(&body.bytes) {
         compute(server, &parts.headers, body, parse, || false)?
     } else {
         elsewhere(server, parts.headers.clone(), body, parse, slot).await?

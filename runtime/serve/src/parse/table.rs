@@ -35,8 +35,6 @@ pub struct Columns {
     lookups: Vec<Option<Lookup>>,
     /// Where the raw values of each column end in a row.
     ends: Vec<usize>,
-    /// Fewest bytes of JSON that a row takes.
-    least_bytes: usize,
 }
 
 /// A tensor of a request: its name, its shape and its values, row-major.
@@ -72,24 +70,12 @@ impl Columns {
             .enumerate()
             .map(|(place, feature)| (feature.name.clone(), place))
             .collect();
-        // A value and its comma; `{},` where all of them may be left out.
-        let values = 2 * features.len().max(1);
-        let least_bytes = match features.iter().all(|feature| feature.missing.is_some()) {
-            true => values.min(3),
-            false => values,
-        };
         Columns {
             features,
             index,
             lookups,
             ends,
-            least_bytes,
         }
-    }
-
-    /// Fewest bytes of JSON that a row takes.
-    pub fn least_bytes(&self) -> usize {
-        self.least_bytes
     }
 
     /// Columns of numbers.

@@ -38,8 +38,8 @@ const ON_ITS_WAY: &str = ".tmp";
 const GOING: &str = ".gone";
 /// Longest wait for the index, which is held for moments: a process may hang, and a server of files forget.
 const INDEX_PATIENCE: Duration = Duration::from_secs(30);
-/// Longest wait for a fetch: another server may be at a large model.
-const FETCH_PATIENCE: Duration = Duration::from_secs(600);
+/// Longest wait for a fetch of which nothing is heard.
+const FETCH_PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at a lock that is held.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -87,8 +87,7 @@ impl Cache {
         })
     }
 
-    /// The model of that digest (`sha256:HEX`), or the right to fetch it. Blocks while another process fetches it, ten
-    /// minutes at most.
+    /// The model of that digest (`sha256:HEX`), or the right to fetch it. Blocks while another process fetches it.
     ///
     /// # Errors
     /// Where the folder cannot be written, or its locks are not let go.
@@ -122,7 +121,8 @@ impl Cache {
     /// # Errors
     /// Where the folder cannot be read.
     pub fn bytes(&self) -> Result<u64, CacheError> {
-        let _index = self.index()?;
+        // A number for people, for which no server waits long.
+        let _index = self.index_within(Duration::from_secs(1))?;
         let found = listing::list(&self.root).map_err(|error| self.io("listing", error))?;
         Ok(found.iter().map(|found| found.bytes).sum())
     }
@@ -151,8 +151,12 @@ impl Cache {
 
     /// Held while entries are looked at, come or go.
     fn index(&self) -> Result<File, CacheError> {
+        self.index_within(INDEX_PATIENCE)
+    }
+
+    fn index_within(&self, patience: Duration) -> Result<File, CacheError> {
         lock_file(&self.root.join(".lock"))
-            .and_then(|file| locked(file, INDEX_PATIENCE))
+            .and_then(|file| locked(file, patience))
             .map_err(|error| self.io("locking", error))
     }
 
@@ -219,10 +223,14 @@ fn lock_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// The file, once nobody else holds it.
+/// The file, once nobody else holds it. Whoever holds it for longer changes its time meanwhile.
 fn locked(file: File, patience: Duration) -> io::Result<File> {
-    let begun = Instant::now();
+    let (mut begun, mut heard) = (Instant::now(), None);
     loop {
+        let time = file.metadata().and_then(|file| file.modified()).ok();
+        if time != heard {
+            (begun, heard) = (Instant::now(), time);
+        }
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(fs::TryLockError::Error(error)) => return Err(error),
@@ -261,5 +269,21 @@ mod tests {
         });
         locked(file(), Duration::from_secs(20)).unwrap();
         let_go.join().unwrap();
+    }
+
+    #[test]
+    fn who_shows_that_it_goes_on_is_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(".fetch");
+        let held = locked(lock_file(&path).unwrap(), Duration::ZERO).unwrap();
+        let goes_on = thread::spawn(move || {
+            for second in 1..10 {
+                thread::sleep(Duration::from_millis(100));
+                held.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second))
+                    .unwrap();
+            }
+        });
+        locked(lock_file(&path).unwrap(), Duration::from_millis(500)).unwrap();
+        goes_on.join().unwrap();
     }
 }

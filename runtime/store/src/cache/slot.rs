@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use super::{Cache, CacheError, Entry, FillError, ON_ITS_WAY, USE, listing, room, take_away};
 use crate::confined::sync;
@@ -14,7 +17,35 @@ pub struct Slot {
     cache: Cache,
     folder: PathBuf,
     name: String,
-    _fetch: File,
+    fetch: File,
+    /// Ends the thread that shows that this goes on.
+    _done: Option<Sender<()>>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // That thread has the file a moment longer.
+        let _ = self.fetch.unlock();
+    }
+}
+
+/// How often it is shown that a fetch goes on, to those who wait for it.
+const SIGN: Duration = Duration::from_secs(10);
+
+/// Changes the file's time every now and then until what is returned is dropped. Nothing where that cannot be done: those who
+/// wait fetch for themselves after a while.
+fn signs(fetch: &File) -> io::Result<Sender<()>> {
+    let file = fetch.try_clone()?;
+    let (done, ended) = channel();
+    let sign = move || {
+        while ended.recv_timeout(SIGN) == Err(RecvTimeoutError::Timeout) {
+            if let Err(error) = file.set_modified(SystemTime::now()) {
+                tracing::debug!(%error, "a fetch cannot show that it goes on");
+            }
+        }
+    };
+    thread::Builder::new().name("fetch".to_owned()).spawn(sign)?;
+    Ok(done)
 }
 
 impl Slot {
@@ -23,7 +54,8 @@ impl Slot {
             cache,
             folder,
             name,
-            _fetch: fetch,
+            _done: signs(&fetch).ok(),
+            fetch,
         }
     }
 
