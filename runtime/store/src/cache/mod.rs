@@ -4,7 +4,7 @@
 //!   ROOT/
 //!     .lock                    held for moments by whoever looks or changes what is there
 //!     SCOPE/
-//!       .sha256-HEX.fetch      held by the one that fetches; the others wait for it
+//!       .sha256-HEX.fetch      held by the one that fetches; the others wait for it while its time changes
 //!       .sha256-HEX.tmp/       on its way: every file has its final length from the start
 //!       sha256-HEX/            whole, and never written again
 //!         .use                 held, shared, by every server that serves it; its time is that of the last use
@@ -16,6 +16,7 @@
 
 mod error;
 mod listing;
+mod lock;
 mod room;
 mod slot;
 
@@ -24,11 +25,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 pub use error::{CacheError, FillError};
 pub use slot::Slot;
+
+use lock::{FETCH_PATIENCE, INDEX_PATIENCE, lock_file, locked};
 
 /// Held by servers of the entry that it lies in.
 const USE: &str = ".use";
@@ -36,12 +38,6 @@ const USE: &str = ".use";
 const ON_ITS_WAY: &str = ".tmp";
 /// Ends the name of an entry that is being removed.
 const GOING: &str = ".gone";
-/// Longest wait for the index, which is held for moments: a process may hang, and a server of files forget.
-const INDEX_PATIENCE: Duration = Duration::from_secs(30);
-/// Longest wait for a fetch of which nothing is heard.
-const FETCH_PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks at a lock that is held.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// A folder of models, of which this process uses one scope.
 #[derive(Clone, Debug)]
@@ -213,77 +209,7 @@ fn take_away(path: &Path) -> io::Result<PathBuf> {
     Ok(gone)
 }
 
-/// A file that is only there to be locked.
-fn lock_file(path: &Path) -> io::Result<File> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-}
-
-/// The file, once nobody else holds it. Whoever holds it for longer changes its time meanwhile.
-fn locked(file: File, patience: Duration) -> io::Result<File> {
-    let (mut begun, mut heard) = (Instant::now(), None);
-    loop {
-        let time = file.metadata().and_then(|file| file.modified()).ok();
-        if time != heard {
-            (begun, heard) = (Instant::now(), time);
-        }
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(fs::TryLockError::Error(error)) => return Err(error),
-            // The kernel has no wait that ends.
-            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < patience => thread::sleep(LOOK),
-            Err(fs::TryLockError::WouldBlock) => {
-                let reason = format!("another process has held the lock for {} s", patience.as_secs());
-                return Err(io::Error::new(io::ErrorKind::TimedOut, reason));
-            }
-        }
-    }
-}
-
 fn is_plain(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     !name.is_empty() && !name.starts_with('.') && name.len() <= 128 && name.chars().all(plain)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_that_is_not_let_go_is_waited_for_so_long_and_no_longer() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join(".lock");
-        let file = || lock_file(&path).unwrap();
-        let held = locked(file(), Duration::ZERO).unwrap();
-        let error = locked(file(), Duration::from_millis(120)).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        let told = CacheError::io(root.path(), "locking", error).to_string();
-        assert!(told.contains("another process has held the lock"), "{told}");
-        let let_go = thread::spawn(move || {
-            thread::sleep(Duration::from_millis(100));
-            drop(held);
-        });
-        locked(file(), Duration::from_secs(20)).unwrap();
-        let_go.join().unwrap();
-    }
-
-    #[test]
-    fn who_shows_that_it_goes_on_is_waited_for() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join(".fetch");
-        let held = locked(lock_file(&path).unwrap(), Duration::ZERO).unwrap();
-        let goes_on = thread::spawn(move || {
-            for second in 1..10 {
-                thread::sleep(Duration::from_millis(100));
-                held.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second))
-                    .unwrap();
-            }
-        });
-        locked(lock_file(&path).unwrap(), Duration::from_millis(500)).unwrap();
-        goes_on.join().unwrap();
-    }
 }

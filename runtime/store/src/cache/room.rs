@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::listing::{Found, Kind};
-use super::{CacheError, USE, lock_file, take_away};
+use super::lock::lock_file;
+use super::{CacheError, USE, take_away};
 
 /// Takes away the models that were used longest ago and that nobody holds, until `needed` bytes fit within `limit`;
 /// none where that would not be enough. What crashed processes left goes in any case. What is still to be removed from

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread;
-use std::time::{Duration, SystemTime};
+use std::sync::mpsc::Sender;
 
+use super::lock::signs;
 use super::{Cache, CacheError, Entry, FillError, ON_ITS_WAY, USE, listing, room, take_away};
 use crate::confined::sync;
 
@@ -27,25 +26,6 @@ impl Drop for Slot {
         // That thread has the file a moment longer.
         let _ = self.fetch.unlock();
     }
-}
-
-/// How often it is shown that a fetch goes on, to those who wait for it.
-const SIGN: Duration = Duration::from_secs(10);
-
-/// Changes the file's time every now and then until what is returned is dropped. Nothing where that cannot be done: those who
-/// wait fetch for themselves after a while.
-fn signs(fetch: &File) -> io::Result<Sender<()>> {
-    let file = fetch.try_clone()?;
-    let (done, ended) = channel();
-    let sign = move || {
-        while ended.recv_timeout(SIGN) == Err(RecvTimeoutError::Timeout) {
-            if let Err(error) = file.set_modified(SystemTime::now()) {
-                tracing::debug!(%error, "a fetch cannot show that it goes on");
-            }
-        }
-    };
-    thread::Builder::new().name("fetch".to_owned()).spawn(sign)?;
-    Ok(done)
 }
 
 impl Slot {
