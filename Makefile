@@ -113,18 +113,21 @@ ci: ## What CI runs
 ## Measure
 
 .PHONY: bench-operator bench-train bench-load
+# In one selection, so that what both depend on is compiled once.
+bench_examples = $(CARGO) build --release --package sconce-engine --package sconce-train --example step_clock --example take_batches
+
 bench-operator: ## How fast the operator is and what it costs, JobSet beside it (ARGS="--parts compare --objects 500")
 	$(CARGO) build --release --bin sconce-operator $(filter-out --bins,$(filter-out --release,$(release)))
 	$(CARGO) build $(dev) --bin bench_operator
 	target/debug/bench_operator $(ARGS)
 
 bench-train: release ## How fast a model is trained, Keras and PyTorch beside it (ARGS="--parts seed --pairs 5")
-	$(CARGO) build --release --package sconce-engine --example step_clock
+	$(bench_examples)
 	$(CARGO) build $(dev) --bin bench_train
 	target/debug/bench_train $(ARGS)
 
-bench-load: ## How fast a table becomes batches, pandas, polars and PyTorch beside it (ARGS="--megabytes 200 --pairs 3")
-	$(CARGO) build --release --package sconce-train --example take_batches
+bench-load: ## How fast a table becomes batches, pandas, polars and PyTorch beside it (ARGS="--megabytes 300")
+	$(bench_examples)
 	$(CARGO) build $(dev) --bin bench_train
 	target/debug/bench_train --parts load $(ARGS)
 

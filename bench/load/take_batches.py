@@ -10,7 +10,7 @@ BATCH = 256
 
 
 def read():
-    """Inputs `[rows, features]` and labels `[rows]`, of 32 bits."""
+    """Inputs `[rows, features]` and labels `[rows]`, of 32 bits; row after row, as batches of a permutation want them."""
     if reader == "polars":
         import polars as pl
 
@@ -19,15 +19,16 @@ def read():
         else:
             names = open(file).readline().strip().split(",")
             frame = pl.read_csv(file, schema_overrides={name.strip('"'): pl.Float32 for name in names})
-        return frame.drop("label").to_numpy(), frame["label"].to_numpy()
+        return frame.drop("label").to_numpy(order="c"), frame["label"].to_numpy()
     import pandas as pd
 
     if file.endswith(".parquet"):
         frame = pd.read_parquet(file)
     else:
-        frame = pd.read_csv(file, dtype=np.float32)
+        engine = "pyarrow" if reader == "pandas-pyarrow" else "c"
+        frame = pd.read_csv(file, engine=engine, dtype=np.float32)
     labels = frame.pop("label").to_numpy()
-    return frame.to_numpy(dtype=np.float32), labels
+    return np.ascontiguousarray(frame.to_numpy(dtype=np.float32)), labels
 
 
 def batches(x, y):

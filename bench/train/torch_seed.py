@@ -16,7 +16,7 @@ device = "cuda" if "cuda" in sys.argv else "cpu"
 
 frame = pd.read_csv(table, dtype=np.float32)
 y = torch.from_numpy(frame.pop("label").to_numpy()).unsqueeze(1)
-x = torch.from_numpy(frame.to_numpy())
+x = torch.from_numpy(np.ascontiguousarray(frame.to_numpy()))
 order = torch.from_numpy(np.random.default_rng(seed).permutation(len(x)))
 test, training = order[: len(x) // 5], order[len(x) // 5 :]
 mean, deviation = x[training].mean(dim=0), x[training].std(dim=0, correction=0)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 
 /// How often memory is looked at. The kernel keeps the peak, so only what a process takes just before its end is missed.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How it went.
 pub struct Run {

@@ -65,10 +65,13 @@ impl Turns {
     }
 }
 
-/// The middle of them; not a number where there is none.
+/// The middle of them, or the mean of the two in the middle; not a number where there is none.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    match values.len() {
+        0 => f64::NAN,
+        count => f64::midpoint(values[(count - 1) / 2], values[count / 2]),
+    }
 }
 
 /// What is no figure goes where figures are not looked for.

@@ -1,4 +1,5 @@
-//! load-csv and load-parquet: from a file to the batches of an epoch, as whole processes.
+//! load-csv and load-parquet: from a file to the batches of an epoch, as whole processes. Megabytes are those of the file,
+//! which of Parquet are compressed.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +22,7 @@ pub fn measure(options: &Options) -> Result {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/load");
     let mut make = Command::new(&tables);
     make.arg(scripts.join("make_tables.py")).arg(folder.path());
-    process::output(make.arg(options.megabytes.to_string()))?;
+    process::run("making the tables", make.arg(options.megabytes.to_string()))?;
     for (name, file) in [("load-csv", "table.csv"), ("load-parquet", "table.parquet")] {
         let file = folder.path().join(file);
         let megabytes = fs::metadata(&file)?.len() as f64 / 1e6;
@@ -42,6 +43,8 @@ pub fn measure(options: &Options) -> Result {
             by(&tables, "polars"),
         ];
         if name == "load-csv" {
+            // pandas' other reader of text, which several threads take part in.
+            contenders.push(by(&tables, "pandas-pyarrow"));
             // PyTorch's environment reads no Parquet; pandas alone is the faster of the two.
             contenders.push(by(&pytorch, "pandas-dataloader"));
         }
@@ -52,6 +55,10 @@ pub fn measure(options: &Options) -> Result {
             for (index, (name, command)) in contenders.iter_mut().enumerate() {
                 let done = run(command)?;
                 same(&mut told, name, &done.output)?;
+                note(&format!(
+                    "{name}, turn {turn}: {:.3} s, {:.0} MiB",
+                    done.seconds, done.peak
+                ));
                 // Once without looking at the clock: the file is in memory then, and Python's own are compiled.
                 if turn > 0 {
                     speeds.add(index, megabytes / done.seconds);

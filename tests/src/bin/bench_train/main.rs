@@ -79,20 +79,25 @@ fn main() -> Result {
         options.cores, options.pairs
     ));
     let wants = |part: &str| options.parts.iter().any(|asked| asked == part);
+    // What fails does not keep the other parts from being measured.
+    let mut measured = Vec::new();
     if wants("seed") || wants("steps") {
         let peers = Peers {
             keras: KERAS.python()?,
             pytorch: PYTORCH.python()?,
         };
         if wants("seed") {
-            seed::measure(&options, &peers)?;
+            measured.push(seed::measure(&options, &peers));
         }
         if wants("steps") {
-            steps::measure(&options, &peers)?;
+            measured.push(steps::measure(&options, &peers));
         }
     }
     if wants("load") {
-        load::measure(&options)?;
+        measured.push(load::measure(&options));
     }
-    Ok(())
+    for failure in measured.iter().filter_map(|part| part.as_ref().err()) {
+        figure::note(&format!("failed: {failure}"));
+    }
+    measured.into_iter().collect()
 }

@@ -148,6 +148,11 @@ pub fn measure(options: &Options, peers: &Peers) -> Result {
     for turn in 1..=options.pairs {
         for (index, contender) in contenders.iter().enumerate() {
             let (run, learned) = contender.train(options, peers, folder.path(), turn)?;
+            let name = contender.name();
+            note(&format!(
+                "{name}, turn {turn}: {:.3} s, {:.0} MiB",
+                run.seconds, run.peak
+            ));
             times.add(index, run.seconds);
             memory.add(index, run.peak);
             losses.add(index, learned.loss);
@@ -157,7 +162,7 @@ pub fn measure(options: &Options, peers: &Peers) -> Result {
     times.print("train-seed", "s");
     memory.print("train-memory", "MiB");
     losses.print("train-seed-loss", "nats");
-    errors.print("train-seed-error", "of 1");
+    errors.print("train-seed-error", "share");
     same(&errors)
 }
 

@@ -1,6 +1,7 @@
 //! train-small, train-784-128, train-wide and train-cnn: the time of one step, without reading, evaluating or starting.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -109,20 +110,23 @@ struct Clock {
     child: Child,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
+    said: File,
 }
 
 impl Clock {
     fn start(name: &str, command: &mut Command) -> Result<Self> {
+        let said = tempfile::tempfile()?;
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(said.try_clone()?)
             .spawn()?;
         Ok(Self {
             name: name.to_owned(),
             questions: child.stdin.take().ok_or("no standard input")?,
             answers: BufReader::new(child.stdout.take().ok_or("no standard output")?),
             child,
+            said,
         })
     }
 
@@ -130,8 +134,15 @@ impl Clock {
         writeln!(self.questions, "{question}")?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
-        let read = answer.trim().parse();
-        read.map_err(|_| format!("{} does not answer {question:?}", self.name).into())
+        answer.trim().parse().map_err(|_| {
+            let mut said = String::new();
+            // It is but what may explain it.
+            let _ = self
+                .said
+                .rewind()
+                .and_then(|()| self.said.read_to_string(&mut said));
+            format!("{} does not answer {question:?}: {said}", self.name).into()
+        })
     }
 }
 
