@@ -32,8 +32,8 @@ pub fn situation(
                 workers.map_or_else(String::new, |there| format!(" with {there} of {count} workers"));
             Situation::Training {
                 message: match &progress.trials {
-                    Some(trials) => searching(trials, &workers, kept_out),
-                    None => learning(progress, &workers),
+                    Some(trials) => searching(trials, &workers, kept_out) + &unsaved(progress),
+                    None => learning(progress, &workers) + &unsaved(progress),
                 },
             }
         }
@@ -72,15 +72,19 @@ fn beside(kept_out: Option<&Hindrance>) -> String {
 fn learning(progress: &Progress, workers: &str) -> String {
     let resumed = progress.work.resumed_from;
     let resumed = resumed.map(|step| format!(", resumed from step {step}"));
-    let unsaved = progress.checkpoint_failure.as_ref();
-    let unsaved =
-        unsaved.map(|why| format!("; its state could not be saved, so work is lost if the pod stops: {why}"));
     format!(
-        "training on {} epochs of data{workers}{}{}",
+        "training on {} epochs of data{workers}{}",
         progress.epochs,
-        resumed.unwrap_or_default(),
-        unsaved.unwrap_or_default()
+        resumed.unwrap_or_default()
     )
+}
+
+/// The end of a sentence about work that would have to be done again.
+fn unsaved(progress: &Progress) -> String {
+    let why = progress.checkpoint_failure.as_ref();
+    why.map_or_else(String::new, |why| {
+        format!("; its state could not be saved, so work is lost if the pod stops: {why}")
+    })
 }
 
 /// Whether the first worker waits for the others; a search begins without them. Before it does it reads the table as one
@@ -138,6 +142,33 @@ mod tests {
 
     use super::*;
     use crate::reason::Reason;
+
+    #[test]
+    fn a_state_that_could_not_be_saved_is_told_of_a_search_too() {
+        let training: ModelTraining = serde_json::from_value(json!({
+            "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris"},
+            "spec": {
+                "model": {"network": {"layers": [{"dense": {"units": 1}}]}},
+                "dataset": {"uri": "file:///a.csv", "target": "y"},
+            },
+        }))
+        .unwrap();
+        for trials in [None, Some(Trials::default())] {
+            let progress = Progress {
+                phase: TrainingPhase::Training,
+                checkpoint_failure: Some("the disk is full".to_owned()),
+                trials,
+                ..Progress::default()
+            };
+            let Situation::Training { message } = situation(&training, Some(&progress), None) else {
+                panic!("it learns")
+            };
+            assert!(
+                message.ends_with("could not be saved, so work is lost if the pod stops: the disk is full"),
+                "{message}"
+            );
+        }
+    }
 
     #[test]
     fn what_keeps_another_one_out_is_told_before_the_first_one_waits_for_it() {

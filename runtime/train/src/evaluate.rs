@@ -89,10 +89,13 @@ pub fn split(parts: &Parts) -> MetricSplit {
     }
 }
 
-/// Those of the metrics that are measured on the validation rows after an epoch, beside the loss.
-pub fn watched(wanted: &Wanted, data: &Data) -> Vec<MetricName> {
+/// Those of the metrics that are measured on the validation rows after an epoch, beside the loss: none where the rows are
+/// for comparison only and have too many outputs.
+pub fn watched(wanted: &Wanted, data: &Data, outputs: usize) -> Vec<MetricName> {
     let part = &data.validation;
-    let there = |name: &MetricName| part.rows() > 0 && *name != MetricName::Loss && defined(*name, part);
+    let whole = wanted.split == MetricSplit::Validation || can_be_compared(part.rows(), outputs);
+    let there =
+        |name: &MetricName| whole && part.rows() > 0 && *name != MetricName::Loss && defined(*name, part);
     wanted.metrics.iter().copied().filter(there).collect()
 }
 
@@ -259,18 +262,32 @@ mod tests {
 
     /// All rows of a target but the one that is learned from.
     fn held_out(values: &[&str]) -> Part {
-        let dataset: Dataset = serde_json::from_value(json!({
-            "uri": "x.csv", "target": "y", "split": {"validation": 0.0, "test": 0.9}
-        }))
-        .unwrap();
+        data(values, &json!({"validation": 0.0, "test": 0.9})).test
+    }
+
+    fn data(values: &[&str], split: &serde_json::Value) -> Data {
+        let dataset = json!({"uri": "x.csv", "target": "y", "split": split});
+        let dataset: Dataset = serde_json::from_value(dataset).unwrap();
         let lines: Vec<String> = values.iter().map(|value| format!("1,{value}")).collect();
         let csv = format!("a,y\n{}\n", lines.join("\n"));
         let table = table::read(csv.as_bytes(), &dataset).unwrap();
         let target = target::read(&table.target, "y", None).unwrap();
         let parts = split::parts([Some(table.rows()), None, None], &dataset.split).unwrap();
-        Data::new(table, parts, &target, &dataset, &Room::found(None, None))
-            .unwrap()
-            .test
+        Data::new(table, parts, &target, &dataset, &Room::found(None, None)).unwrap()
+    }
+
+    #[test]
+    fn what_is_watched_after_an_epoch_is_bounded_unless_it_decides() {
+        let many = MOST_FOR_COMPARISON;
+        for (test, outputs, expected) in [(0.2, 1, 1), (0.2, many, 0), (0.0, many, 1)] {
+            let data = data(&["a", "b"].repeat(20), &json!({"validation": 0.4, "test": test}));
+            let wanted = Wanted {
+                metrics: vec![MetricName::Loss, MetricName::Accuracy],
+                split: super::held_out(&data).0,
+            };
+            let found = watched(&wanted, &data, outputs);
+            assert_eq!(found.len(), expected, "{test} {outputs}: {found:?}");
+        }
     }
 
     #[test]

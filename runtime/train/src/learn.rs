@@ -104,7 +104,7 @@ impl Course<'_> {
             }
             while let Some((count, batch)) = batches.next(&mut space)? {
                 self.may_go_on()?;
-                let rate = self.learning_rate();
+                let rate = self.learning_rate(self.position.step);
                 let value = self.step(&batch, count, rate)?;
                 let now = Instant::now();
                 busy += now - since;
@@ -172,7 +172,8 @@ impl Course<'_> {
         });
     }
 
-    fn learning_rate(&self) -> f64 {
+    /// That of a step, counted from 0.
+    fn learning_rate(&self, step: u64) -> f64 {
         let Hyperparameters {
             epochs,
             optimizer,
@@ -180,7 +181,7 @@ impl Course<'_> {
             ..
         } = self.hyperparameters;
         let moment = schedules::Moment {
-            step: self.position.step,
+            step,
             steps_per_epoch: steps_per_epoch(self.hyperparameters, self.data.training.rows()),
             epochs: *epochs,
         };
@@ -260,7 +261,8 @@ impl Course<'_> {
                 time: Point::now(),
                 loss: self.position.mean_loss(),
                 validation_loss: validation,
-                learning_rate: self.watch.snapshot().learning_rate,
+                // Also where another process took that step.
+                learning_rate: self.learning_rate(step.saturating_sub(1)),
                 rows_per_second: pace.take(),
                 metrics: metrics.unwrap_or_default(),
             });

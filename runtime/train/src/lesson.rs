@@ -32,6 +32,8 @@ pub struct Material<'a> {
     pub target: Target,
     /// Its bytes.
     pub digest: &'a FileDigest,
+    /// The greatest of its integers, where an embedding looks them up as they are.
+    pub greatest: Option<u32>,
 }
 
 impl Material<'_> {
@@ -75,6 +77,7 @@ impl Material<'_> {
         } = lesson;
         Sequential::check(network)?;
         self.plan.dataset.fits(network)?;
+        fit::check_vocabulary(network, self.greatest)?;
         let (field, last) = fit::last_dense(network)?;
         let loss = fit::loss(fit::loss_before_target(hyperparameters.loss, &last), &self.target);
         fit::check(loss, &field, &last, &self.target, &self.plan.dataset.target)?;

@@ -81,7 +81,7 @@ pub fn run_in(
         rows: of_each,
     } = source;
     let rows = table.rows() as u64;
-    fit::check_integers(network, &table, &plan.dataset)?;
+    let integers = fit::check_integers(network, &table, &plan.dataset)?;
     let before_target = fit::loss_before_target(explicit_loss, &last);
     let target = target::read(&table.target, &plan.dataset.target, before_target)?;
     let loss = fit::loss(before_target, &target);
@@ -93,6 +93,9 @@ pub fn run_in(
         false => None,
     };
     let data = Data::new(table, parts, &target, &plan.dataset, room)?;
+    if let Some(integers) = &integers {
+        integers.check_fills(&data.preprocess.features)?;
+    }
     tell(&data);
     let read = Material {
         plan,
@@ -100,6 +103,7 @@ pub fn run_in(
         data: &data,
         target: target.kind(),
         digest: &digest,
+        greatest: integers.map(|integers| integers.greatest),
     };
     read.objective(&own)?;
     let wanted = evaluate::plan(&plan.evaluation, &data)?;
@@ -163,7 +167,7 @@ pub fn run_in(
     };
     let told = Told::of(plan, &lesson, &data, &digest);
     let mut tracker = Tracker::start(plan, &output, &told, &position.curve);
-    let watched = evaluate::watched(&wanted, &data);
+    let watched = evaluate::watched(&wanted, &data, learner.outputs());
     let mut course = Course {
         learner,
         data: &data,

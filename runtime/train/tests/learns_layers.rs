@@ -207,6 +207,27 @@ fn integers_that_the_vocabulary_lacks_are_refused_before_anything_is_learned() {
 }
 
 #[test]
+fn integers_that_are_missing_are_filled_by_one_that_the_embedding_has() {
+    let table = words().table();
+    let (header, rows) = table.split_once('\n').unwrap();
+    let (cell, rest) = rows.split_once(',').unwrap();
+    assert!(cell.parse::<f64>().is_ok(), "{cell}");
+    let rehearsal = Rehearsal::of(&format!("{header}\n,{rest}"))
+        .with("network", embedded(&json!([{"flatten": {}}])))
+        .with("dataset.standardize", json!(false))
+        .with("hyperparameters", settings(1));
+    let rehearsal = rehearsal.with("dataset.missing", json!("Mean"));
+    let failure = rehearsal.refuse();
+    assert_eq!(failure.field.as_deref(), Some("dataset.missing"), "{failure:?}");
+    assert!(
+        failure.message.contains("the column \"c0\" lacks values"),
+        "{}",
+        failure.message
+    );
+    rehearsal.with("dataset.missing", json!("Median")).train();
+}
+
+#[test]
 fn images_by_a_residual_network() {
     let convolution = json!({"conv2d": {"filters": 6, "kernelSize": 3, "padding": "Same"}});
     let network = json!({

@@ -86,6 +86,13 @@ fn search_of_each_algorithm_ends_with_the_best_trials_model() {
         .unwrap();
         assert_eq!(network["layers"][0]["dense"]["units"], units);
         assert!(!metrics.is_empty());
+        let kept = fs::read_dir(rehearsal.path("saved/abc/trials")).unwrap();
+        let kept = kept.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let states = kept.filter(|name| !name.starts_with("job-")).count();
+        assert_eq!(
+            states, 1,
+            "{algorithm}: the artifact may need the room of all but the best"
+        );
     }
 }
 
@@ -190,6 +197,33 @@ fn search_records_a_trial_that_diverges_and_goes_on() {
     let failure = record.trials[1].failure.clone().unwrap();
     assert!(failure.contains("the loss became"), "{failure}");
     assert_ne!(record.best, 2);
+}
+
+#[test]
+fn search_tries_no_vocabulary_that_a_row_goes_beyond() {
+    // One row alone, which may be among those that only judge the best trial.
+    let rows: Vec<String> = (0..200)
+        .map(|row| format!("{},{},{}", row % 3, if row == 150 { 9 } else { row % 2 }, row % 2))
+        .collect();
+    let space = json!([{"path": "model.network.layers[0].embedding.vocabulary", "choice": [9, 10]}]);
+    let rehearsal = Rehearsal::of(&format!("a,b,y\n{}\n", rows.join("\n")))
+        .with("dataset.standardize", json!(false))
+        .with(
+            "network.layers",
+            json!([
+                {"embedding": {"vocabulary": 10, "dimensions": 2}}, {"flatten": {}},
+                {"dense": {"units": 1, "activation": "Sigmoid"}},
+            ]),
+        )
+        .with("hyperparameters", json!({"epochs": 2}))
+        .with(
+            "search",
+            json!({"algorithm": "Grid", "objective": {"metric": "logLoss"}, "space": space}),
+        );
+    let Outcome { search, artifact, .. } = run(&rehearsal);
+    assert_eq!((search.best.trial, search.best.failed), (2, 1));
+    let failure = format!("{:?}", manifest(&rehearsal, &artifact).search);
+    assert!(failure.contains("the table holds 9"), "{failure}");
 }
 
 #[test]

@@ -7,12 +7,18 @@
 //!                                              └ of this process, or one that has another worker do it (`hire`)
 //! ```
 
-use std::{collections::HashMap, sync::mpsc, thread, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use sconce_contract::search::Candidate;
 
 use super::epochs;
 use super::hire::{self, Crew};
+use super::journal::Journal;
 use super::orders::{Next, Order, Orders};
 use super::schedule::{Outcome, Schedule, Slot};
 use super::tally::Tally;
@@ -46,6 +52,9 @@ impl Floor<'_> {
         {
             let trial = order.job.trial + 1;
             tracing::warn!(trial, %error, "what became of a trial could not be written down");
+            order
+                .watch
+                .update(|seen| seen.progress.checkpoint_failure = Some(error.to_string()));
         }
         // Whoever conducts listens until all orders have ended.
         let _ = self.ended.send((order.slot, result));
@@ -199,15 +208,31 @@ pub fn worse(before: Option<TrainError>, error: TrainError) -> Option<TrainError
     }
 }
 
+/// Removes the state of all trials but the best: the artifact may need the room.
+pub fn forget_but(journal: &Journal, slots: &[Slot], best: u32) {
+    let trials = slots
+        .iter()
+        .filter_map(|slot| slot.job.as_ref())
+        .map(|job| job.trial);
+    let others: BTreeSet<u32> = trials.filter(|trial| *trial != best).collect();
+    others.into_iter().for_each(|trial| journal.forget(trial));
+}
+
 /// Removes the state of trials that cannot be the best any more. Those that may yet be promoted are kept.
 #[derive(Debug, Default)]
 struct Best(Option<u32>);
 
 impl Best {
     fn ended(&mut self, bench: &Bench<'_>, schedule: &Schedule<'_>, slots: &[Slot], slot: usize) {
-        let (Some(journal), 1) = (bench.journal, schedule.rungs.len()) else {
+        let Some(journal) = bench.journal else {
             return;
         };
+        if schedule.rungs.len() > 1 {
+            if let (Some(job), Some(Outcome::Failed(_))) = (&slots[slot].job, &slots[slot].outcome) {
+                journal.forget(job.trial);
+            }
+            return;
+        }
         let best = super::schedule::best(schedule.goal, slots).and_then(|slot| slot.job.as_ref());
         let best = best.map(|job| job.trial);
         let ended = slots[slot].job.as_ref().map(|job| job.trial);

@@ -119,6 +119,9 @@ pub fn run(
         return Err(all_failed(&slots));
     };
     let candidate = bench.candidate(&job)?;
+    if let Some(journal) = &journal {
+        conduct::forget_but(journal, &slots, job.trial);
+    }
     let checkpoints = journal
         .as_ref()
         .map(|journal| journal.checkpoints(job.trial, table.subject(&candidate)));

@@ -19,6 +19,8 @@ pub struct Tally<'a> {
     start: std::time::Instant,
     /// Epochs that an earlier attempt has taken.
     taken_before: Option<f64>,
+    /// Why the state of the trial that ended last, or what became of it, could not be saved.
+    unsaved: Option<String>,
 }
 
 impl<'a> Tally<'a> {
@@ -31,12 +33,17 @@ impl<'a> Tally<'a> {
             busy: 0,
             start: std::time::Instant::now(),
             taken_before: None,
+            unsaved: None,
         }
     }
 
     /// A worker has ended a job.
     pub fn worked(&mut self, watch: Option<&Watch>) {
-        self.busy += watch.map_or(0, |watch| watch.snapshot().progress.work.busy_milliseconds);
+        let Some(progress) = watch.map(|watch| watch.snapshot().progress) else {
+            return;
+        };
+        self.busy += progress.work.busy_milliseconds;
+        self.unsaved = progress.checkpoint_failure;
     }
 
     /// Milliseconds that all trials have computed steps for, in this process.
@@ -72,6 +79,7 @@ impl<'a> Tally<'a> {
     pub fn tell(&mut self, slots: &[Slot], at_work: &HashMap<usize, Watch>, workers: Option<u32>) {
         let (mut taken, mut finished) = (0.0, 0);
         let mut busy = self.busy;
+        let mut unsaved = None;
         for (index, slot) in slots.iter().enumerate() {
             let Some(job) = &slot.job else { continue };
             let before = job
@@ -86,6 +94,7 @@ impl<'a> Tally<'a> {
                     let epochs = share * f64::from(progress.epochs) - f64::from(before);
                     taken += epochs.clamp(0.0, all);
                     busy += progress.work.busy_milliseconds;
+                    unsaved = unsaved.or(progress.checkpoint_failure);
                 }
                 None => taken += all,
             }
@@ -110,6 +119,7 @@ impl<'a> Tally<'a> {
             progress.trials = Some(trials);
             progress.workers = workers;
             progress.work.busy_milliseconds = busy;
+            progress.checkpoint_failure = unsaved.or_else(|| self.unsaved.clone());
         });
     }
 
@@ -177,5 +187,33 @@ mod tests {
             slots.push(Slot { job, outcome });
         }
         assert_eq!(told, [(0, 50), (10, 35), (50, 50)]);
+    }
+
+    #[test]
+    fn a_state_that_could_not_be_saved_is_told_until_another_one_was() {
+        let search: Search = serde_json::from_value(json!({
+            "algorithm": "Grid", "objective": {"metric": "rmse"},
+            "space": [{"path": "hyperparameters.epochs", "choice": [1, 4]}],
+        }))
+        .unwrap();
+        let hyperparameters = Hyperparameters::default();
+        let schedule = Schedule::new(&search, &hyperparameters);
+        let watch = Watch::default();
+        let mut tally = Tally::new(&schedule, &watch, 10);
+        let job = schedule.next(&[], 0);
+        let slots = [Slot { job, outcome: None }];
+        let at_work = HashMap::from([(0, Watch::default())]);
+        let mut told = |tally: &mut Tally<'_>, at_work: &HashMap<usize, Watch>| {
+            tally.tell(&slots, at_work, None);
+            watch.snapshot().progress.checkpoint_failure
+        };
+        assert_eq!(told(&mut tally, &at_work), None);
+        let full = Some("the disk is full".to_owned());
+        at_work[&0].update(|seen| seen.progress.checkpoint_failure.clone_from(&full));
+        assert_eq!(told(&mut tally, &at_work), full, "at work");
+        tally.worked(at_work.get(&0));
+        assert_eq!(told(&mut tally, &HashMap::new()), full, "ended");
+        tally.worked(Some(&Watch::default()));
+        assert_eq!(told(&mut tally, &HashMap::new()), None, "another one was saved");
     }
 }
