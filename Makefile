@@ -113,8 +113,8 @@ ci: ## What CI runs
 ## Measure
 
 .PHONY: bench-operator bench-train bench-load
-# In one selection, so that what both depend on is compiled once.
-bench_examples = $(CARGO) build --release --package sconce-engine --package sconce-train --example step_clock --example take_batches
+# In the selection of the release, so that what all depend on is compiled once.
+bench_examples = $(CARGO) build $(filter-out --bins,$(release)) --package sconce-engine --example step_clock --example take_batches
 
 bench-operator: ## How fast the operator is and what it costs, JobSet beside it (ARGS="--parts compare --objects 500")
 	$(CARGO) build --release --bin sconce-operator $(filter-out --bins,$(filter-out --release,$(release)))

@@ -203,7 +203,7 @@ mod tests {
         let job = schedule.next(&[], 0);
         let slots = [Slot { job, outcome: None }];
         let at_work = HashMap::from([(0, Watch::default())]);
-        let mut told = |tally: &mut Tally<'_>, at_work: &HashMap<usize, Watch>| {
+        let told = |tally: &mut Tally<'_>, at_work: &HashMap<usize, Watch>| {
             tally.tell(&slots, at_work, None);
             watch.snapshot().progress.checkpoint_failure
         };
