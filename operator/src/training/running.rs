@@ -143,16 +143,19 @@ mod tests {
     use super::*;
     use crate::reason::Reason;
 
-    #[test]
-    fn a_state_that_could_not_be_saved_is_told_of_a_search_too() {
-        let training: ModelTraining = serde_json::from_value(json!({
+    fn of(model: &serde_json::Value) -> ModelTraining {
+        serde_json::from_value(json!({
             "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris"},
             "spec": {
-                "model": {"network": {"layers": [{"dense": {"units": 1}}]}},
-                "dataset": {"uri": "file:///a.csv", "target": "y"},
+                "model": model, "dataset": {"uri": "file:///a.csv", "target": "y"}, "nodes": {"count": 2},
             },
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[test]
+    fn a_state_that_could_not_be_saved_is_told_of_a_search_too() {
+        let training = of(&json!({"network": {"layers": [{"dense": {"units": 1}}]}}));
         for trials in [None, Some(Trials::default())] {
             let progress = Progress {
                 phase: TrainingPhase::Training,
@@ -172,17 +175,8 @@ mod tests {
 
     #[test]
     fn what_keeps_another_one_out_is_told_before_the_first_one_waits_for_it() {
-        let of = |model: serde_json::Value| -> ModelTraining {
-            serde_json::from_value(json!({
-                "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris"},
-                "spec": {
-                    "model": model, "dataset": {"uri": "file:///a.csv", "target": "y"}, "nodes": {"count": 2},
-                },
-            }))
-            .unwrap()
-        };
-        let training = of(json!({"network": {"layers": [{"dense": {"units": 1}}]}}));
-        let custom = of(json!({"custom": {"image": "a"}}));
+        let training = of(&json!({"network": {"layers": [{"dense": {"units": 1}}]}}));
+        let custom = of(&json!({"custom": {"image": "a"}}));
         let why = Hindrance {
             reason: Reason::Stalled,
             message: "worker 1: there is no room".to_owned(),

@@ -12,7 +12,7 @@ use crate::{
     data::Data,
     fit,
     group::{Purpose, Seat},
-    learn,
+    integers, learn,
     target::Target,
 };
 
@@ -77,7 +77,7 @@ impl Material<'_> {
         } = lesson;
         Sequential::check(network)?;
         self.plan.dataset.fits(network)?;
-        fit::check_vocabulary(network, self.greatest)?;
+        integers::check_vocabulary(network, self.greatest)?;
         let (field, last) = fit::last_dense(network)?;
         let loss = fit::loss(fit::loss_before_target(hyperparameters.loss, &last), &self.target);
         fit::check(loss, &field, &last, &self.target, &self.plan.dataset.target)?;

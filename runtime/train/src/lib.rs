@@ -33,6 +33,7 @@ pub mod follow;
 pub mod group;
 pub mod incumbent;
 pub mod inputs;
+pub mod integers;
 pub mod learn;
 pub mod lesson;
 pub mod locations;

@@ -18,7 +18,7 @@ use crate::{
     fit,
     follow::follow,
     group::{self, Group, Seat, SeatArguments},
-    incumbent,
+    incumbent, integers,
     learn::{Course, is_learned},
     lesson::{Material, TRAINER},
     locations, plan,
@@ -81,7 +81,7 @@ pub fn run_in(
         rows: of_each,
     } = source;
     let rows = table.rows() as u64;
-    let integers = fit::check_integers(network, &table, &plan.dataset)?;
+    let integers = integers::check(network, &table, &plan.dataset)?;
     let before_target = fit::loss_before_target(explicit_loss, &last);
     let target = target::read(&table.target, &plan.dataset.target, before_target)?;
     let loss = fit::loss(before_target, &target);

@@ -119,7 +119,8 @@ pub fn run(
         return Err(all_failed(&slots));
     };
     let candidate = bench.candidate(&job)?;
-    if let Some(journal) = &journal {
+    // Of a single rung, all but the best went as they ended.
+    if let Some(journal) = journal.as_ref().filter(|_| schedule.rungs.len() > 1) {
         conduct::forget_but(journal, &slots, job.trial);
     }
     let checkpoints = journal

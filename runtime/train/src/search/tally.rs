@@ -162,13 +162,18 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn epochs_that_are_searched_count_as_each_trial_has_them() {
-        let search: Search = serde_json::from_value(json!({
+    /// Two trials, of one epoch and of four.
+    fn search() -> Search {
+        serde_json::from_value(json!({
             "algorithm": "Grid", "objective": {"metric": "rmse"},
             "space": [{"path": "hyperparameters.epochs", "choice": [1, 4]}],
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[test]
+    fn epochs_that_are_searched_count_as_each_trial_has_them() {
+        let search = search();
         let hyperparameters = Hyperparameters {
             epochs: 2,
             ..Hyperparameters::default()
@@ -191,11 +196,7 @@ mod tests {
 
     #[test]
     fn a_state_that_could_not_be_saved_is_told_until_another_one_was() {
-        let search: Search = serde_json::from_value(json!({
-            "algorithm": "Grid", "objective": {"metric": "rmse"},
-            "space": [{"path": "hyperparameters.epochs", "choice": [1, 4]}],
-        }))
-        .unwrap();
+        let search = search();
         let hyperparameters = Hyperparameters::default();
         let schedule = Schedule::new(&search, &hyperparameters);
         let watch = Watch::default();
