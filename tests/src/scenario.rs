@@ -159,6 +159,7 @@ impl Scenario {
                 trainings.ok()?.items.is_empty()
                     && room.ours::<Job>().await.ok()?.is_empty()
                     && observed(room).await?
+                    && answering(room).await? == 2
             }
             Scenario::Fail => is_in(room, "bad-iris", Phase::Failed).await?,
             Scenario::Suspend => is_in(room, "long-iris", Phase::Suspended).await?,
@@ -213,6 +214,12 @@ async fn observed(room: &Room) -> Option<bool> {
     let deployment = room.get::<ModelDeployment>("iris").await.ok()?;
     let observed = deployment.status.as_ref()?.observed_generation;
     Some(observed == deployment.metadata.generation)
+}
+
+/// How many pods answer.
+async fn answering(room: &Room) -> Option<i32> {
+    let deployment = room.get::<ModelDeployment>("iris").await.ok()?;
+    Some(deployment.status?.ready_replicas)
 }
 
 async fn train(room: &Room, name: &str, more: &Value) -> Result<()> {
