@@ -27,6 +27,7 @@ pub fn measure(
     dataset: &Dataset,
     most: u64,
 ) -> Result<Vec<(Feature, ColumnFacts)>, ScratchError> {
+    let rows = &in_order(rows, table.rows());
     let mut next = 0;
     let places = table.features.iter().map(|feature| {
         next += feature.width();
@@ -65,6 +66,13 @@ pub fn measure(
     });
     let measured: Vec<Vec<_>> = some.collect::<Result<_, _>>()?;
     Ok(measured.into_iter().flatten().collect())
+}
+
+/// The rows as they stand in the table, so that memory is read from one end to the other.
+fn in_order(rows: &[usize], all: usize) -> Vec<usize> {
+    let mut is_one = vec![false; all];
+    rows.iter().for_each(|row| is_one[*row] = true);
+    (0..all).filter(|row| is_one[*row]).collect()
 }
 
 fn of(
@@ -240,7 +248,7 @@ impl Column<'_> {
     }
 
     fn of_numbers(&self, name: &str, dataset: &Dataset) -> (Feature, ColumnFacts) {
-        let there = Moments::of(|| self.values());
+        let there = Moments::of(self.values());
         let filled = match dataset.missing {
             Missing::Mean => Some(there.mean),
             Missing::Median => Some(self.median()),
@@ -287,11 +295,8 @@ impl Column<'_> {
             return (0.0, 1.0);
         }
         let fills = filled.map_or(0, |_| self.missing() as usize);
-        let moments = Moments::of(|| {
-            self.values()
-                .chain(std::iter::repeat_n(filled.unwrap_or_default(), fills))
-        });
-        moments.scale()
+        let fills = std::iter::repeat_n(filled.unwrap_or_default(), fills);
+        Moments::of(self.values().chain(fills)).scale()
     }
 
     /// The middle of the values, or the mean of the two in the middle.

@@ -1,10 +1,14 @@
-//! Mean, deviation and bounds of columns of numbers. The order of the rows decides the last bits, and nothing else does.
+//! Mean, deviation and bounds of columns of numbers. The order of the rows decides the last bits, and nothing else does:
+//! neither where the table is, nor how many threads there are.
 
 use std::ops::Range;
 
 use sconce_contract::{ColumnFacts, NumberFacts};
 
 use crate::table::Table;
+
+/// Values whose mean and deviation are found together, while the processor has them at hand.
+const BLOCK: usize = 64;
 
 /// What is told of numbers.
 #[derive(Clone, Debug)]
@@ -20,59 +24,75 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Of values that come in the same order each time.
-    pub fn of<V: Iterator<Item = f64>>(values: impl Fn() -> V) -> Self {
-        let (mut min, mut max, mut count) = (f64::INFINITY, f64::NEG_INFINITY, 0);
-        let counted = values().inspect(|&value| {
-            count += 1;
-            (min, max) = (least(min, value), greatest(max, value));
-        });
-        let sum: f64 = counted.sum();
-        let of = f64::max(count as f64, 1.0);
-        // Two passes: the sum of squares alone loses all digits where the mean is large.
-        let mean = sum / of;
-        let squares: f64 = values().map(|value| (value - mean).powi(2)).sum();
-        Moments {
-            count,
-            mean,
-            deviation: (squares / of).sqrt(),
-            min,
-            max,
+    /// Of some values.
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
+        let (mut all, mut block) = (Sums::default(), Vec::with_capacity(BLOCK));
+        let mut values = values.fuse();
+        loop {
+            block.clear();
+            block.extend(values.by_ref().take(BLOCK));
+            if block.is_empty() {
+                return all.moments();
+            }
+            let mut some = Sums {
+                count: block.len() as f64,
+                ..Sums::default()
+            };
+            for value in &block {
+                some.sum += value;
+                (some.min, some.max) = (least(some.min, *value), greatest(some.max, *value));
+            }
+            let mean = some.sum / some.count;
+            for value in &block {
+                some.squares += (value - mean).powi(2);
+            }
+            all.merge(&some);
         }
     }
 
     /// The same of each of some columns that stand next to each other in memory, over some rows; nothing where a value is
     /// missing.
     pub fn of_columns(table: &Table, rows: &[usize], columns: Range<usize>) -> Vec<Option<Self>> {
-        // As the standard library begins a sum.
-        let zeros = vec![-0.0; columns.len()];
-        let (mut sums, mut mins) = (zeros.clone(), vec![f64::INFINITY; columns.len()]);
-        let mut maxs = vec![f64::NEG_INFINITY; columns.len()];
-        each(table, rows, &columns, |row| {
-            let all = sums.iter_mut().zip(&mut mins).zip(&mut maxs).zip(row);
-            for (((sum, min), max), value) in all {
-                let value = f64::from(*value);
-                *sum += value;
-                (*min, *max) = (least(*min, value), greatest(*max, value));
+        let width = table.width();
+        let mut all = vec![Sums::default(); columns.len()];
+        // Side by side, so that the processor takes several columns at once.
+        let [mut sums, mut means, mut squares, mut mins, mut maxs] =
+            [(); 5].map(|()| vec![0.0; columns.len()]);
+        for block in rows.chunks(BLOCK) {
+            let count = block.len() as f64;
+            let row = |row: &usize| &table.values[row * width..][columns.clone()];
+            sums.fill(0.0);
+            mins.fill(f64::INFINITY);
+            maxs.fill(f64::NEG_INFINITY);
+            for row in block.iter().map(row) {
+                for ((sum, (min, max)), value) in sums.iter_mut().zip(mins.iter_mut().zip(&mut maxs)).zip(row)
+                {
+                    let value = f64::from(*value);
+                    *sum += value;
+                    (*min, *max) = (least(*min, value), greatest(*max, value));
+                }
             }
-        });
-        let of = rows.len().max(1) as f64;
-        let means: Vec<f64> = sums.iter().map(|sum| sum / of).collect();
-        let mut squares = zeros;
-        each(table, rows, &columns, |row| {
-            for ((sum, value), mean) in squares.iter_mut().zip(row).zip(&means) {
-                *sum += (f64::from(*value) - mean).powi(2);
+            for (mean, sum) in means.iter_mut().zip(&sums) {
+                *mean = sum / count;
             }
-        });
-        let moments = |column: usize| Moments {
-            count: rows.len(),
-            mean: means[column],
-            deviation: (squares[column] / of).sqrt(),
-            min: mins[column],
-            max: maxs[column],
-        };
+            squares.fill(0.0);
+            for row in block.iter().map(row) {
+                for ((square, value), mean) in squares.iter_mut().zip(row).zip(&means) {
+                    *square += (f64::from(*value) - mean).powi(2);
+                }
+            }
+            for (column, all) in all.iter_mut().enumerate() {
+                all.merge(&Sums {
+                    count,
+                    sum: sums[column],
+                    squares: squares[column],
+                    min: mins[column],
+                    max: maxs[column],
+                });
+            }
+        }
         // What is missing is NaN, which a sum with it becomes.
-        let all = (0..columns.len()).map(moments);
+        let all = all.iter().map(Sums::moments);
         all.map(|there| Some(there).filter(|there| !there.mean.is_nan()))
             .collect()
     }
@@ -105,20 +125,53 @@ impl Moments {
     }
 }
 
-/// Rows that are fetched together: each may be anywhere, and the processor would wait for one after the other.
-const TOGETHER: usize = 64;
+/// What is added up of values.
+#[derive(Clone, Debug)]
+struct Sums {
+    count: f64,
+    sum: f64,
+    /// Of the squares of what they differ from their mean by: the sum of squares alone loses all digits where the mean is
+    /// large.
+    squares: f64,
+    min: f64,
+    max: f64,
+}
 
-/// Shows some columns of rows in memory.
-fn each(table: &Table, rows: &[usize], columns: &Range<usize>, mut show: impl FnMut(&[f32])) {
-    let width = table.width();
-    let mut fetched = Vec::with_capacity(TOGETHER * columns.len());
-    for some in rows.chunks(TOGETHER) {
-        fetched.clear();
-        for row in some {
-            let row = &table.values[row * width..][columns.clone()];
-            fetched.extend_from_slice(row);
+impl Default for Sums {
+    fn default() -> Self {
+        Sums {
+            count: 0.0,
+            sum: 0.0,
+            squares: 0.0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
         }
-        fetched.chunks_exact(columns.len()).for_each(&mut show);
+    }
+}
+
+impl Sums {
+    /// Adds those of other values, by the formula of Chan, Golub and LeVeque, "Algorithms for computing the sample
+    /// variance" (1983), 2.1.
+    fn merge(&mut self, others: &Sums) {
+        if self.count > 0.0 {
+            let apart = others.sum / others.count - self.sum / self.count;
+            self.squares += apart * apart * (self.count * others.count / (self.count + others.count));
+        }
+        self.squares += others.squares;
+        self.sum += others.sum;
+        self.count += others.count;
+        (self.min, self.max) = (least(self.min, others.min), greatest(self.max, others.max));
+    }
+
+    fn moments(&self) -> Moments {
+        let of = self.count.max(1.0);
+        Moments {
+            count: self.count as usize,
+            mean: self.sum / of,
+            deviation: (self.squares / of).sqrt(),
+            min: self.min,
+            max: self.max,
+        }
     }
 }
 
@@ -128,4 +181,31 @@ fn least(least: f64, value: f64) -> f64 {
 
 fn greatest(greatest: f64, value: f64) -> f64 {
     if value > greatest { value } else { greatest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_are_put_together_have_the_moments_of_all_values() {
+        // Far from 0, and drifting, so that the blocks have means of their own.
+        let values: Vec<f64> = (0..10 * BLOCK + 7)
+            .map(|at| 1e6 + f64::from(at as u32) + f64::from(at as u32 % 13) / 8.0)
+            .collect();
+        let there = Moments::of(values.iter().copied());
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (squares / count).sqrt();
+        assert_eq!(there.count, values.len());
+        assert!((there.mean - mean).abs() < 1e-12 * mean, "{}", there.mean);
+        assert!(
+            (there.deviation - deviation).abs() < 1e-12 * deviation,
+            "{} instead of {deviation}",
+            there.deviation
+        );
+        assert_eq!((there.min, there.max), (values[0], values[values.len() - 1]));
+        assert_eq!(Moments::of(std::iter::empty()).mean, 0.0);
+    }
 }

@@ -144,7 +144,7 @@ fn numbers(columns: &[Column], rows: Range<usize>, number: u64, stretch: &mut St
         let some = some..rows.end.min(some + AT_HAND);
         let values = &mut stretch.values[first + (some.start - rows.start) * width..];
         for (place, (_, position)) in rules.columns.features.iter().enumerate() {
-            let places = values[place..].iter_mut().step_by(width);
+            let places = values.chunks_exact_mut(width).map(|row| &mut row[place]);
             let column = columns.get(*position);
             filled &= column.is_some_and(|column| column.fill(some.clone(), fills, places));
         }

@@ -4,6 +4,7 @@
 //! A decimal becomes a number; a date the days since 1970, a time what it is stored as. Lists, structs, INT96 and
 //! decimals of more than 18 digits are refused where they are asked for.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use parquet::basic::{ConvertedType, LogicalType};
@@ -52,7 +53,7 @@ fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<
     let used: Vec<usize> = (0..names.len())
         .filter(|position| builder.uses(*position))
         .collect();
-    let mut leaves = vec![None; names.len()];
+    let mut leaves = Vec::with_capacity(used.len());
     for &position in &used {
         let leaf = (0..schema.num_columns()).find(|leaf| {
             let column = schema.column(*leaf);
@@ -61,7 +62,7 @@ fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<
         let Some(leaf) = leaf else {
             return Err(unusable(builder, &names[position], "a list or a struct").into());
         };
-        leaves[position] = Some(leaf);
+        leaves.push((position, leaf));
     }
     // What the file says of all rows is not asked for: its groups are what is read.
     let groups = file.metadata().row_groups().iter();
@@ -74,37 +75,97 @@ fn take(bytes: impl ChunkReader + 'static, builder: &mut Builder<'_>) -> Result<
         .into());
     }
     builder.expect(u64::try_from(rows).unwrap_or_default());
-    let mut number = 0;
-    for group in 0..file.num_row_groups() {
-        let group = guarded(|| file.get_row_group(group)).map_err(|problem| malformed(builder, problem))?;
-        let rows = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
-        let mut readers = Vec::with_capacity(used.len());
-        for &position in &used {
-            let leaf = leaves[position].unwrap_or_default();
-            let reader = guarded(|| group.get_column_reader(leaf));
-            let reader = reader.map_err(|problem| malformed(builder, problem))?;
-            readers.push((position, reader, schema.column(leaf)));
-        }
-        let mut columns: Vec<Column> = names.iter().map(|_| Column::default()).collect();
-        for done in (0..rows).step_by(ROWS) {
-            let count = ROWS.min(rows - done);
-            let decode = |(_, reader, about): &mut (_, _, ColumnDescPtr)| column(reader, about, count);
-            let decoded: Vec<_> = readers.par_iter_mut().map(decode).collect();
-            for ((position, ..), values) in readers.iter().zip(decoded) {
-                columns[*position] = values.map_err(|problem| match problem {
-                    Problem::Damaged(problem) => malformed(builder, problem),
-                    Problem::Kind(kind) => unusable(builder, &names[*position], kind),
-                    Problem::NotUtf8(row) => TableError::CellNotUtf8 {
-                        place: builder.place(number + row as u64 + 1),
-                        column: names[*position].clone(),
-                    },
-                })?;
-            }
-            give(&columns, count, number, builder)?;
-            number += count as u64;
-        }
+    let mut blocks = Blocks {
+        file: &file,
+        leaves,
+        columns: names.len(),
+        groups: 0..file.num_row_groups(),
+        readers: Vec::new(),
+        left: 0,
+    };
+    let (mut number, mut next) = (0, blocks.next());
+    while let Some(block) = next {
+        let block = block.map_err(|(position, problem)| match problem {
+            Problem::Damaged(problem) => malformed(builder, problem),
+            Problem::Kind(kind) => unusable(builder, &names[position], kind),
+            Problem::NotUtf8(row) => TableError::CellNotUtf8 {
+                place: builder.place(number + row as u64 + 1),
+                column: names[position].clone(),
+            },
+        })?;
+        // The next rows are decoded while these go into the table.
+        let given;
+        (given, next) = rayon::join(
+            || give(&block.columns, block.rows, number, builder),
+            || blocks.next(),
+        );
+        given?;
+        number += block.rows as u64;
     }
     Ok(())
+}
+
+/// The rows of a file in their order, some of a group at a time.
+struct Blocks<'f, R: ChunkReader> {
+    file: &'f SerializedFileReader<R>,
+    /// The columns that are used: place in the header, and leaf of the schema.
+    leaves: Vec<(usize, usize)>,
+    /// Columns of the header.
+    columns: usize,
+    /// Those that are still to come.
+    groups: Range<usize>,
+    /// Of the group: place in the header, and what reads the column.
+    readers: Vec<(usize, ColumnReader, ColumnDescPtr)>,
+    /// Rows of the group that are still to come.
+    left: usize,
+}
+
+/// Some rows.
+struct Block {
+    /// By their place in the header; those that are not used are empty.
+    columns: Vec<Column>,
+    rows: usize,
+}
+
+impl<R: ChunkReader + 'static> Iterator for Blocks<'_, R> {
+    /// What is wrong, and the place in the header of the column in which it is.
+    type Item = Result<Block, (usize, Problem)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.left == 0 {
+            let group = self.groups.next()?;
+            if let Err(problem) = self.begin(group) {
+                return Some(Err((0, Problem::Damaged(problem))));
+            }
+        }
+        let rows = ROWS.min(self.left);
+        self.left -= rows;
+        let decode = |(_, reader, about): &mut (_, _, ColumnDescPtr)| column(reader, about, rows);
+        let decoded: Vec<_> = self.readers.par_iter_mut().map(decode).collect();
+        let mut columns: Vec<Column> = (0..self.columns).map(|_| Column::default()).collect();
+        for ((position, ..), values) in self.readers.iter().zip(decoded) {
+            match values {
+                Ok(values) => columns[*position] = values,
+                Err(problem) => return Some(Err((*position, problem))),
+            }
+        }
+        Some(Ok(Block { columns, rows }))
+    }
+}
+
+impl<R: ChunkReader + 'static> Blocks<'_, R> {
+    /// Goes to the beginning of a group.
+    fn begin(&mut self, group: usize) -> Result<(), String> {
+        let group = guarded(|| self.file.get_row_group(group))?;
+        self.left = usize::try_from(group.metadata().num_rows()).unwrap_or_default();
+        self.readers.clear();
+        for &(position, leaf) in &self.leaves {
+            let reader = guarded(|| group.get_column_reader(leaf))?;
+            self.readers
+                .push((position, reader, group.metadata().column(leaf).column_descr_ptr()));
+        }
+        Ok(())
+    }
 }
 
 enum Problem {

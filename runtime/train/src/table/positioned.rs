@@ -1,16 +1,19 @@
 //! A file that several threads read, each where it is: the handles that a file is cloned to share one position.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::errors::Result;
 use parquet::file::reader::{ChunkReader, Length};
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
-/// Bytes that are read at once.
-const AT_ONCE: usize = 64 << 10;
+/// Bytes that are read at once where it is not known how many are wanted: what says what a page holds is shorter, and the
+/// page itself is asked for as a whole.
+const AT_ONCE: usize = 512;
 
 /// A file.
 pub(super) struct Positioned {
@@ -58,8 +61,17 @@ impl ChunkReader for Positioned {
                 "{length} bytes from {start} on are more than the file has"
             )));
         }
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start)?;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            // Into memory that nobody has filled with zeros first.
+            let at = start + bytes.len() as u64;
+            match rustix::io::pread(&*self.file, spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(std::io::Error::from(error).into()),
+            }
+        }
+        bytes.truncate(length);
         Ok(bytes.into())
     }
 }
