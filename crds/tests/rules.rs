@@ -106,6 +106,76 @@ fn a_whole_number_is_a_fraction_where_the_field_is_one() {
 }
 
 #[test]
+fn a_key_with_nothing_behind_it_is_no_field() {
+    let schema = schema("ModelTraining");
+    let mut object = valid("ModelTraining");
+    object["spec"]["dataset"]["features"] = Value::Null;
+    object["spec"]["hyperparameters"] = serde_json::json!({"epochs": null});
+    let admitted = offline::admit(&schema, &object).unwrap();
+    assert_eq!(admitted["spec"]["dataset"].get("features"), None);
+    assert!(
+        admitted["spec"]["hyperparameters"]["epochs"].is_u64(),
+        "a null is replaced by the default: {admitted}"
+    );
+}
+
+#[test]
+fn a_null_in_a_row_of_any_shape_stays() {
+    let mut object = valid("ModelDeployment");
+    let warmup = serde_json::json!({"rows": [{"petal_length": null}]});
+    object["spec"]["warmup"] = warmup.clone();
+    let admitted = offline::admit(&schema("ModelDeployment"), &object).unwrap();
+    assert_eq!(admitted["spec"]["warmup"]["rows"], warmup["rows"]);
+}
+
+#[test]
+fn bounds_are_told_in_the_api_servers_words() {
+    let refused = |change: Value| {
+        let mut object = valid("ModelTraining");
+        merge(&mut object, &serde_json::json!({"spec": change}));
+        offline::admit(&schema("ModelTraining"), &object)
+            .unwrap_err()
+            .join("\n")
+    };
+    let too_few = refused(serde_json::json!({"hyperparameters": {"epochs": 0}}));
+    assert!(
+        too_few.contains(
+            "spec.hyperparameters.epochs: Invalid value: 0: spec.hyperparameters.epochs in body should be greater \
+             than or equal to 1"
+        ),
+        "{too_few}"
+    );
+    let no_format = refused(serde_json::json!({"dataset": {"format": "XLSX"}}));
+    assert!(
+        no_format.contains("spec.dataset.format: Unsupported value: \"XLSX\": supported values: \"CSV\""),
+        "{no_format}"
+    );
+    let no_uri = refused(serde_json::json!({"dataset": {"uri": "configmap://../patients.csv"}}));
+    assert!(
+        no_uri.contains("spec.dataset.uri in body should match '^("),
+        "{no_uri}"
+    );
+    let long = refused(serde_json::json!({"dataset": {"target": "y".repeat(5000)}}));
+    assert!(long.contains("spec.dataset.target: Too long"), "{long}");
+    let empty = refused(serde_json::json!({"model": {"network": {"layers": []}}}));
+    assert!(
+        empty.contains("spec.model.network.layers in body should have at least 1 items"),
+        "{empty}"
+    );
+}
+
+#[test]
+fn what_an_api_server_takes_is_within_bounds() {
+    let maximal: Vec<Value> = serde_norway::from_str(include_str!("maximal.yaml")).unwrap();
+    for object in maximal {
+        let kind = object["kind"].as_str().unwrap();
+        if let Err(complaints) = offline::admit(&schema(kind), &object) {
+            panic!("{kind} {}: {complaints:#?}", object["metadata"]["name"]);
+        }
+    }
+}
+
+#[test]
 fn a_running_training_may_change_when_it_is_suspended_with_the_change() {
     let schema = schema("ModelTraining");
     let mut before = apply_defaults(&schema, &valid("ModelTraining"));

@@ -43,11 +43,12 @@ pub struct Resolved {
 impl Resolved {
     /// Stands for what is asked of a node beside its resources, labels and what it lets in; empty where nothing is.
     pub fn placement(&self) -> String {
-        let asked = (&self.node_affinity, &self.device_class_name);
-        if asked == (&None, &None) {
-            return String::new();
+        match (&self.node_affinity, &self.device_class_name) {
+            (None, None) => String::new(),
+            // Of devices that are claimed, the requests do not say how many.
+            (affinity, Some(class)) if self.count > 1 => short_hash(&(affinity, class, self.count)),
+            asked => short_hash(&asked),
         }
-        short_hash(&asked)
     }
 }
 
@@ -211,6 +212,21 @@ mod tests {
                 {"matchExpressions": [carries("a"), absent]}, {"matchExpressions": [carries("b"), absent]}
             ])
         );
+    }
+
+    #[test]
+    fn how_many_devices_are_claimed_is_part_of_where_a_pod_can_be() {
+        let placement = |class: Option<&str>, count| {
+            let asked = Resolved {
+                count,
+                device_class_name: class.map(str::to_owned),
+                ..Resolved::default()
+            };
+            asked.placement()
+        };
+        assert_ne!(placement(Some("gpu"), 1), placement(Some("gpu"), 2));
+        // Of extended resources, the requests say it.
+        assert_eq!(placement(None, 1), placement(None, 2));
     }
 
     #[test]

@@ -4,13 +4,17 @@
 //! with `P` parameters (`in·out + out` of a dense one):
 //!
 //! ```text
-//!   training    weights 4·P, gradients 4·P, optimiser 0 (SGD), 4·P (momentum) or 8·P (Adam, AdamW),
-//!               activations 4·batch·(in₁ + Σ kept) + 8·batch·widest
+//!   training    weights 4·P and the copy that the network computes with 4·P, gradients as backpropagation leaves
+//!               them 4·P and in one piece 4·P, optimiser 0 (SGD), 4·P (momentum) or 8·P (Adam, AdamW),
+//!               regularization 4·P where there is one, activations 4·rows·(in₁ + Σ kept) + 8·rows·widest
+//!               (rows of a batch that one pod takes)
 //!   search      the largest of its trials, and so many of them at a time in a pod
-//!   serving     the artifact's bytes, and what the server computes at a time
+//!   serving     the bytes of the artifact's weights, and what the server computes at a time
 //! ```
 //!
-//! The bytes per parameter are those of Rajbhandari et al. 2020 (ZeRO, section 3.1) for plain F32. Backpropagation
+//! The bytes per parameter are those of Rajbhandari et al. 2020 (ZeRO, section 3.1) for plain F32, and what our trainer
+//! holds beside them on a device (`sconce-engine`, `remote.rs`). A pod's programs use the first device of those that it
+//! has: however many there are, one of them has to have the memory. Backpropagation
 //! keeps of each layer what its derivative needs (Rumelhart, Hinton and Williams 1986): of a dense layer the sum and
 //! the activation of it, of dropout the mask and the product, of a convolution its windows too; and two gradients of
 //! the widest layer on their way. Each layer says it of itself ([`Outline`]).
@@ -39,7 +43,7 @@ const SERVING_ACTIVATIONS: u64 = 32 << 20;
 pub struct Need {
     /// The weights.
     pub weights: u64,
-    /// Gradients and what the optimiser remembers; 0 for serving.
+    /// Gradients, what the optimiser remembers, and copies; 0 for serving.
     pub optimiser: u64,
     /// Values on their way through the network.
     pub activations: u64,
@@ -50,9 +54,10 @@ pub struct Need {
 }
 
 impl Need {
-    /// Of a training. `inputs` is the number of feature columns; nothing where only the table tells.
-    pub fn of_training(network: &Network, how: &Hyperparameters, inputs: Option<u64>) -> Self {
-        let batch = u64::from(how.batch_size);
+    /// Of a training of which so many pods share each batch. `inputs` is the number of feature columns; nothing where only
+    /// the table tells.
+    pub fn of_training(network: &Network, how: &Hyperparameters, pods: u32, inputs: Option<u64>) -> Self {
+        let rows = u64::from(how.batch_size.div_ceil(pods.max(1)));
         let told = network
             .input
             .and_then(|input| input.shape().ok())
@@ -70,13 +75,12 @@ impl Need {
             OptimizerType::Sgd | OptimizerType::RmsProp | OptimizerType::Adagrad | OptimizerType::Lion => 1,
             OptimizerType::Adam | OptimizerType::AdamW => 2,
         };
-        // Early stopping keeps the weights of the best epoch.
-        let kept_best = u64::from(how.early_stopping.is_some_and(|settings| settings.restore_best));
+        let pulled = u64::from(how.regularization.is_some());
         let values = kept.saturating_add(widest.saturating_mul(2));
         Need {
             weights,
-            optimiser: weights.saturating_mul(1 + states + kept_best),
-            activations: F32.saturating_mul(batch).saturating_mul(values),
+            optimiser: weights.saturating_mul(3 + states + pulled),
+            activations: F32.saturating_mul(rows).saturating_mul(values),
             exact: inputs.is_some() && !outlines.is_empty(),
             trials: None,
         }
@@ -90,8 +94,9 @@ impl Need {
         how: &Hyperparameters,
         inputs: Option<u64>,
     ) -> Self {
-        let of =
-            |candidate: &Candidate| Need::of_training(&candidate.network, &candidate.hyperparameters, inputs);
+        let of = |candidate: &Candidate| {
+            Need::of_training(&candidate.network, &candidate.hyperparameters, 1, inputs)
+        };
         let base = Candidate::of(network, how);
         let largest = base.greatest(search, inputs, |candidate| of(candidate).total());
         Need {
@@ -100,10 +105,10 @@ impl Need {
         }
     }
 
-    /// Of a server of an artifact that has so many bytes.
-    pub fn of_serving(artifact: u64) -> Self {
+    /// Of a server of an artifact whose weights have so many bytes.
+    pub fn of_serving(weights: u64) -> Self {
         Need {
-            weights: artifact,
+            weights,
             optimiser: 0,
             activations: SERVING_ACTIVATIONS,
             exact: true,
@@ -171,7 +176,6 @@ impl From<&AcceleratorProfile> for Offer {
 /// What a pod asks for, and what it could ask for instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Room {
-    units: u32,
     asked: Offer,
     others: Vec<Offer>,
 }
@@ -185,40 +189,24 @@ impl Room {
             .into_iter()
             .partition(|profile| profile.name == asked.profile);
         let found = found.into_iter().next()?;
-        (found.device != Device::Cpu).then_some(Room {
-            units: asked.count,
-            asked: found,
-            others,
-        })
+        (found.device != Device::Cpu).then_some(Room { asked: found, others })
     }
 
-    fn bytes(&self, unit: u64) -> u64 {
-        unit.saturating_mul(u64::from(self.units))
-    }
-
-    /// What would do instead: the profile of the same device with the least memory, in the same number; else more
-    /// units of this one.
+    /// What would do instead: the profile of the same device with the least memory.
     fn instead(&self, need: &Need) -> String {
         let smallest = self
             .others
             .iter()
             .filter(|other| other.device == self.asked.device)
             .filter_map(|other| Some((other.memory?, &other.name)))
-            .filter(|(memory, _)| fits(need.total(), self.bytes(*memory)))
+            .filter(|(memory, _)| fits(need.total(), *memory))
             .min();
-        match (smallest, self.asked.memory) {
-            (Some((memory, name)), _) => format!(
+        match smallest {
+            Some((memory, name)) => format!(
                 "the smallest profile that would do is {name} ({} per unit)",
                 size(memory)
             ),
-            (None, Some(memory)) if memory > 0 => {
-                let units = need.total().saturating_mul(10).div_ceil(memory.saturating_mul(9));
-                format!(
-                    "no profile of this device would do with {} per pod; {units} of {} would",
-                    self.units, self.asked.name
-                )
-            }
-            (None, _) => "no profile of this device would do".to_owned(),
+            None => "no profile of this device would do".to_owned(),
         }
     }
 }
@@ -247,7 +235,7 @@ impl Question {
             return Ok(());
         };
         match room.asked.memory {
-            Some(memory) if need.total() > room.bytes(memory) => Err(Problem::new(
+            Some(memory) if need.total() > memory => Err(Problem::new(
                 Reason::DoesNotFit,
                 "spec.accelerator",
                 sentence(room, memory, need) + "; " + &room.instead(need),
@@ -274,10 +262,10 @@ impl Question {
             return Some(no(FITS_ACCELERATOR, problem.reason, problem.message));
         }
         let sentence = sentence(room, memory, need);
-        Some(if !fits(need.total(), room.bytes(memory)) {
+        Some(if !fits(need.total(), memory) {
             let message = format!("{sentence}, which leaves less than a tenth to what is not computed here");
             unknown(FITS_ACCELERATOR, Reason::Tight, message)
-        } else if !fits(need.together(), room.bytes(memory)) {
+        } else if !fits(need.together(), memory) {
             let message = format!(
                 "{sentence}; {} of them at a time may need {}: lower spec.search.parallelTrials where they do",
                 need.trials.unwrap_or(1),
@@ -300,15 +288,14 @@ impl Question {
 
 fn sentence(room: &Room, memory: u64, need: &Need) -> String {
     format!(
-        "{} needs {} and {} of {} has {}",
+        "{} needs {} and a unit of {} has {}",
         match need.trials {
             None => "a pod",
             Some(_) => "the largest trial of spec.search",
         },
         need.words(),
-        room.units,
         room.asked.name,
-        size(room.bytes(memory))
+        size(memory)
     )
 }
 

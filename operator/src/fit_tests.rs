@@ -37,10 +37,11 @@ fn offer(name: &str, gib: Option<u64>) -> Offer {
     }
 }
 
-fn room(count: u32, gib: Option<u64>) -> Room {
+fn room(gib: Option<u64>) -> Room {
+    // Of several, one has to have the memory.
     let asked = Accelerator {
         profile: "small".to_owned(),
-        count,
+        count: 2,
     };
     let rocm = Offer {
         device: Device::ROCm,
@@ -91,29 +92,49 @@ fn says(room: &Room, need: Option<&Need>) -> (String, String, String) {
 #[test]
 fn a_training_keeps_weights_gradients_moments_and_activations() {
     // 10 → 8 → 3: 10·8+8 + 8·3+3 = 115 parameters; of a row 10 + 2·8 + 2·3 values and 2·8 gradients.
-    let adam = Need::of_training(&network(&[8, 3]), &how(OptimizerType::Adam, None, 32), Some(10));
+    let adam = Need::of_training(
+        &network(&[8, 3]),
+        &how(OptimizerType::Adam, None, 32),
+        1,
+        Some(10),
+    );
     assert_eq!(
         adam,
         Need {
             trials: None,
             weights: 4 * 115,
-            optimiser: 3 * 4 * 115,
+            optimiser: 5 * 4 * 115,
             activations: 4 * 32 * (32 + 16),
             exact: true
         }
     );
     for (kind, momentum, times) in [
-        (OptimizerType::Sgd, None, 1),
-        (OptimizerType::Sgd, Some(0.0), 1),
-        (OptimizerType::Sgd, Some(0.9), 2),
-        (OptimizerType::AdamW, None, 3),
-        (OptimizerType::RmsProp, None, 2),
-        (OptimizerType::Adagrad, None, 2),
-        (OptimizerType::Lion, None, 2),
+        (OptimizerType::Sgd, None, 3),
+        (OptimizerType::Sgd, Some(0.0), 3),
+        (OptimizerType::Sgd, Some(0.9), 4),
+        (OptimizerType::AdamW, None, 5),
+        (OptimizerType::RmsProp, None, 4),
+        (OptimizerType::Adagrad, None, 4),
+        (OptimizerType::Lion, None, 4),
     ] {
-        let need = Need::of_training(&network(&[8, 3]), &how(kind, momentum, 32), Some(10));
+        let need = Need::of_training(&network(&[8, 3]), &how(kind, momentum, 32), 1, Some(10));
         assert_eq!(need.optimiser, times * need.weights, "{kind:?} {momentum:?}");
     }
+    // What regularization pulls at is marked.
+    let pulled: Hyperparameters = serde_json::from_value(
+        json!({"batchSize": 32, "optimizer": {"type": "Adam"}, "regularization": {"l2": 0.1}}),
+    )
+    .unwrap();
+    let need = Need::of_training(&network(&[8, 3]), &pulled, 1, Some(10));
+    assert_eq!(need.optimiser, 6 * need.weights);
+    // Of a batch that several pods share, each has its rows.
+    let shared = Need::of_training(
+        &network(&[8, 3]),
+        &how(OptimizerType::Adam, None, 32),
+        3,
+        Some(10),
+    );
+    assert_eq!(shared.activations, 4 * 11 * (32 + 16));
 }
 
 #[test]
@@ -122,8 +143,8 @@ fn dropout_keeps_a_mask_and_has_no_parameters() {
     layers.layers.insert(1, Layer::dropout(0.5));
     let how = how(OptimizerType::Sgd, None, 1);
     let (with, without) = (
-        Need::of_training(&layers, &how, Some(10)),
-        Need::of_training(&network(&[8, 3]), &how, Some(10)),
+        Need::of_training(&layers, &how, 1, Some(10)),
+        Need::of_training(&network(&[8, 3]), &how, 1, Some(10)),
     );
     assert_eq!(with.weights, without.weights);
     assert_eq!(with.activations, without.activations + 4 * 2 * 8);
@@ -136,7 +157,7 @@ fn a_convolution_keeps_its_windows_and_an_input_that_is_said_is_known() {
         "layers": [{"conv2d": {"filters": 4, "kernelSize": 3}}, {"flatten": {}}, {"dense": {"units": 2}}],
     }))
     .unwrap();
-    let need = Need::of_training(&network, &how(OptimizerType::Sgd, None, 1), None);
+    let need = Need::of_training(&network, &how(OptimizerType::Sgd, None, 1), 1, None);
     // 6 x 6 windows of 9 points; their sums and outputs are of 4 channels.
     let parameters = 9 * 4 + 4 + 6 * 6 * 4 * 2 + 2;
     let values = 64 + 36 * 9 + 2 * 36 * 4 + 2 * 2 + 2 * (36 * 9);
@@ -145,7 +166,7 @@ fn a_convolution_keeps_its_windows_and_an_input_that_is_said_is_known() {
         Need {
             trials: None,
             weights: 4 * parameters,
-            optimiser: 4 * parameters,
+            optimiser: 3 * 4 * parameters,
             activations: 4 * values,
             exact: true
         }
@@ -155,10 +176,10 @@ fn a_convolution_keeps_its_windows_and_an_input_that_is_said_is_known() {
 #[test]
 fn without_the_columns_the_need_is_the_least_that_it_can_be() {
     let how = how(OptimizerType::Adam, None, 32);
-    let least = Need::of_training(&network(&[8, 3]), &how, None);
+    let least = Need::of_training(&network(&[8, 3]), &how, 1, None);
     assert!(!least.exact);
     for inputs in [1, 2, 100] {
-        let need = Need::of_training(&network(&[8, 3]), &how, Some(inputs));
+        let need = Need::of_training(&network(&[8, 3]), &how, 1, Some(inputs));
         assert!(least.total() <= need.total() && need.exact);
     }
 }
@@ -166,58 +187,56 @@ fn without_the_columns_the_need_is_the_least_that_it_can_be() {
 #[test]
 fn the_largest_network_there_can_be_overflows_nothing() {
     let network = network(&[65_536; 64]);
-    let need = Need::of_training(&network, &how(OptimizerType::Adam, None, 1 << 20), Some(u64::MAX));
+    let need = Need::of_training(
+        &network,
+        &how(OptimizerType::Adam, None, 1 << 20),
+        1,
+        Some(u64::MAX),
+    );
     assert_eq!(need.total(), u64::MAX);
-    assert!(check(Some(&room(64, Some(80))), Some(&need)).is_err());
+    assert!(check(Some(&room(Some(80))), Some(&need)).is_err());
 }
 
 #[test]
 fn what_cannot_fit_is_refused_with_the_numbers_and_the_smallest_profile_that_would_do() {
-    let problem = check(Some(&room(1, Some(24))), Some(&need(30, true))).unwrap_err();
+    let problem = check(Some(&room(Some(24))), Some(&need(30, true))).unwrap_err();
     assert_eq!(
         (problem.reason.as_str(), problem.field.as_str()),
         ("DoesNotFit", "spec.accelerator")
     );
     assert_eq!(
         problem.message,
-        "a pod needs 30.0 GiB (weights 30.0 GiB, activations 0 B) and 1 of small has 24.0 GiB; \
+        "a pod needs 30.0 GiB (weights 30.0 GiB, activations 0 B) and a unit of small has 24.0 GiB; \
          the smallest profile that would do is medium (48.0 GiB per unit)"
     );
-    let problem = check(Some(&room(1, Some(24))), Some(&need(100, true))).unwrap_err();
+    let problem = check(Some(&room(Some(24))), Some(&need(100, true))).unwrap_err();
     assert!(
         problem
             .message
-            .ends_with("no profile of this device would do with 1 per pod; 5 of small would"),
+            .ends_with("has 24.0 GiB; no profile of this device would do"),
         "{}",
         problem.message
     );
     // What is known to be the least is proof enough.
-    assert!(check(Some(&room(1, Some(24))), Some(&need(30, false))).is_err());
-    assert!(check(Some(&room(2, Some(24))), Some(&need(30, true))).is_ok());
+    assert!(check(Some(&room(Some(24))), Some(&need(30, false))).is_err());
 }
 
 #[test]
 fn only_what_is_known_is_called_true_or_false() {
-    let told = |count, gib, need: Option<&Need>| {
-        let (status, reason, _) = says(&room(count, gib), need);
+    let told = |gib, need: Option<&Need>| {
+        let (status, reason, _) = says(&room(gib), need);
         (status, reason)
     };
     let pair = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
-    assert_eq!(told(1, Some(24), Some(&need(20, true))), pair("True", "Fits"));
-    assert_eq!(told(1, Some(24), Some(&need(23, true))), pair("Unknown", "Tight"));
+    assert_eq!(told(Some(24), Some(&need(20, true))), pair("True", "Fits"));
+    assert_eq!(told(Some(24), Some(&need(23, true))), pair("Unknown", "Tight"));
+    assert_eq!(told(Some(24), Some(&need(25, true))), pair("False", "DoesNotFit"));
     assert_eq!(
-        told(1, Some(24), Some(&need(25, true))),
-        pair("False", "DoesNotFit")
-    );
-    assert_eq!(
-        told(1, Some(24), Some(&need(2, false))),
+        told(Some(24), Some(&need(2, false))),
         pair("Unknown", "ColumnsUnknown")
     );
-    assert_eq!(told(1, Some(24), None), pair("Unknown", "NeedUnknown"));
-    assert_eq!(
-        told(1, None, Some(&need(2, true))),
-        pair("Unknown", "MemoryUnknown")
-    );
+    assert_eq!(told(Some(24), None), pair("Unknown", "NeedUnknown"));
+    assert_eq!(told(None, Some(&need(2, true))), pair("Unknown", "MemoryUnknown"));
 }
 
 #[test]
@@ -247,6 +266,7 @@ fn of_a_search_the_largest_trial_counts_and_how_many_there_are_at_a_time() {
             batch_size: 64,
             ..how
         },
+        1,
         Some(10),
     );
     for (parallel, pods, each) in [(1, 1, 1), (6, 1, 6), (6, 3, 2), (7, 3, 3), (3, 3, 1)] {
@@ -261,17 +281,17 @@ fn of_a_search_the_largest_trial_counts_and_how_many_there_are_at_a_time() {
         trials: Some(trials),
         ..need(gib, true)
     };
-    let (status, reason, said) = says(&room(1, Some(24)), Some(&of(10, 2)));
+    let (status, reason, said) = says(&room(Some(24)), Some(&of(10, 2)));
     assert_eq!((status.as_str(), reason.as_str()), ("True", "Fits"));
     assert!(
         said.starts_with("the largest trial of spec.search needs 10.0 GiB"),
         "{said}"
     );
-    let (status, reason, said) = says(&room(1, Some(24)), Some(&of(10, 3)));
+    let (status, reason, said) = says(&room(Some(24)), Some(&of(10, 3)));
     assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "Tight"));
     assert!(said.contains("3 of them at a time may need 30.0 GiB"), "{said}");
     // One that fits into nothing is not waited for.
-    let refused = check(Some(&room(1, Some(24))), Some(&of(25, 1))).unwrap_err();
+    let refused = check(Some(&room(Some(24))), Some(&of(25, 1))).unwrap_err();
     assert_eq!(refused.reason, Reason::DoesNotFit);
 }
 

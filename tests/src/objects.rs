@@ -133,7 +133,8 @@ pub fn trained(claim: &str, digit: char, accuracy: f64) -> Report {
         artifact: Artifact {
             uri: format!("pvc://{claim}/{}", digit.to_string().repeat(64)),
             digest: digest(digit),
-            size_bytes: 4096,
+            size_bytes: 8192,
+            weights_bytes: Some(4096),
         },
         epochs: 10,
         steps: 40,

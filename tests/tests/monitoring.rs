@@ -51,6 +51,23 @@ fn monitoring_is_off_until_it_is_asked_for_and_needs_no_crd_then() -> Outcome {
     Ok(())
 }
 
+#[test]
+fn monitoring_looks_for_pods_where_the_operator_works() -> Outcome {
+    for (namespace, selects) in [
+        ("", json!({"any": true})),
+        ("team-a", json!({"matchNames": ["team-a"]})),
+    ] {
+        let watch = format!("watchNamespace={namespace}");
+        let all = objects(&rendered(&["--set", ON, "--set", &watch])?)?;
+        assert_eq!(
+            of_kind(&all, "PodMonitor")[0]["spec"]["namespaceSelector"],
+            selects,
+            "{namespace:?}"
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn monitoring_asks_only_for_metrics_that_exist() -> Outcome {
     let room = Room::open().await?;

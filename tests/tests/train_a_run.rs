@@ -173,7 +173,7 @@ async fn it_tells_how_far_it_is_and_ends_with_what_was_reported() -> Outcome {
     let done = room.phase("iris", Phase::Succeeded).await?;
     let status = done.status.clone().unwrap_or_default();
     let artifact = status.artifact.clone().ok_or("no artifact")?;
-    assert_eq!((artifact.digest, artifact.size_bytes), (digest('a'), 4096));
+    assert_eq!((artifact.digest, artifact.size_bytes), (digest('a'), 8192));
     assert_eq!(artifact.uri, format!("pvc://iris-artifacts/{}", "a".repeat(64)));
     assert_eq!(
         (status.artifact, status.completed_run),

@@ -139,7 +139,11 @@ pub async fn dereference(deployment: &ModelDeployment, context: &Context) -> Res
     }
     found.fit = Question {
         room: context.room(profile),
-        need: need(training.as_deref(), &found.resolution),
+        // What somebody else's program needs is its own.
+        need: match deployment.spec.custom() {
+            None => need(training.as_deref(), &found.resolution),
+            Some(_) => None,
+        },
     };
     if found.workloads.len() > 1 || !is_live(deployment, &found) {
         found.spare = profile.and_then(|asked| context.count(&asked.profile)?.spare());
@@ -163,7 +167,9 @@ fn need(training: Option<&ModelTraining>, resolution: &Resolution) -> Option<Nee
         .into_iter()
         .flatten()
         .find(|artifact| Some(&artifact.digest) == model.digest.as_ref())?;
-    Some(Need::of_serving(artifact.size_bytes))
+    Some(Need::of_serving(
+        artifact.weights_bytes.unwrap_or(artifact.size_bytes),
+    ))
 }
 
 /// Asks the API server itself for the Deployments.

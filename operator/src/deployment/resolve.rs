@@ -12,12 +12,14 @@
 use kube::ResourceExt;
 use sconce_crds::condition::{DEGRADED, FAILED, GATES_PASSED, READY, find, is_true};
 use sconce_crds::deployment::{PROMOTE_ANNOTATION, Promotion, ServedModel, TrainingRef, TrainingSource};
+use sconce_crds::training::GateResult;
 use sconce_crds::{ModelDeployment, ModelTraining, ModelTrainingStatus};
 
 use super::promote::{self, Promoted};
 use super::revision::{Model, Served, short};
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::training::gates;
 
 /// Which artifact is to be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,6 +185,25 @@ fn rejected(status: &ModelTrainingStatus) -> Option<&str> {
     (gates.status == "False").then_some(gates.message.as_str())
 }
 
+/// Why the candidate missed its gates, if it did. Their results stay beside it while another run waits, is at work or has
+/// failed; the condition, which has the better words, no longer speaks of the candidate by then.
+pub(crate) fn missed(status: &ModelTrainingStatus) -> Option<String> {
+    if let Some(why) = rejected(status) {
+        return Some(why.to_owned());
+    }
+    let misses = status.gates.iter().filter(|gate| !gate.passed);
+    let misses: Vec<String> = misses.map(miss).collect();
+    (!misses.is_empty()).then(|| misses.join("; "))
+}
+
+fn miss(gate: &GateResult) -> String {
+    let (metric, required) = (gate.metric, &gate.required);
+    match gate.observed {
+        Some(value) => format!("{metric} is {}, and {required} is required", gates::short(value)),
+        None => format!("{metric} is not known, and {required} is required"),
+    }
+}
+
 /// Not the message of a training that is well: that one changes with each step.
 fn troubled(status: &ModelTrainingStatus) -> Option<&str> {
     let ready = find(&status.conditions, READY)?;
@@ -283,7 +304,7 @@ fn awaiting(
 
 fn invitation(deployment: &ModelDeployment, offered: &Model, status: &ModelTrainingStatus) -> String {
     let digest = offered.digest.as_deref().unwrap_or_default();
-    let but = rejected(status)
+    let but = missed(status)
         .map(|why| format!(" (it was rejected: {why})"))
         .unwrap_or_default();
     format!(

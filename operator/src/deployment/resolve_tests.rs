@@ -218,6 +218,28 @@ fn a_person_promotes_by_a_digest() {
 }
 
 #[test]
+fn what_was_rejected_is_offered_as_such_also_while_another_run_is_at_work() {
+    let gates = json!([
+        {"metric": "accuracy", "required": ">= 0.95", "observed": 0.9, "passed": false},
+        {"metric": "loss", "required": "<= 1", "observed": 0.5, "passed": true},
+        {"metric": "auroc", "required": ">= 0.9", "passed": false},
+    ]);
+    // A run at work tells that nothing is measured yet, and one that waits tells nothing of gates.
+    let at_work = json!([condition("GatesPassed", "Unknown", "the run has not ended")]);
+    for conditions in [at_work, json!([])] {
+        let status = json!({"candidate": artifact("bb"), "gates": gates, "conditions": conditions});
+        let resolution = resolve(&manual(None), Some(&training(&status)), None);
+        let (reason, _, message) = outcome(&resolution);
+        assert_eq!(reason, "AwaitingPromotion");
+        let but = "(it was rejected: accuracy is 0.9, and >= 0.95 is required; auroc is not known, and >= 0.9 is required)";
+        assert!(message.contains(but), "{message}");
+        // What follows the gates by itself waits for that run, which is no fault.
+        let resolution = resolve(&of_training(), Some(&training(&status)), None);
+        assert_eq!(outcome(&resolution).0, "NoArtifactYet");
+    }
+}
+
+#[test]
 fn what_a_person_promoted_stays_promoted_when_the_training_has_moved_on() {
     let later = training(&json!({"artifact": artifact("cc"), "candidate": artifact("cc")}));
     let whole = digest("aa");

@@ -11,6 +11,7 @@ use sconce_crds::{ModelDeployment, ModelTraining};
 use serde::de::DeserializeOwned;
 
 use super::PluginError;
+use super::error::is_absent;
 use crate::seen::Pod;
 use crate::{connection, labels};
 
@@ -69,13 +70,13 @@ impl Cluster {
     /// An object, if it is there.
     ///
     /// # Errors
-    /// When the API server does not answer, or refuses.
+    /// When the API server does not answer, refuses, or does not know the kind.
     pub async fn find<K>(&self, name: &str) -> Result<Option<K>, PluginError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
-        let read = self.api::<K>().get_opt(name).await;
-        read.map_err(PluginError::api(format!("read {} {name}", K::plural(&()))))
+        let read = self.api::<K>().get(name).await;
+        found(read, format!("read {} {name}", K::plural(&())))
     }
 
     /// The objects of a kind with a label, or all.
@@ -131,6 +132,15 @@ impl Cluster {
     pub async fn pods(&self, subject: &Subject) -> Result<Vec<Pod>, PluginError> {
         let pods = self.labelled::<Pod>(&subject.selector()).await?;
         Ok(newest(pods, subject.current()))
+    }
+}
+
+/// Nothing where the object is not there. Where its kind is not there either, that is what is wrong.
+fn found<K>(read: Result<K, kube::Error>, what: String) -> Result<Option<K>, PluginError> {
+    match read {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if is_absent(&status) => Ok(None),
+        Err(error) => Err(PluginError::api(what)(error)),
     }
 }
 
@@ -235,9 +245,27 @@ impl Subject {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Status;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_cluster_without_our_kinds_is_not_one_without_the_object() {
+        let answer = |said: &str, code: u16| {
+            let status = Status::failure(said, "").with_code(code);
+            found::<Pod>(Err(kube::Error::Api(status.boxed())), "read it".to_owned())
+        };
+        let absent = answer("modeldeployments.sconce.dev \"iris\" not found", 404);
+        assert!(matches!(absent, Ok(None)), "{absent:?}");
+        let unserved = answer("404 page not found", 404);
+        assert!(matches!(unserved, Err(PluginError::NotInstalled)), "{unserved:?}");
+        let forbidden = answer("modeldeployments.sconce.dev \"iris\" is forbidden", 403);
+        assert!(
+            matches!(&forbidden, Err(error) if error.is_forbidden()),
+            "{forbidden:?}"
+        );
+    }
 
     #[test]
     fn an_object_is_named_as_kubectl_names_it() {

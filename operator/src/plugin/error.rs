@@ -1,6 +1,7 @@
 //! Why a command could not do its work: each a sentence with what to do.
 
 use kube::config::KubeconfigError;
+use kube::core::Status;
 
 /// What ends a command with exit code 1.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +74,7 @@ impl PluginError {
                 what,
                 said: status.message.clone(),
             },
-            // The API server's words for a path that nobody serves; an object that is missing has a reason.
-            kube::Error::Api(status) if status.code == 404 && !status.message.contains(" \"") => {
+            kube::Error::Api(status) if status.code == 404 && !is_absent(&status) => {
                 PluginError::NotInstalled
             }
             kube::Error::Api(status) => PluginError::Api {
@@ -94,6 +94,11 @@ impl PluginError {
     }
 }
 
+/// Whether it says that an object is not there: it names the object then. Of a path that nobody serves it says less.
+pub(super) fn is_absent(status: &Status) -> bool {
+    status.code == 404 && status.message.contains(" \"")
+}
+
 /// An error with its causes: the outermost alone often says only "connect error".
 fn chain(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
@@ -106,4 +111,25 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = next.source();
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_is_not_there_is_told_from_a_cluster_without_our_kinds() {
+        let said = "modeldeployments.sconce.dev \"iris\" not found";
+        let absent = Status::failure(said, "NotFound").with_code(404);
+        // What kube makes of the API server's words where the CRDs are missing.
+        let unserved = Status::failure("404 page not found", "Failed to parse error data").with_code(404);
+        assert!(is_absent(&absent) && !is_absent(&unserved));
+        let told = PluginError::api("read modeldeployments iris")(kube::Error::Api(unserved.boxed()));
+        assert!(matches!(told, PluginError::NotInstalled), "{told}");
+        let told = PluginError::api("set an annotation")(kube::Error::Api(absent.boxed()));
+        assert!(
+            matches!(&told, PluginError::Api { said: words, .. } if words == said),
+            "{told}"
+        );
+    }
 }

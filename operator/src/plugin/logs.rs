@@ -1,8 +1,8 @@
 //! `kubectl sconce logs NAME`: what the pods of the current run or revision say.
 
-use std::io::Write;
+use std::io::{self, Write};
 
-use futures::{AsyncBufReadExt, StreamExt, TryStreamExt, future, stream};
+use futures::{AsyncBufRead, AsyncBufReadExt, Stream, StreamExt, TryStreamExt, future, stream};
 use kube::ResourceExt;
 use kube::api::{Api, LogParams};
 
@@ -21,7 +21,7 @@ pub struct Options {
     /// Lines of each pod, counted from the end. By default all.
     #[arg(long)]
     pub tail: Option<i64>,
-    /// Of the container before, where one was started again.
+    /// Of the container before, where a server's was started again. A trainer's never is: another pod takes its place.
     #[arg(short, long)]
     pub previous: bool,
 }
@@ -71,7 +71,7 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), PluginError
                     String::new()
                 };
                 streams.push(Box::pin(
-                    stream.lines().map_ok(move |line| format!("{prefix}{line}")),
+                    lines(stream).map_ok(move |line| format!("{prefix}{line}")),
                 ));
             }
             Err(error) => refused.push((name, error)),
@@ -101,20 +101,34 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<(), PluginError
     }
 }
 
-/// Why a pod has no log to show.
+/// What comes, line by line. Programs write what they like: a byte that is no UTF-8 is shown as such and ends nothing.
+fn lines(log: impl AsyncBufRead) -> impl Stream<Item = io::Result<String>> {
+    stream::try_unfold(Box::pin(log), |mut log| async move {
+        let mut line = Vec::new();
+        let read = log.read_until(b'\n', &mut line).await?;
+        Ok::<_, io::Error>((read > 0).then(|| (text(&line), log)))
+    })
+}
+
+/// A line without its end.
+fn text(line: &[u8]) -> String {
+    let bare = line.strip_suffix(b"\r\n").or_else(|| line.strip_suffix(b"\n"));
+    String::from_utf8_lossy(bare.unwrap_or(line)).into_owned()
+}
+
+/// Why a pod has no log to show. A container that has not started, or was not started again, is a bad request to the API
+/// server (400).
 fn silent(pod: &str, error: kube::Error) -> PluginError {
     match error {
-        kube::Error::Api(status) if status.code == 404 => {
+        kube::Error::Api(status) if matches!(status.code, 400 | 404) => {
             PluginError::Nothing(format!("pod {pod} has no log: {}", status.message))
         }
         other => PluginError::api(format!("give the log of pod {pod}"))(other),
     }
 }
 
-async fn print(
-    mut lines: impl stream::Stream<Item = std::io::Result<String>> + Unpin,
-) -> Result<(), PluginError> {
-    let mut out = std::io::stdout();
+async fn print(mut lines: impl Stream<Item = io::Result<String>> + Unpin) -> Result<(), PluginError> {
+    let mut out = io::stdout();
     while let Some(line) = lines.next().await {
         let line = line.map_err(|error| PluginError::Api {
             what: "give the whole log".to_owned(),
@@ -144,4 +158,39 @@ fn no_pods(subject: &Subject, namespace: &str) -> String {
         Subject::Deployment(_) => ("it has no pod", format!("mdep/{}", subject.name())),
     };
     format!("{name} has no log: {what}; `kubectl sconce why {name} -n {namespace}` tells why")
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_byte_that_is_no_utf_8_ends_no_log() {
+        let log: &[u8] = b"one\r\ntwo \xff\n\nfour\rfive\nlast";
+        let read: Vec<String> = lines(log).try_collect().await.unwrap();
+        assert_eq!(read, ["one", "two \u{fffd}", "", "four\rfive", "last"]);
+    }
+
+    #[test]
+    fn a_container_that_was_not_there_has_no_log_and_a_server_that_fails_is_told() {
+        let answer = |said: &str, code: u16| {
+            let status = Status::failure(said, "").with_code(code);
+            silent("iris-x", kube::Error::Api(status.boxed()))
+        };
+        for (said, code) in [
+            (
+                "previous terminated container \"sconce\" in pod \"iris-x\" not found",
+                400,
+            ),
+            ("pods \"iris-x\" not found", 404),
+        ] {
+            let told = answer(said, code);
+            assert!(matches!(told, PluginError::Nothing(_)), "{told:?}");
+            assert_eq!(told.to_string(), format!("pod iris-x has no log: {said}"));
+        }
+        let told = answer("the kubelet does not answer", 500);
+        assert!(matches!(told, PluginError::Api { .. }), "{told:?}");
+    }
 }

@@ -2,13 +2,13 @@
 
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
-use sconce_crds::condition::{self, is_true};
 use sconce_crds::deployment::{PROMOTE_ANNOTATION, Promotion, TrainingSource};
 use sconce_crds::{ModelDeployment, ModelTraining, ModelTrainingStatus};
 use serde_json::json;
 
 use super::PluginError;
 use super::cluster::{Asked, Cluster, Kind};
+use crate::deployment::resolve;
 
 /// Who is said to have set the annotation.
 const MANAGER: &str = "kubectl-sconce";
@@ -136,15 +136,11 @@ fn choose(
         }
     };
     let is_candidate = candidate.is_some_and(|candidate| candidate.digest == digest);
-    let missed = condition::find(&status.conditions, condition::GATES_PASSED)
-        .filter(|gates| is_candidate && gates.status == "False")
-        .filter(|_| !is_true(&status.conditions, condition::COMPLETE));
-    match missed {
-        Some(gates) if !force => Err(PluginError::Refused(format!(
-            "{digest} missed its gates: {}; --force promotes it all the same",
-            gates.message
+    match resolve::missed(status).filter(|_| is_candidate && !force) {
+        Some(why) => Err(PluginError::Refused(format!(
+            "{digest} missed its gates: {why}; --force promotes it all the same"
         ))),
-        _ => Ok(digest),
+        None => Ok(digest),
     }
 }
 
@@ -271,6 +267,33 @@ mod tests {
             choose(&manual(), Some(&rejected), Some("aaaaaaaaaaaa"), false).unwrap(),
             digest('a')
         );
+    }
+
+    #[test]
+    fn what_missed_its_gates_takes_force_also_once_another_run_waits_is_at_work_or_has_failed() {
+        let gate = |passed: bool| json!([{"metric": "accuracy", "required": ">= 0.95", "observed": 0.9, "passed": passed}]);
+        let mut at_work = training("Unknown");
+        // Of a run that waits, is suspended or has failed, no condition speaks of gates.
+        let mut waits = training("Unknown");
+        waits.status.get_or_insert_default().conditions.clear();
+        for training in [&mut at_work, &mut waits] {
+            training.status.get_or_insert_default().gates = serde_json::from_value(gate(false)).unwrap();
+            let refused = choose(&manual(), Some(&*training), None, false)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                refused.contains("missed its gates: accuracy is 0.9, and >= 0.95 is required; --force"),
+                "{refused}"
+            );
+            let forced = choose(&manual(), Some(&*training), None, true).unwrap();
+            assert_eq!(forced, digest('b'));
+            let earlier = choose(&manual(), Some(&*training), Some("aaaaaaaaaaaa"), false).unwrap();
+            assert_eq!(earlier, digest('a'));
+
+            training.status.get_or_insert_default().gates = serde_json::from_value(gate(true)).unwrap();
+            let passed = choose(&manual(), Some(&*training), None, false).unwrap();
+            assert_eq!(passed, digest('b'));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sconce_crds::ModelTraining;
 
 use crate::rehearsal::folders::Folders;
 use crate::rehearsal::manifests::{Manifests, serving};
-use crate::rehearsal::serve::{Server, serve};
+use crate::rehearsal::serve::{Server, is_free, serve};
 use crate::rehearsal::train::{Trained, train};
 use crate::rehearsal::{RehearsalError, process, sample};
 use crate::training::gates::short;
@@ -17,7 +17,7 @@ use crate::volumes::Source;
 /// What is rehearsed, and how.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Manifests: files, or folders, with their kustomization.yaml where they have one.
+    /// Manifests: files, or folders, with their kustomization where they have one.
     #[arg(short, long = "filename", required = true)]
     pub filename: Vec<PathBuf>,
     /// A folder of yours in the place of a claim or ConfigMap, such as `pvc://data=/srv/data`.
@@ -90,11 +90,22 @@ pub async fn run(options: Options) -> Result<(), RehearsalError> {
     let given: BTreeMap<String, PathBuf> = options.mounts.iter().cloned().collect();
     let folders = Folders::prepare(&folder, given, &manifests)?;
 
+    let served: usize = manifests
+        .trainings
+        .iter()
+        .map(|training| serving(&manifests, training).count())
+        .sum();
+    // Told before the training rather than after it.
+    let ports = ports(options.port, served)?;
+    for port in &ports {
+        is_free(*port)?;
+    }
+
     let mut servers = Vec::new();
+    let mut free = ports.into_iter();
     for training in &manifests.trainings {
         let trained = train_one(&trainer, &folder, &folders, training).await?;
-        for deployment in serving(&manifests, training) {
-            let port = options.port + u16::try_from(servers.len()).unwrap_or_default();
+        for (deployment, port) in serving(&manifests, training).zip(&mut free) {
             println!("\nserving ModelDeployment {}", deployment.name_any());
             let running = serve(&server, &folder, &folders, deployment, &trained.artifact, port).await?;
             show(
@@ -119,6 +130,21 @@ pub async fn run(options: Options) -> Result<(), RehearsalError> {
         println!("\nartifacts, plans and reports are in {}", keep.display());
     }
     Ok(())
+}
+
+/// A port for each server, one after the other.
+fn ports(first: u16, count: usize) -> Result<Vec<u16>, RehearsalError> {
+    let ports: Vec<u16> = (first..=u16::MAX).take(count).collect();
+    if ports.len() == count {
+        return Ok(ports);
+    }
+    Err(RehearsalError::Port {
+        port: first,
+        problem: format!(
+            "is too close to the last, {}, for {count} deployments, which take one port after the other",
+            u16::MAX
+        ),
+    })
 }
 
 async fn train_one(
@@ -199,5 +225,23 @@ async fn hold(servers: &mut [Server]) {
     tokio::select! {
         _ = first => println!("a server ended"),
         _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_server_has_the_next_port_while_there_are_some() {
+        assert_eq!(ports(8080, 2).unwrap(), [8080, 8081]);
+        assert_eq!(ports(u16::MAX, 1).unwrap(), [u16::MAX]);
+        assert!(ports(u16::MAX, 0).unwrap().is_empty());
+        let said = ports(u16::MAX, 2).unwrap_err().to_string();
+        assert!(
+            said.starts_with("port 65535 of this machine is too close to the last"),
+            "{said}"
+        );
+        assert!(said.ends_with("give another with --port"), "{said}");
     }
 }

@@ -77,7 +77,7 @@ struct SlimPool {
 #[serde(default, rename_all = "camelCase")]
 struct SlimDevice {
     name: String,
-    attributes: BTreeMap<String, Value>,
+    attributes: BTreeMap<String, serde_json::Value>,
     taints: Vec<SlimTaint>,
     consumes_counters: Vec<IgnoredAny>,
     allow_multiple_allocations: bool,
@@ -187,7 +187,9 @@ impl SlimSlice {
     pub fn facts(self) -> (String, SliceFacts) {
         let shared =
             |device: &SlimDevice| device.allow_multiple_allocations || !device.consumes_counters.is_empty();
-        let free = |device: &SlimDevice| !device.taints.iter().any(|taint| taint.effect.starts_with("No"));
+        // An effect that is not known is to be taken for None, which keeps nobody away.
+        let keeps_away = |effect: &str| matches!(effect, "NoSchedule" | "NoExecute");
+        let free = |device: &SlimDevice| !device.taints.iter().any(|taint| keeps_away(&taint.effect));
         let facts = SliceFacts {
             shared: self.spec.devices.iter().any(shared),
             driver: self.spec.driver,
@@ -200,12 +202,19 @@ impl SlimSlice {
                 .filter(free)
                 .map(|device| Device {
                     name: device.name,
-                    attributes: device.attributes,
+                    attributes: readable(device.attributes),
                 })
                 .collect(),
         };
         (self.metadata.name.unwrap_or_default(), facts)
     }
+}
+
+/// Those that are of a kind that is known: one of another kind says nothing of the others, and no selector that is read
+/// here asks for it.
+fn readable(attributes: BTreeMap<String, serde_json::Value>) -> BTreeMap<String, Value> {
+    let read = |(name, value)| Some((name, serde_json::from_value(value).ok()?));
+    attributes.into_iter().filter_map(read).collect()
 }
 
 impl SlimClaim {
@@ -347,6 +356,12 @@ mod tests {
         );
         let tainted = slice(json!({"name": "0", "taints": [{"key": "k", "effect": "NoSchedule"}]}));
         assert!(tainted.devices.is_empty());
+        let told = slice(json!({
+            "name": "0", "taints": [{"key": "k", "effect": "None"}],
+            "attributes": {"type": {"string": "gpu"}, "later": {"strings": ["a"]}},
+        }));
+        let names: Vec<_> = told.devices[0].attributes.keys().collect();
+        assert_eq!(names, ["type"], "what a later version adds is left out");
         assert!(slice(json!({"name": "0", "consumesCounters": [{"counterSet": "c"}]})).shared);
     }
 }

@@ -30,7 +30,12 @@ impl Folders {
             given,
         };
         for (name, data) in &manifests.config_maps {
-            let folder = folders.path(&Source::ConfigMap(name.clone()));
+            let source = Source::ConfigMap(name.clone());
+            // A folder of the user's own stands in for the ConfigMap, and stays as it is.
+            if folders.given.contains_key(&source.uri()) {
+                continue;
+            }
+            let folder = folders.path(&source);
             std::fs::create_dir_all(&folder).map_err(at(&folder))?;
             for (key, content) in data {
                 let file = folder.join(key);
@@ -79,5 +84,38 @@ impl Folders {
             .get(&uri)
             .cloned()
             .unwrap_or_else(|| self.root.join(uri.replace("://", "/")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patients() -> Manifests {
+        let data = BTreeMap::from([("patients.csv".to_owned(), b"generated".to_vec())]);
+        Manifests {
+            config_maps: BTreeMap::from([("patients".to_owned(), data)]),
+            ..Manifests::default()
+        }
+    }
+
+    #[test]
+    fn a_config_map_is_written_below_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        let folders = Folders::prepare(root.path(), BTreeMap::new(), &patients()).unwrap();
+        let read = folders.read("configmap://patients/patients.csv");
+        assert_eq!(read.as_deref(), Some(b"generated".as_slice()));
+        assert!(root.path().join("configmap/patients/patients.csv").is_file());
+    }
+
+    #[test]
+    fn nothing_is_written_into_a_folder_of_the_users_own() {
+        let (root, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(own.path().join("patients.csv"), "mine").unwrap();
+        let given = BTreeMap::from([("configmap://patients".to_owned(), own.path().to_owned())]);
+        let folders = Folders::prepare(root.path(), given, &patients()).unwrap();
+        let read = folders.read("configmap://patients/patients.csv");
+        assert_eq!(read.as_deref(), Some(b"mine".as_slice()));
+        assert!(!root.path().join("configmap/patients").exists());
     }
 }

@@ -7,8 +7,10 @@
 //! Plans are made by the code that the controllers use; only the mounts differ: a claim or a ConfigMap is a
 //! folder here. Accelerators are left out: a rehearsal computes on this machine's processor.
 
+pub mod booleans;
 pub mod folders;
 pub mod group;
+pub mod kustomization;
 pub mod manifests;
 pub mod process;
 pub mod sample;
@@ -29,7 +31,7 @@ pub enum RehearsalError {
         #[source]
         source: std::io::Error,
     },
-    /// A manifest that is no YAML.
+    /// A manifest or kustomization that is no YAML, or is read otherwise by kubectl.
     #[error("{path}: {message}", path = path.display())]
     Yaml {
         /// Which file.
@@ -40,7 +42,7 @@ pub enum RehearsalError {
     /// A manifest that the API server would refuse.
     #[error("{object} would be refused:\n  {}", .complaints.join("\n  "))]
     Refused {
-        /// Kind and name.
+        /// File, kind and name.
         object: String,
         /// Each thing to mend.
         complaints: Vec<String>,
@@ -53,6 +55,14 @@ pub enum RehearsalError {
         "{0} is neither beside this program nor in PATH; `cargo build --release` makes it, or name it with --{0}"
     )]
     NoProgram(&'static str),
+    /// A port that is taken, or after which there are too few.
+    #[error("port {port} of this machine {problem}: give another with --port")]
+    Port {
+        /// Which.
+        port: u16,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A training that ended without an artifact.
     #[error("{name}: {message}")]
     Training {

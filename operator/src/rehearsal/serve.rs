@@ -1,5 +1,6 @@
 //! One deployment: plan, process, readiness, and requests to it.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use super::folders::Folders;
-use super::{RehearsalError, at};
+use super::{RehearsalError, at, process};
 use crate::observed;
 
 /// A model of this machine's size loads in seconds.
@@ -32,7 +33,7 @@ pub struct Server {
 /// Starts a server and waits until it answers.
 ///
 /// # Errors
-/// What the server reports, or that it does not answer in time.
+/// A port that is taken, what the server reports, or that it does not answer in time.
 pub async fn serve(
     program: &Path,
     folder: &Path,
@@ -66,6 +67,8 @@ pub async fn serve(
     let report_file = folder.join(format!("{name}.server.report.json"));
     let json = serde_json::to_vec_pretty(&plan).map_err(|error| failed(&name, error.to_string()))?;
     std::fs::write(&plan_file, json).map_err(at(&plan_file))?;
+    process::remove_earlier(&report_file)?;
+    is_free(port)?;
     let child = Command::new(program)
         .arg("--plan")
         .arg(&plan_file)
@@ -174,9 +177,85 @@ impl Server {
     }
 }
 
+/// Refuses a port that is taken: whoever has it would answer in the place of our server.
+///
+/// # Errors
+/// The port cannot be listened on.
+pub fn is_free(port: u16) -> Result<(), RehearsalError> {
+    match TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(RehearsalError::Port {
+            port,
+            problem: format!("cannot be served on ({error})"),
+        }),
+    }
+}
+
 fn failed(name: &str, message: String) -> RehearsalError {
     RehearsalError::Serving {
         name: name.to_owned(),
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use sconce_contract::{Failure, FailureClass};
+    use serde_json::json;
+
+    use super::*;
+    use crate::rehearsal::manifests::Manifests;
+
+    /// Serves on a port by a program that ends at once, and reports nothing.
+    async fn said(folder: &Path, port: u16) -> String {
+        let deployment: ModelDeployment = serde_json::from_value(json!({
+            "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "iris"},
+            "spec": {"model": {"trainingRef": {"name": "iris"}}},
+        }))
+        .unwrap();
+        let artifact = Artifact {
+            uri: "pvc://iris-artifacts/r".to_owned(),
+            digest: "sha256:0".to_owned(),
+            size_bytes: 1,
+            weights_bytes: None,
+        };
+        let folders = Folders::prepare(folder, BTreeMap::new(), &Manifests::default()).unwrap();
+        let served = serve(Path::new("false"), folder, &folders, &deployment, &artifact, port).await;
+        served.err().unwrap().to_string()
+    }
+
+    #[tokio::test]
+    async fn a_port_that_another_process_has_is_refused_before_a_server_starts() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let said = said(folder.path(), port).await;
+        assert!(
+            said.starts_with(&format!("port {port} of this machine cannot be served on")),
+            "{said}"
+        );
+        assert!(said.ends_with("give another with --port"), "{said}");
+        drop(other);
+        is_free(port).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_report_of_an_earlier_rehearsal_is_not_taken_for_this_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = Report::Failed(Failure::new(FailureClass::BadInput, "of an earlier one"));
+        std::fs::write(
+            folder.path().join("iris.server.report.json"),
+            serde_json::to_vec(&earlier).unwrap(),
+        )
+        .unwrap();
+        let free = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let said = said(folder.path(), free).await;
+        assert!(said.contains("the server ended with"), "{said}");
     }
 }

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::folders::Folders;
 use super::group::Group;
-use super::{RehearsalError, at};
+use super::{RehearsalError, at, process};
 use crate::observed;
 use crate::training::gates::{self, Judgement};
 use crate::training::identity::Identity;
@@ -72,6 +72,7 @@ pub async fn train(
     let report_file = folder.join(format!("{name}.report.json"));
     let json = serde_json::to_vec_pretty(&plan).map_err(|error| failed(&name, error.to_string()))?;
     std::fs::write(&plan_file, json).map_err(at(&plan_file))?;
+    process::remove_earlier(&report_file)?;
     let group = Group::start(program, folder, &name, &plan_file, training.spec.nodes.count)?;
     let status = Command::new(program)
         .arg("--plan")
@@ -114,5 +115,40 @@ fn failed(name: &str, message: String) -> RehearsalError {
     RehearsalError::Training {
         name: name.to_owned(),
         message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::rehearsal::manifests::Manifests;
+
+    #[tokio::test]
+    async fn the_report_of_an_earlier_rehearsal_is_not_taken_for_this_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = json!({
+            "outcome": "trained", "run": "r", "metrics": [], "epochs": 1, "steps": 1, "seconds": 1.0,
+            "artifact": {"uri": "pvc://iris-artifacts/r", "digest": "sha256:0", "sizeBytes": 1},
+        });
+        let report: Report = serde_json::from_value(earlier.clone()).unwrap();
+        assert!(matches!(report, Report::Trained { .. }));
+        std::fs::write(folder.path().join("iris.report.json"), earlier.to_string()).unwrap();
+        let training: ModelTraining = serde_json::from_value(json!({
+            "apiVersion": "sconce.dev/v1alpha1", "kind": "ModelTraining", "metadata": {"name": "iris"},
+            "spec": {
+                "model": {"network": {"layers": [{"dense": {"units": 3, "activation": "Softmax"}}]}},
+                "dataset": {"uri": "file:///iris.csv", "target": "species"},
+            },
+        }))
+        .unwrap();
+        let folders = Folders::prepare(folder.path(), BTreeMap::new(), &Manifests::default()).unwrap();
+        // A program that ends at once, and reports nothing.
+        let ended = train(Path::new("false"), folder.path(), &folders, &training).await;
+        let said = ended.unwrap_err().to_string();
+        assert!(said.contains("left no report"), "{said}");
     }
 }

@@ -192,7 +192,8 @@ fn need(spec: &ModelTrainingSpec) -> Option<Need> {
     let how = &spec.hyperparameters;
     Some(match &spec.search {
         Some(search) => Need::of_search(search, spec.nodes.count, network, how, inputs),
-        None => Need::of_training(network, how, inputs),
+        // With the fewest that may have to do.
+        None => Need::of_training(network, how, spec.nodes.least(), inputs),
     })
 }
 

@@ -34,7 +34,14 @@ fn products(object: &Value, offered: &AcceleratorProfile) -> String {
         .is_some_and(|asked| asked.profile == offered.name_any());
     let room = Room::of(asked.as_ref(), [Offer::from(offered)]);
     let network = training.spec.model.network.as_ref();
-    let need = network.map(|network| Need::of_training(network, &training.spec.hyperparameters, Some(2)));
+    let need = network.map(|network| {
+        Need::of_training(
+            network,
+            &training.spec.hyperparameters,
+            training.spec.nodes.least(),
+            Some(2),
+        )
+    });
     let found = Found {
         profile: names_it.then(|| Arc::new(offered.clone())),
         fit: Question { room, need },

@@ -129,6 +129,7 @@ mod tests {
             uri: uri.to_owned(),
             digest: digest.to_owned(),
             size_bytes: 1,
+            weights_bytes: None,
         };
         let hex = "a".repeat(64);
         let digest = format!("sha256:{hex}");

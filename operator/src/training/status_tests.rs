@@ -344,6 +344,7 @@ fn a_rejected_run_leaves_the_earlier_artifact_in_place() {
         uri: "pvc://iris-artifacts/00".into(),
         digest: "sha256:00".into(),
         size_bytes: 1,
+        weights_bytes: None,
     };
     plain.status = Some(ModelTrainingStatus {
         artifact: Some(earlier.clone()),

@@ -51,6 +51,10 @@ pub struct Artifact {
     pub digest: String,
     /// Bytes of all its files.
     pub size_bytes: u64,
+    /// Bytes of the file with the weights, which a server holds; the others may have them once more for other programs.
+    /// Absent where somebody else's program made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_bytes: Option<u64>,
 }
 
 /// What is in an artifact and where it came from.
@@ -102,6 +106,11 @@ impl Manifest {
     /// Bytes of all files.
     pub fn size_bytes(&self) -> u64 {
         self.files.values().map(|file| file.size).sum()
+    }
+
+    /// Bytes of the file with the weights.
+    pub fn weights_bytes(&self) -> Option<u64> {
+        self.files.get(WEIGHTS_FILE).map(|file| file.size)
     }
 }
 

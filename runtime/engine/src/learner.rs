@@ -121,7 +121,7 @@ impl Learner {
         settings: &Hyperparameters,
     ) -> Result<Self, EngineError> {
         let (shape, device) = (Shape::of(&model), model.device());
-        let remote = Remote::of(Graph::of(model, objective))?;
+        let remote = Remote::of(Graph::of(model, objective), settings)?;
         let engine = Engine::Remote(Box::new(remote));
         let mut learner = Self::with(engine, shape, settings, 1);
         learner.gradient = Vec::new();

@@ -17,17 +17,16 @@ pub(crate) struct Remote {
     weights: Tensor,
     /// As long, while a step is on its way.
     gradient: Option<Tensor>,
-    /// As long: 1 where regularization pulls, 0 for biases.
-    layers: Tensor,
+    /// As long: 1 where regularization pulls, 0 for biases. Absent where nothing does.
+    layers: Option<Tensor>,
 }
 
 impl Remote {
-    pub(crate) fn of(graph: Graph) -> Result<Self, EngineError> {
-        let layers = graph.parameters().iter().flat_map(|parameter| {
-            let pulled = if parameter.shape.len() > 1 { 1f32 } else { 0.0 };
-            std::iter::repeat_n(pulled, parameter.range.len())
-        });
-        let layers = Tensor::from_vec(layers.collect(), graph.parameters().len(), &graph.device())?;
+    pub(crate) fn of(graph: Graph, settings: &Hyperparameters) -> Result<Self, EngineError> {
+        let layers = match settings.regularization {
+            None => None,
+            Some(_) => Some(pulled(&graph)?),
+        };
         let weights = graph.learned()?;
         Ok(Remote {
             graph,
@@ -106,8 +105,8 @@ impl Remote {
         let Some(mut gradient) = self.gradient.take() else {
             return Ok(());
         };
-        if let Some(penalty) = &settings.regularization {
-            gradient = (gradient + self.pull(penalty)?)?;
+        if let (Some(penalty), Some(layers)) = (&settings.regularization, &self.layers) {
+            gradient = (gradient + self.pull(penalty, layers)?)?;
         }
         if let Some(greatest) = settings.clip_norm {
             gradient = clip(greatest, gradient)?;
@@ -117,11 +116,24 @@ impl Remote {
     }
 
     /// As [`crate::gradient::penalise`].
-    fn pull(&self, penalty: &Regularization) -> Result<Tensor, EngineError> {
+    fn pull(&self, penalty: &Regularization, layers: &Tensor) -> Result<Tensor, EngineError> {
         let (l1, l2) = (penalty.l1.unwrap_or(0.0), 2.0 * penalty.l2.unwrap_or(0.0));
         let slope = ((self.weights.sign()? * l1)? + (&self.weights * l2)?)?;
-        Ok((slope * &self.layers)?)
+        Ok((slope * layers)?)
     }
+}
+
+/// Of all that is learned, where regularization pulls.
+fn pulled(graph: &Graph) -> Result<Tensor, EngineError> {
+    let layers = graph.parameters().iter().flat_map(|parameter| {
+        let pulled = if parameter.shape.len() > 1 { 1f32 } else { 0.0 };
+        std::iter::repeat_n(pulled, parameter.range.len())
+    });
+    Ok(Tensor::from_vec(
+        layers.collect(),
+        graph.parameters().len(),
+        &graph.device(),
+    )?)
 }
 
 /// As [`crate::gradient::clip`], which has F64 for the squares.

@@ -100,6 +100,7 @@ pub fn save_with(
     let artifact = Artifact {
         uri: format!("{}/{name}", output.trim_end_matches('/')),
         size_bytes: manifest.size_bytes(),
+        weights_bytes: manifest.weights_bytes(),
         digest: digest.clone(),
     };
     for (name, bytes) in describe(&manifest, &artifact) {

@@ -11,7 +11,7 @@ use crate::observed;
 use crate::plugin::table::age;
 use crate::seen::{ContainerStatus, Deployment, Job, Pod};
 
-/// Pods of one Job or Deployment that are shown: the newest say what the others would.
+/// Pods of one Job or Deployment that are shown: those that tell most, and of these the newest.
 const MOST_PODS: usize = 3;
 
 pub(super) fn pods_of<'a>(
@@ -28,13 +28,21 @@ pub(super) fn workload(title: String, pods: &[&Pod], now: Timestamp) -> Branch {
     if pods.is_empty() {
         branch.says.push("it has no pod".to_owned());
     }
-    branch.children = pods.iter().take(MOST_PODS).map(|pod| of_pod(pod, now)).collect();
+    let shown = telling(pods);
+    branch.children = shown.iter().take(MOST_PODS).map(|pod| of_pod(pod, now)).collect();
     if pods.len() > MOST_PODS {
         branch
             .children
-            .push(Branch::new(format!("{} earlier pods", pods.len() - MOST_PODS)));
+            .push(Branch::new(format!("{} further pods", pods.len() - MOST_PODS)));
     }
     branch
+}
+
+/// First those that something is in the way of, then those that report for others; among equals the order stays.
+pub(super) fn telling<'a>(pods: &[&'a Pod]) -> Vec<&'a Pod> {
+    let mut pods = pods.to_vec();
+    pods.sort_by_cached_key(|pod| (observed::hindrance(pod).is_none(), !observed::leads(pod)));
+    pods
 }
 
 pub(super) fn replicas(child: &Deployment) -> String {

@@ -10,7 +10,7 @@ pub(super) struct Names<'a> {
     pub of: Kind,
     /// The object's name.
     pub name: &'a str,
-    /// The newest pod, or `POD`.
+    /// The object's pod that tells most, or `POD`.
     pub pod: &'a str,
     /// The training's Job, or `JOB`.
     pub job: &'a str,
@@ -127,8 +127,8 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
             "raise spec.activeDeadlineSeconds, and {further}; fewer epochs are another run by themselves"
         }
         Reason::Stalled => {
-            "read `kubectl sconce logs {object} -n {namespace} --previous`; raise spec.failurePolicy.stallTimeout where it is \
-             only slow; after its last retry, {further}"
+            "read `kubectl sconce logs {object} -n {namespace}` before the pod is replaced, as its log goes with it; raise \
+             spec.failurePolicy.stallTimeout where it is only slow; after its last retry, {further}"
         }
         Reason::Rejected | Reason::GateMissed => {
             "train differently, or lower the gate in spec.evaluation.gates; `kubectl sconce plot {name} -n {namespace}` shows \
@@ -303,6 +303,14 @@ mod tests {
         let retry = of(&Reason::RolledBack, Kind::Deployment).unwrap();
         let command = "kubectl annotate mdep/tumour -n ml --overwrite sconce.dev/retry=$(date +%s)";
         assert!(retry.ends_with(command), "{retry}");
+    }
+
+    #[test]
+    fn the_log_of_a_pod_that_stands_still_is_read_before_it_is_replaced() {
+        let step = of(&Reason::Stalled, Kind::Training).unwrap();
+        // A trainer is never started again in its pod, so that there is no container before it.
+        let log = "read `kubectl sconce logs mtrain/tumour -n ml` before the pod is replaced";
+        assert!(step.starts_with(log) && !step.contains("--previous"), "{step}");
     }
 
     #[test]

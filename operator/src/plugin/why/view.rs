@@ -8,7 +8,7 @@ use sconce_crds::training::Phase;
 use sconce_crds::{ModelDeployment, ModelTraining};
 
 use super::Gathered;
-use super::pods::{attempts, pods_of, replicas, workload};
+use super::pods::{attempts, pods_of, replicas, telling, workload};
 use super::step::{Kind, Names, next};
 use super::tree::Branch;
 use crate::labels;
@@ -328,7 +328,13 @@ fn of_object<K: Resource<DynamicType = ()>>(
                     `kubectl -n sconce-system logs deployment/sconce`";
         return (step.to_owned(), Vec::new());
     };
-    let pod = found.pods.first().map(ResourceExt::name_any);
+    // Those of a deployment's training are among the pods, and often the newest.
+    let label = match seen.of {
+        Kind::Deployment => labels::DEPLOYMENT,
+        Kind::Training | Kind::Queued => labels::TRAINING,
+    };
+    let own = telling(&pods_of(found, &(label, object.name_any()), |_| true));
+    let pod = own.first().copied().map(ResourceExt::name_any);
     let job = found.jobs.first().map(ResourceExt::name_any);
     let names = Names {
         namespace: object.meta().namespace.as_deref().unwrap_or_default(),

@@ -59,6 +59,11 @@ fn pod(labels: Value, node: Option<&str>, status: Value) -> Pod {
     }))
 }
 
+fn called(mut pod: Pod, name: &str) -> Pod {
+    pod.metadata.name = Some(name.to_owned());
+    pod
+}
+
 fn container(state: Value, last: Value, restarts: i32) -> Value {
     json!({
         "name": "sconce", "image": "registry.example/sconce-server:1", "imageID": "", "ready": false,
@@ -215,9 +220,87 @@ fn one_screen_is_enough_however_many_pods_there_are() {
         .collect();
     let text = screen(&found, now(), 100);
     assert!(
-        text.lines().count() < 40 && text.contains("47 earlier pods"),
+        text.lines().count() < 40 && text.contains("47 further pods"),
         "{text}"
     );
+}
+
+#[test]
+fn of_many_workers_the_one_that_cannot_start_is_shown_and_the_first() {
+    let worker = |number: u32, status: &Value| {
+        let labels = json!({
+            "sconce.dev/training": "tumour", "batch.kubernetes.io/job-name": "tumour-1",
+            "batch.kubernetes.io/job-completion-index": number.to_string(),
+        });
+        let name = format!("tumour-1-{number}");
+        called(pod(labels, Some("worker"), status.clone()), &name)
+    };
+    let running = json!({"phase": "Running"});
+    let state = json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such host"}});
+    let stuck = json!({"phase": "Pending", "containerStatuses": [container(state, json!({}), 0)]});
+    let found = Gathered {
+        training: Some(training(json!({
+            "observedGeneration": 1, "phase": "Pending", "job": "tumour-1",
+            "conditions": [condition("Ready", "False", "ImagePullFailed", "the image cannot be pulled")],
+        }))),
+        jobs: vec![of(
+            json!({"metadata": {"name": "tumour-1"}, "status": {"active": 8}}),
+        )],
+        // Newest first, as they are gathered.
+        pods: (0..8)
+            .rev()
+            .map(|number| worker(number, if number == 2 { &stuck } else { &running }))
+            .collect(),
+        ..Gathered::default()
+    };
+    let text = screen(&found, now(), 100);
+    let shown: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split("─ Pod ").nth(1)?.split(' ').next())
+        .collect();
+    assert_eq!(shown, ["tumour-1-2", "tumour-1-0", "tumour-1-7"], "{text}");
+    assert!(
+        text.contains("ImagePullFailed: the image") && text.contains("└─ 5 further pods"),
+        "{text}"
+    );
+    assert!(text.contains("`kubectl describe pod tumour-1-2 -n ml`"), "{text}");
+}
+
+#[test]
+fn a_step_names_a_pod_of_the_object_that_it_is_for() {
+    let image = "the image cannot be pulled";
+    let unpulled = condition("Ready", "False", "ImagePullFailed", image);
+    let failed = condition(
+        "Ready",
+        "False",
+        "TrainingFailed",
+        "the ModelTraining \"tumour\" failed",
+    );
+    let of_training = json!({"sconce.dev/training": "tumour"});
+    let of_server = json!({"sconce.dev/deployment": "tumour"});
+    for (ready, newest_trains, named) in [(&unpulled, true, "server"), (&failed, false, "trainer")] {
+        let running = json!({"phase": "Running"});
+        let mut pods = vec![
+            called(pod(of_server.clone(), None, running.clone()), "server"),
+            called(pod(of_training.clone(), None, running), "trainer"),
+        ];
+        if newest_trains {
+            pods.reverse();
+        }
+        let found = Gathered {
+            deployment: Some(deployment(
+                json!({"observedGeneration": 1, "phase": "Degraded", "conditions": [ready]}),
+            )),
+            training: Some(training(
+                json!({"observedGeneration": 1, "phase": "Pending", "conditions": [unpulled]}),
+            )),
+            pods,
+            ..Gathered::default()
+        };
+        let text = screen(&found, now(), 100);
+        let command = format!("`kubectl describe pod {named} -n ml`");
+        assert!(text.contains(&command), "{text}");
+    }
 }
 
 #[test]
