@@ -93,10 +93,9 @@ mod tests {
 
     fn patients() -> Manifests {
         let data = BTreeMap::from([("patients.csv".to_owned(), b"generated".to_vec())]);
-        Manifests {
-            config_maps: BTreeMap::from([("patients".to_owned(), data)]),
-            ..Manifests::default()
-        }
+        let mut manifests = Manifests::default();
+        manifests.config_maps.insert("patients".to_owned(), data);
+        manifests
     }
 
     #[test]

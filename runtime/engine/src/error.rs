@@ -91,19 +91,55 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// What a pod reports: a network that makes no sense is the user's to mend, all else is a defect of ours.
+    /// What a pod reports: a network that makes no sense is the user's to mend, and so is a device that is too small; all
+    /// else is a defect of ours.
     pub fn failure(&self) -> Failure {
         match self {
             EngineError::Network { field, .. } => Failure::bad_input(field, self.to_string()),
             EngineError::NoDevice { .. } => Failure::bad_input("accelerator", self.to_string()),
             EngineError::Group(_) => Failure::new(FailureClass::Interrupted, self.to_string()),
+            EngineError::Tensor(error) if is_out_of_memory(&error.to_string()) => Failure {
+                field: Some("accelerator".to_owned()),
+                ..Failure::new(
+                    FailureClass::OutOfMemory,
+                    format!(
+                        "the accelerator's memory does not suffice ({error}); lower hyperparameters.batchSize, or choose a \
+                         profile whose unit has more"
+                    ),
+                )
+            },
             _ => Failure::new(FailureClass::Internal, self.to_string()),
         }
     }
 }
 
+/// Whether a device's driver says that it has no memory left: `CUDA_ERROR_OUT_OF_MEMORY`, as candle passes it on.
+fn is_out_of_memory(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    said.contains("out_of_memory") || said.contains("out of memory")
+}
+
 impl From<Misfit> for EngineError {
     fn from(Misfit { field, problem, .. }: Misfit) -> Self {
         EngineError::Network { field, problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_too_small_is_told_from_a_defect() {
+        let of = |said: &str| EngineError::Tensor(candle_core::Error::Msg(said.to_owned())).failure();
+        let large = of("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")");
+        assert_eq!(large.class, FailureClass::OutOfMemory);
+        assert_eq!(large.field.as_deref(), Some("accelerator"));
+        assert!(
+            large.message.contains("lower hyperparameters.batchSize"),
+            "{}",
+            large.message
+        );
+        assert_eq!(of("shape mismatch in matmul").class, FailureClass::Internal);
     }
 }

@@ -8,7 +8,7 @@ use sconce_engine::{EngineError, Learner, Objective, Sequential};
 
 use crate::{
     TrainError,
-    checkpoint::{Checkpoints, Position, Subject},
+    checkpoint::{Checkpoints, Position, Refusal, Subject},
     data::Data,
     fit,
     group::{Purpose, Seat},
@@ -106,18 +106,18 @@ impl Material<'_> {
                     step, epoch, batch, ..
                 } = saved.position;
                 if epoch >= epochs {
-                    return Err(format!(
-                        "it is in epoch {}, but there are {epochs}",
-                        u64::from(epoch) + 1
-                    ));
+                    let epoch = u64::from(epoch) + 1;
+                    let reason = format!("it is in epoch {epoch}, but there are {epochs}");
+                    return Err(Refusal::Unfit(reason));
                 }
                 if batch > per_epoch || u64::from(epoch) * per_epoch + batch != step {
-                    return Err(format!("step {step} is not step {batch} of epoch {epoch}"));
+                    let reason = format!("step {step} is not step {batch} of epoch {epoch}");
+                    return Err(Refusal::Unfit(reason));
                 }
-                let model = Sequential::from_weights(network, width, &saved.weights, &self.device)
-                    .map_err(|error| error.to_string())?;
-                let learner = Learner::resumed(model, objective, settings, step, &saved.optimiser)
-                    .map_err(|error| error.to_string())?;
+                let model = Sequential::from_weights(network, width, &saved.weights, &self.device);
+                let model = model.map_err(refusal)?;
+                let learner = Learner::resumed(model, objective, settings, step, &saved.optimiser);
+                let learner = learner.map_err(refusal)?;
                 Ok((learner, saved.position))
             })
         });
@@ -132,5 +132,32 @@ impl Material<'_> {
         let model = Sequential::initialised(network, width, settings.seed, &self.device)?;
         let learner = Learner::new(model, objective, settings)?;
         Ok((learner, Position::default()))
+    }
+}
+
+/// What it means that a learner cannot be made of a checkpoint: an operation that fails, as on a device without memory, says
+/// nothing against the checkpoint.
+fn refusal(error: EngineError) -> Refusal {
+    match error {
+        EngineError::Tensor(_) | EngineError::NoDevice { .. } => Refusal::Failed(error.into()),
+        _ => Refusal::Unfit(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_fails_makes_no_checkpoint_unfit() {
+        let device = refusal(EngineError::Tensor(candle_core::Error::Msg(
+            "out of memory".into(),
+        )));
+        assert!(
+            matches!(device, Refusal::Failed(TrainError::Engine(_))),
+            "{device:?}"
+        );
+        let other = refusal(EngineError::OptimiserState("it has other moments".to_owned()));
+        assert!(matches!(other, Refusal::Unfit(_)), "{other:?}");
     }
 }

@@ -116,7 +116,10 @@ fn step(reason: &Reason, of: Kind) -> Option<&'static str> {
             CONTAINER
         }
         Reason::BadInput | Reason::Diverged | Reason::NoReport => CORRECT,
-        Reason::OutOfMemory => "raise spec.resources.memory, or lower what is computed at once",
+        Reason::OutOfMemory => {
+            "raise spec.resources.memory, or choose an accelerator with more where its own does not suffice, or lower what is \
+             computed at once"
+        }
         Reason::Storage | Reason::Internal | Reason::Interrupted | Reason::JobFailed => LOGS,
         Reason::ReportLost => "{again}",
         Reason::PodGoesOn => {

@@ -37,6 +37,15 @@ use state::Unusable;
 /// one that is still saving its last state is not disturbed.
 const ABANDONED: Duration = Duration::from_secs(120);
 
+/// Why a checkpoint that is whole is not taken up.
+#[derive(Debug)]
+pub enum Refusal {
+    /// It is of another network, or of a place in the run that there is not.
+    Unfit(String),
+    /// It may well be this run's: something else failed.
+    Failed(TrainError),
+}
+
 /// Name of the folder that says that the other workers were let go.
 const RELEASED: &str = "released";
 /// Name of the file in it, and what it says: always the same, so that it may be written again.
@@ -108,8 +117,11 @@ impl Checkpoints {
 
     /// What `build` makes of the newest checkpoint that is whole, of this run and of the same data; nothing where
     /// there is none. Others are skipped with a warning. That the place or a checkpoint cannot be looked at is an
-    /// error: to begin again at the beginning would hide it.
-    pub fn resume<T>(&mut self, build: impl Fn(Saved) -> Result<T, String>) -> Result<Option<T>, TrainError> {
+    /// error, and so is what fails while it is taken up: to begin again at the beginning would hide it.
+    pub fn resume<T>(
+        &mut self,
+        build: impl Fn(Saved) -> Result<T, Refusal>,
+    ) -> Result<Option<T>, TrainError> {
         self.place.tidy(ABANDONED).map_err(at_uri)?;
         let mut names = self.place.names().map_err(at_uri)?;
         self.released = names.iter().any(|name| name == RELEASED);
@@ -122,13 +134,18 @@ impl Checkpoints {
             let read = state::read(read, &name, &self.subject);
             let built = read.and_then(|saved| {
                 let mark = saved.mark(uri.clone());
-                Ok((build(saved).map_err(Unusable::Unfit)?, mark))
+                match build(saved) {
+                    Err(Refusal::Unfit(reason)) => Err(Unusable::Unfit(reason)),
+                    Err(Refusal::Failed(error)) => Ok(Err(error)),
+                    Ok(built) => Ok(Ok((built, mark))),
+                }
             });
             match built {
-                Ok((built, mark)) => {
+                Ok(Ok((built, mark))) => {
                     self.newest = Some(mark);
                     return Ok(Some(built));
                 }
+                Ok(Err(error)) => return Err(error),
                 Err(Unusable::Unseen(error)) => return Err(at_uri(error)),
                 Err(Unusable::Damaged(reason)) => {
                     tracing::warn!(uri, reason, "a checkpoint is damaged and not used");
