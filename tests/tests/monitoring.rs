@@ -271,7 +271,8 @@ fn of_programs() -> Outcome<String> {
     let plan = |epochs: u32| {
         json!({
             "name": "model", "run": "r", "output": "pvc://data/models", "mounts": mounts,
-            "network": {"layers": [{"dense": {"units": 1, "activation": "Linear"}}]},
+            // Wide, so that it is still at work when it is asked, however busy the machine is.
+            "network": {"layers": [{"dense": {"units": 512}}, {"dense": {"units": 1, "activation": "Linear"}}]},
             "dataset": {"uri": "pvc://data/table.csv", "target": "y", "split": {"validation": 0.1, "test": 0.1}},
             "hyperparameters": {"epochs": epochs},
         })
