@@ -40,14 +40,31 @@ pub struct Resolved {
     pub env: Vec<EnvVar>,
 }
 
+/// Between what stands for a place and how many devices are claimed there. No hash has it.
+const TIMES: char = 'x';
+
+/// Whether a node on which a pod of one placement is could take one of another in its stead: the same place, and no more
+/// devices.
+pub fn is_within(ours: &str, theirs: &str) -> bool {
+    let parts = |placement: &str| match placement.split_once(TIMES) {
+        Some((place, count)) => (place.to_owned(), count.parse().unwrap_or(1)),
+        None => (placement.to_owned(), 1_u32),
+    };
+    let ((ours, few), (theirs, many)) = (parts(ours), parts(theirs));
+    ours == theirs && few <= many
+}
+
 impl Resolved {
-    /// Stands for what is asked of a node beside its resources, labels and what it lets in; empty where nothing is.
+    /// Stands for what is asked of a node beside its resources, labels and what it lets in, and for how many devices are
+    /// claimed; empty where nothing is.
     pub fn placement(&self) -> String {
         match (&self.node_affinity, &self.device_class_name) {
             (None, None) => String::new(),
-            // Of devices that are claimed, the requests do not say how many.
-            (affinity, Some(class)) if self.count > 1 => short_hash(&(affinity, class, self.count)),
-            asked => short_hash(&asked),
+            asked => match asked.1 {
+                // Of devices that are claimed, the requests do not say how many.
+                Some(_) if self.count > 1 => format!("{}{TIMES}{}", short_hash(&asked), self.count),
+                _ => short_hash(&asked),
+            },
         }
     }
 }
@@ -224,7 +241,16 @@ mod tests {
             };
             asked.placement()
         };
-        assert_ne!(placement(Some("gpu"), 1), placement(Some("gpu"), 2));
+        let [one, two, other] =
+            [("gpu", 1), ("gpu", 2), ("tpu", 1)].map(|(class, count)| placement(Some(class), count));
+        for (ours, theirs, fits) in [
+            (&one, &two, true),
+            (&two, &two, true),
+            (&two, &one, false),
+            (&other, &two, false),
+        ] {
+            assert_eq!(is_within(ours, theirs), fits, "{ours} {theirs}");
+        }
         // Of extended resources, the requests say it.
         assert_eq!(placement(None, 1), placement(None, 2));
     }

@@ -39,9 +39,17 @@ fn first_word<'a>(document: &[(usize, &'a str)]) -> Option<(usize, &'a str)> {
         expects: true,
         ..Scanner::default()
     };
-    document
-        .iter()
-        .find_map(|&(number, line)| Some((number, scanner.word(line)?)))
+    document.iter().enumerate().find_map(|(at, &(number, line))| {
+        let word = scanner.word(line)?;
+        let next = document[at + 1..]
+            .iter()
+            .find(|(_, line)| !line.trim().is_empty());
+        if line.trim_end().ends_with(word) && next.is_some_and(|(_, next)| scanner.goes_on(next)) {
+            scanner.expects = false;
+            return None;
+        }
+        Some((number, word))
+    })
 }
 
 /// What is known of a document after some of its lines.
@@ -64,6 +72,12 @@ struct Scanner {
 }
 
 impl Scanner {
+    /// Whether this line goes on with the text at the end of the one before.
+    fn goes_on(&self, line: &str) -> bool {
+        let text = line.trim_start_matches(' ');
+        self.depth == 0 && line.len() - text.len() > self.parent && !text.starts_with('#')
+    }
+
     /// The first word of a line that kubectl reads as a boolean.
     fn word<'a>(&mut self, line: &'a str) -> Option<&'a str> {
         if self.is_in_block(line) {
@@ -233,6 +247,7 @@ mod tests {
             "a: !!str y\nb: x # y\n# c: y\n",
             "a: http://y.example/no\nb: x:y\nc: -y\n",
             "a: see\n  on\n",
+            "a: no\n  further rows\nb: 1\n",
             "{\"a\": \"y\", \"b\":[\"no\"]}\n",
         ] {
             assert_eq!(complaint(text), None, "{text}");

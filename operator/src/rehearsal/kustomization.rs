@@ -11,7 +11,7 @@ use super::{RehearsalError, at};
 /// What kustomize calls such a file.
 const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// Fields that change nothing of what is rehearsed.
-const WITHOUT_EFFECT: [&str; 8] = [
+const WITHOUT_EFFECT: [&str; 11] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -20,6 +20,9 @@ const WITHOUT_EFFECT: [&str; 8] = [
     "commonLabels",
     "commonAnnotations",
     "generatorOptions",
+    "secretGenerator",
+    "sortOptions",
+    "buildMetadata",
 ];
 /// The same, of an entry of `configMapGenerator`.
 const WITHOUT_EFFECT_ON_DATA: [&str; 2] = ["namespace", "options"];
@@ -133,10 +136,15 @@ impl Generator {
             let path = folder.join(source);
             let text = std::fs::read_to_string(&path).map_err(at(&path))?;
             for line in text.lines().map(str::trim_start) {
-                if !line.is_empty() && !line.starts_with('#') {
-                    let (key, value) = self.pair(&path, line)?;
-                    data.insert(key.to_owned(), value.as_bytes().to_vec());
+                if line.is_empty() || line.starts_with('#') {
+                    continue;
                 }
+                // A key alone has the value of this machine's environment.
+                let (key, value) = match line.split_once('=') {
+                    Some((key, value)) => (key, value.to_owned()),
+                    None => (line, std::env::var(line).unwrap_or_default()),
+                };
+                data.insert(key.to_owned(), value.into_bytes());
             }
         }
         Ok(data)
@@ -217,7 +225,7 @@ mod tests {
     #[test]
     fn what_changes_nothing_of_a_rehearsal_is_taken() {
         let text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: a\n\
-                    commonLabels: {team: ml}\ngeneratorOptions: {disableNameSuffixHash: true}\n\
+                    commonLabels: {team: ml}\nsecretGenerator: [{name: s}]\ngeneratorOptions: {disableNameSuffixHash: true}\n\
                     configMapGenerator:\n- {name: a, namespace: a, options: {labels: {b: c}}}\nresources: [a.yaml]\n";
         let (_folder, file) = written("kustomization.yaml", text);
         let kustomization = read(&file).unwrap();
@@ -231,10 +239,15 @@ mod tests {
                     \x20 envs: [settings.env]\n";
         let (folder, file) = written("kustomization.yaml", text);
         std::fs::write(folder.path().join("x.csv"), "1,2\n").unwrap();
-        std::fs::write(folder.path().join("settings.env"), "# a comment\n\n  e=\"5\"\n").unwrap();
+        std::fs::write(
+            folder.path().join("settings.env"),
+            "# a comment\n\n  e=\"5\"\nNO_VARIABLE_HAS_THIS_NAME\n",
+        )
+        .unwrap();
         let generators = read(&file).unwrap().config_map_generator;
         let data: Vec<_> = generators[0].data(&file).unwrap().into_iter().collect();
         let wanted = [
+            ("NO_VARIABLE_HAS_THIS_NAME", ""),
             ("b", "1=2"),
             ("c", "3"),
             ("d", "'4"),

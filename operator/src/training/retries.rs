@@ -5,7 +5,7 @@
 //! | BadInput, Diverged | never | exit code 65, the Job's podFailurePolicy |
 //! | Interrupted | always, without counting | exit code 75, the same |
 //! | evicted, preempted | always, without counting | the pod's DisruptionTarget, the same |
-//! | OutOfMemory | once: the same pod would pass the same limit | here |
+//! | OutOfMemory | once: the same pod would need as much again | here |
 //! | Storage, Internal | `backoffLimit` times, with growing pauses | the Job |
 //! | Stalled | `backoffLimit` times | [`super::watchdog`] |
 
@@ -18,7 +18,7 @@ use super::situation::Situation;
 use crate::observed;
 use crate::seen::Pod;
 
-/// Pods that may pass their memory limit before the run has failed.
+/// Pods that may pass their memory limit, or find no memory on their accelerator, before the run has failed.
 const OUT_OF_MEMORY: usize = 2;
 
 /// The run has failed, though its Job would go on: `pods` are the Job's, oldest first.

@@ -113,10 +113,11 @@ impl EngineError {
     }
 }
 
-/// Whether a device's driver says that it has no memory left: `CUDA_ERROR_OUT_OF_MEMORY`, as candle passes it on.
+/// Whether a device's driver or library says that there is no memory left, as candle passes it on.
 fn is_out_of_memory(said: &str) -> bool {
-    let said = said.to_ascii_lowercase();
-    said.contains("out_of_memory") || said.contains("out of memory")
+    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED"]
+        .iter()
+        .any(|word| said.contains(word))
 }
 
 impl From<Misfit> for EngineError {

@@ -169,7 +169,10 @@ impl TrainError {
             _ => None,
         };
         // The sentence begins with the field where people read it without the report.
-        let sentence = self.to_string();
+        let sentence = match self {
+            TrainError::Engine(error) => error.failure().message,
+            _ => self.to_string(),
+        };
         let rest = field
             .as_deref()
             .and_then(|field| sentence.strip_prefix(field)?.strip_prefix(": "));

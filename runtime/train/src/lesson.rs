@@ -139,7 +139,7 @@ impl Material<'_> {
 /// nothing against the checkpoint.
 fn refusal(error: EngineError) -> Refusal {
     match error {
-        EngineError::Tensor(_) | EngineError::NoDevice { .. } => Refusal::Failed(error.into()),
+        EngineError::Tensor(_) => Refusal::Failed(error.into()),
         _ => Refusal::Unfit(error.to_string()),
     }
 }
@@ -157,6 +157,10 @@ mod tests {
             matches!(device, Refusal::Failed(TrainError::Engine(_))),
             "{device:?}"
         );
+        let said = "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")";
+        let device: TrainError = EngineError::Tensor(candle_core::Error::Msg(said.into())).into();
+        let told = device.failure().message;
+        assert!(told.contains("lower hyperparameters.batchSize"), "{told}");
         let other = refusal(EngineError::OptimiserState("it has other moments".to_owned()));
         assert!(matches!(other, Refusal::Unfit(_)), "{other:?}");
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use crate::accelerator::is_within;
 use crate::labels;
 use crate::seen::Deployment;
 
@@ -60,7 +61,7 @@ impl Needs {
     pub fn fit_in_place_of(&self, other: &Needs, lacking: Option<&str>) -> bool {
         let placements = self.placement.as_ref().zip(other.placement.as_ref());
         self.node_selector == other.node_selector
-            && placements.is_none_or(|(ours, theirs)| ours.is_empty() || ours == theirs)
+            && placements.is_none_or(|(ours, theirs)| ours.is_empty() || is_within(ours, theirs))
             && lacking.is_none_or(|lacking| other.gives_back(lacking))
             && self.requests.iter().all(|(name, asked)| {
                 let given = other.requests.get(name);

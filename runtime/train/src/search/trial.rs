@@ -142,8 +142,12 @@ impl Bench<'_> {
 /// Whether a failure is the trial's own fault.
 pub fn is_its_own(class: FailureClass) -> bool {
     match class {
-        FailureClass::BadInput | FailureClass::Diverged | FailureClass::OutOfMemory => true,
-        FailureClass::Interrupted | FailureClass::Storage | FailureClass::Internal => false,
+        FailureClass::BadInput | FailureClass::Diverged => true,
+        // What other trials hold of a device at the same time decides it.
+        FailureClass::OutOfMemory
+        | FailureClass::Interrupted
+        | FailureClass::Storage
+        | FailureClass::Internal => false,
     }
 }
 
