@@ -37,6 +37,8 @@ pub const PLACEMENT: &str = "sconce.dev/placement";
 pub const WANTED_SINCE: &str = "sconce.dev/wanted-since";
 /// Annotation on a Deployment: when a pod of its that answered was last told to make way for another revision's.
 pub const FEWER_SINCE: &str = "sconce.dev/fewer-since";
+/// Annotation on a Deployment: when a pod more of its was last asked for, as all before answered.
+pub const MORE_SINCE: &str = "sconce.dev/more-since";
 /// Annotation on a Deployment: its revision did not come up in time; when that was found, and why it is, as JSON.
 pub const ROLLED_BACK: &str = "sconce.dev/rolled-back";
 /// Annotation on a Deployment: the value of the ModelDeployment's annotation for which it was last tried again.

@@ -117,7 +117,7 @@ fn first(at: &str, one: &Value, other: &Value) -> Option<String> {
     }
 }
 
-const VARY: [&str; 23] = [
+const VARY: [&str; 24] = [
     "uid",
     "resourceVersion",
     "creationTimestamp",
@@ -140,6 +140,7 @@ const VARY: [&str; 23] = [
     "lastProbeTime",
     "sconce.dev/wanted-since",
     "sconce.dev/fewer-since",
+    "sconce.dev/more-since",
     "sconce.dev/training-uid",
 ];
 

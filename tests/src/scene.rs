@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, PostParams};
 use sconce_crds::condition::is_true;
 use sconce_crds::{ModelDeployment, ModelTraining};
 use serde_json::json;
@@ -47,7 +49,22 @@ async fn lend_lease(room: &Room) -> Result<()> {
         "subjects": [{"kind": "ServiceAccount", "name": "sconce", "namespace": "sconce-system"}],
     });
     world::apply(&room.client, role).await?;
-    world::apply(&room.client, binding).await.map(drop)
+    world::apply(&room.client, binding).await?;
+    // Who decides about rights sees a new one a moment later.
+    let asks = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {},
+        "spec": {"user": "system:serviceaccount:sconce-system:sconce", "resourceAttributes": {
+            "group": "coordination.k8s.io", "resource": "leases", "namespace": "sconce-system", "name": name, "verb": "get",
+        }},
+    });
+    let review: SubjectAccessReview =
+        serde_json::from_value(asks).map_err(|error| Error::Unmet(error.to_string()))?;
+    let reviews: Api<SubjectAccessReview> = Api::all(room.client.clone());
+    until("the operator may take its Lease", async || {
+        let answer = reviews.create(&PostParams::default(), &review).await.ok()?;
+        answer.status.is_some_and(|status| status.allowed).then_some(())
+    })
+    .await
 }
 
 /// At which write the operator is killed.

@@ -178,6 +178,7 @@ const OWN: &[&str] = &[
     "deployment.kubernetes.io/revision",
     "sconce.dev/wanted-since",
     "sconce.dev/fewer-since",
+    "sconce.dev/more-since",
 ];
 
 fn without_own(value: &Value) -> Value {

@@ -194,6 +194,7 @@ pub fn rollout(replicas: i32) -> Rollout {
         begins: None,
         back: None,
         overdue: false,
+        more: false,
         manner: Manner::SurgeWithoutUnits,
         again: None,
     }

@@ -45,7 +45,11 @@ async fn keep<K: Child>(
             .await
             .map(drop),
         None if found.is_some() => {
-            fresh::confirm(&context.client, deployment, |_| true).await?;
+            let wanted = replicas::wanted(deployment);
+            fresh::confirm(&context.client, deployment, |live| {
+                replicas::wanted(live) == wanted
+            })
+            .await?;
             Ok(context.writer.delete::<K>(&namespace, &name, &uid).await?)
         }
         None => Ok(()),

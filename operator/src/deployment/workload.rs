@@ -37,6 +37,8 @@ pub struct Workload {
     pub since: Timestamp,
     /// When a pod of its that answered was last told to go.
     pub fewer_since: Option<Timestamp>,
+    /// When a pod more was last asked for, as all before answered.
+    pub more_since: Option<Timestamp>,
     /// When its rollout was complete, the last time.
     pub completed: Option<Timestamp>,
     /// That it was rolled back, and why.
@@ -69,6 +71,7 @@ impl Workload {
         Some(Workload {
             since: since.or(created).unwrap_or(Timestamp::UNIX_EPOCH),
             fewer_since: time(labels::FEWER_SINCE),
+            more_since: time(labels::MORE_SINCE),
             completed: status.and_then(|status| completed(status, &served.revision)),
             failed: annotation(labels::ROLLED_BACK).and_then(|failed| serde_json::from_str(failed).ok()),
             retry: annotation(labels::RETRIED).cloned(),

@@ -40,6 +40,9 @@ pub struct Load {
     pub highest: f64,
     /// Requests that a replica computes at a time; 0 where it does not say.
     pub slots: f64,
+    /// For how long there has been a load of anyone to take means of: right after the operator's start, they are of an
+    /// instant.
+    pub seen_for: Duration,
     /// For how long the load of every replica has been known without a gap.
     pub known_for: Duration,
     /// Whether it is known of every replica that answers, now.
@@ -179,7 +182,7 @@ pub fn decide(policy: &Policy, load: Option<&Load>, fleet: &Fleet) -> Verdict {
     let verdict = |to, change| Verdict {
         to,
         change,
-        limit: limit(policy, needed(highest, target), units),
+        limit: limit(policy, highest, target, units),
         sight: if load.complete {
             Sight::Known
         } else {
@@ -199,7 +202,8 @@ pub fn decide(policy: &Policy, load: Option<&Load>, fleet: &Fleet) -> Verdict {
         .min(policy.max)
         .min(units.saturating_add(WAITING))
         .min(growth);
-    if beyond && more > within {
+    let long_enough = load.seen_for >= if queueing { policy.short } else { policy.window };
+    if beyond && more > within && long_enough {
         let change = raise(policy, load, fleet, (more, needed(now, target)), queueing);
         return verdict(more, Some(change));
     }
@@ -216,16 +220,15 @@ fn needed(demand: f64, target: f64) -> u32 {
     (demand / target).ceil() as u32
 }
 
-fn limit(policy: &Policy, needed: u32, units: u32) -> Option<Limit> {
-    if needed > policy.max.min(units) {
-        Some(if units < policy.max {
-            Limit::Units
-        } else {
-            Limit::Maximum
-        })
+/// What keeps the number down: more would be asked for only where the demand is as far above as for any further replica.
+fn limit(policy: &Policy, highest: f64, target: f64, units: u32) -> Option<Limit> {
+    let most = policy.max.min(units);
+    let is_short = highest > f64::from(most) * target * (1.0 + TOLERANCE);
+    is_short.then_some(if units < policy.max {
+        Limit::Units
     } else {
-        None
-    }
+        Limit::Maximum
+    })
 }
 
 fn bounds(policy: &Policy, from: u32, to: u32) -> Option<Change> {

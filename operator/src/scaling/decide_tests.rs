@@ -24,6 +24,7 @@ fn constant(usage: Usage) -> Load {
         short: usage,
         highest: usage.in_flight(),
         slots: 1.0,
+        seen_for: Duration::from_secs(1000),
         known_for: Duration::from_secs(1000),
         complete: true,
     }
@@ -196,6 +197,34 @@ fn a_queue_that_grows_while_pods_start_does_not_bring_up_hundreds() {
 }
 
 #[test]
+fn what_was_seen_for_an_instant_asks_for_nothing() {
+    let policy = policy(1, 8, 1.0);
+    let seen = |seconds, usage| Load {
+        seen_for: Duration::from_secs(seconds),
+        ..constant(usage)
+    };
+    let (queue, many) = (usage(1.0, 2.0), usage(3.0, 0.0));
+    for (seconds, load, slots, to) in [
+        (0, queue, 1.0, 1),
+        (2, queue, 1.0, 1),
+        (3, queue, 1.0, 3),
+        (3, many, 8.0, 1),
+        (29, many, 8.0, 1),
+        (30, many, 8.0, 3),
+    ] {
+        let load = Load {
+            slots,
+            ..seen(seconds, load)
+        };
+        assert_eq!(
+            decide(&policy, Some(&load), &fleet(1, 1)).to,
+            to,
+            "{seconds} s: {load:?}"
+        );
+    }
+}
+
+#[test]
 fn the_default_target_is_a_share_of_what_a_server_computes_at_a_time() {
     let policy = Policy {
         target: None,
@@ -249,11 +278,12 @@ prop_compose! {
     fn loads()(
         computed in 0.0..40.0_f64, queued in prop_oneof![Just(0.0), 0.0..60.0_f64],
         short in 0.0..40.0_f64, waiting in prop_oneof![Just(0.0), 0.0..60.0_f64],
-        highest in 0.0..100.0_f64, slots in 0.0..9.0_f64, known in 0_u64..300, complete: bool,
+        highest in 0.0..100.0_f64, slots in 0.0..9.0_f64, seen in 0_u64..60, known in 0_u64..300,
+        complete: bool,
     ) -> Load {
         Load {
             steady: usage(computed, queued), short: usage(short, waiting), highest, slots,
-            known_for: Duration::from_secs(known), complete,
+            seen_for: Duration::from_secs(seen), known_for: Duration::from_secs(known), complete,
         }
     }
 }

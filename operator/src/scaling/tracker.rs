@@ -26,6 +26,8 @@ pub struct Tracker {
     tellers: HashMap<String, Teller>,
     history: History,
     sampled: Option<Duration>,
+    /// The first of the samples that follow each other.
+    since: Option<Duration>,
     busy: Duration,
 }
 
@@ -83,6 +85,7 @@ impl Tracker {
         if known.is_empty() {
             self.history.unknown();
             self.sampled = None;
+            self.since = None;
             // Whoever is there is asked again soon.
             self.busy = now;
             return None;
@@ -110,9 +113,14 @@ impl Tracker {
             self.history.mean(policy.window, now)?,
             self.history.mean(policy.short, now)?,
         );
-        let (asked, _) = demand(steady, short, slots, ready);
-        self.history.asked(asked, now, policy.scale_down_delay);
+        let seen_for = now.saturating_sub(*self.since.get_or_insert(now));
+        // What an instant asks for is not kept as the highest for as long as the delay.
+        if seen_for >= policy.short {
+            let (asked, _) = demand(steady, short, slots, ready);
+            self.history.asked(asked, now, policy.scale_down_delay);
+        }
         Some(Load {
+            seen_for,
             steady,
             short,
             highest: self.history.highest(),
@@ -184,7 +192,10 @@ mod tests {
                 (load.steady.computed, load.slots, load.complete),
                 (4.0, 2.0, true)
             );
-            assert_eq!((load.highest, load.known_for), (4.0, at(second)));
+            // An instant is no demand yet.
+            let highest = if second < 3 { 0.0 } else { 4.0 };
+            assert_eq!((load.highest, load.known_for), (highest, at(second)));
+            assert_eq!(load.seen_for, at(second));
         }
         assert_eq!(
             (tracker.in_flight("a"), tracker.in_flight("b")),
@@ -245,6 +256,7 @@ mod tests {
             .observe(&policy(), &[tells("a", 0, 60)], 1, at(50))
             .unwrap();
         assert_eq!((load.steady.in_flight(), load.known_for), (0.0, at(0)));
+        assert_eq!(load.seen_for, at(0));
     }
 
     #[test]

@@ -171,6 +171,9 @@ pub fn situation(
         if failed.reason.as_deref() == Some("FailedIndexes") && !job.has_lost(0) {
             return finished(training, failed, pods, now);
         }
+        if is_untold(failed, pods, now) {
+            return just(Situation::Ending, Some(ASK_SOON));
+        }
         return just(failed_for_good(training, failed, pods), None);
     }
     if job.has_lost(0) && condition(job, "FailureTarget").is_none() {
@@ -358,6 +361,14 @@ fn finished(training: &ModelTraining, complete: &Condition, pods: &[Arc<Pod>], n
         },
         None,
     )
+}
+
+/// Whether a pod may still be seen that says why the Job has just failed: what is seen of pods may be older than what is seen
+/// of Jobs, as where their watch was told to begin again.
+fn is_untold(failed: &Condition, pods: &[Arc<Pod>], now: Timestamp) -> bool {
+    let since = failed.last_transition_time.as_ref();
+    let is_new = since.is_some_and(|since| now.duration_since(since.0) < REPORT_LOST_AFTER);
+    is_new && failed.reason.as_deref() != Some("DeadlineExceeded") && failure(pods).is_none()
 }
 
 fn failed_for_good(training: &ModelTraining, failed: &Condition, pods: &[Arc<Pod>]) -> Situation {

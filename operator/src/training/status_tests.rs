@@ -338,6 +338,30 @@ fn a_passed_run_is_ready_and_its_artifact_may_be_served() {
 }
 
 #[test]
+fn a_job_that_has_just_failed_waits_for_its_pod_to_say_why() {
+    let plain = training(&json!({}));
+    let phase = |reason: &str, ago: i64, pods: &[Arc<Pod>]| {
+        look(&plain, &job(&job_condition("Failed", reason, ago)), pods).phase
+    };
+    let at_work = [pod(
+        Some("a"),
+        &json!({"phase": "Running", "containerStatuses": container(&json!({"running": {}}))}),
+    )];
+    for (ago, pods, expected) in [
+        (5, &[][..], Phase::Evaluating),
+        (5, &at_work, Phase::Evaluating),
+        (61, &[], Phase::Failed),
+    ] {
+        assert_eq!(
+            phase("PodFailurePolicy", ago, pods),
+            Some(expected),
+            "{ago} s ago"
+        );
+    }
+    assert_eq!(phase("DeadlineExceeded", 5, &[]), Some(Phase::Failed));
+}
+
+#[test]
 fn a_rejected_run_leaves_the_earlier_artifact_in_place() {
     let mut plain = training(&json!({}));
     let earlier = sconce_contract::Artifact {

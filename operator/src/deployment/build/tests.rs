@@ -110,6 +110,12 @@ fn what_becomes_of_a_rollout_is_kept_on_its_deployment() {
         patch["metadata"]["annotations"].clone()
     };
     assert_eq!(annotations(&rollout(1))[labels::WANTED_SINCE], json!(null));
+    assert!(annotations(&rollout(1)).get(labels::MORE_SINCE).is_none());
+    let more = Rollout {
+        more: true,
+        ..rollout(2)
+    };
+    assert!(annotations(&more)[labels::MORE_SINCE].is_string());
     assert!(annotations(&rollout(1)).get(labels::ROLLED_BACK).is_none());
     let begins = Rollout {
         begins: Some("2026-01-01T00:00:00Z".parse().unwrap()),

@@ -201,6 +201,9 @@ pub(super) fn patch(serving: &Serving<'_>, rollout: &Rollout) -> Value {
     {
         annotations.insert(labels::FEWER_SINCE, Some(Timestamp::now().to_string()));
     }
+    if rollout.more {
+        annotations.insert(labels::MORE_SINCE, Some(Timestamp::now().to_string()));
+    }
     json!({
         "metadata": {"annotations": annotations},
         "spec": {"replicas": rollout.wanted},

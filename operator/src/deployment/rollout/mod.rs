@@ -31,7 +31,7 @@ use sconce_crds::rollout::RETRY_ANNOTATION;
 
 use self::decide::{Manner, Place, Pods, View, decide};
 use self::needs::Needs;
-use self::progress::{Progress, progress};
+use self::progress::{Progress, all_answer, progress};
 use super::dereference::Found;
 use super::situation;
 use super::validate::{Change, Serving};
@@ -67,6 +67,8 @@ pub struct Rollout {
     pub overdue: bool,
     /// What comes first.
     pub manner: Manner,
+    /// Whether the revision that is asked for gets a pod more, as all of it answer.
+    pub more: bool,
     /// When time alone may change the decision.
     pub again: Option<Duration>,
 }
@@ -91,7 +93,12 @@ pub fn plan(deployment: &ModelDeployment, serving: &Serving<'_>, found: &Found, 
         .filter(|first| first.revision() == wanted && !serving.change.begins());
     let begins = current.is_none().then(|| begin(&found.workloads, now));
     let progress = match current {
-        Some(current) => progress(deployment, current, found, now),
+        Some(current) => match progress(deployment, current, found, now) {
+            Progress::Failed { new: true, .. } if is_next_due(deployment, current, found, now) => {
+                Progress::Goes(deployment.spec.rollout.progress_deadline.get())
+            }
+            progress => progress,
+        },
         None => Progress::Begins,
     };
     let needs = match (&progress, &serving.change) {
@@ -111,6 +118,8 @@ pub fn plan(deployment: &ModelDeployment, serving: &Serving<'_>, found: &Found, 
         _ => (wanted.as_str(), None),
     };
     let mut shares = share(deployment, found, target, &needs, now);
+    let more = back.is_none()
+        && current.is_some_and(|current| all_answer(current, found) && shares.target > current.replicas());
     let at = shares
         .pods
         .iter()
@@ -126,9 +135,28 @@ pub fn plan(deployment: &ModelDeployment, serving: &Serving<'_>, found: &Found, 
         begins,
         back,
         overdue: matches!(progress, Progress::Overdue),
+        more,
         manner: shares.manner,
         again: [shares.again, progress.left()].into_iter().flatten().min(),
     }
+}
+
+/// Whether the rollout waits for nothing but whoever takes the next step: each pod that was asked for answers, and they are
+/// enough, or one more is due, or an earlier one is to go. So it is where nobody was there to take it for as long as the
+/// deadline.
+fn is_next_due(deployment: &ModelDeployment, current: &Workload, found: &Found, now: Timestamp) -> bool {
+    if !all_answer(current, found) {
+        return false;
+    }
+    let needs = Needs::of(&current.live);
+    let shares = share(deployment, found, current.revision(), &needs, now);
+    let mut others = shares
+        .pods
+        .iter()
+        .filter(|(workload, _)| workload.revision() != current.revision());
+    current.replicas() >= replicas::wanted(deployment)
+        || shares.target > current.replicas()
+        || others.any(|(workload, count)| *count < workload.replicas())
 }
 
 /// How many pods each revision is to have while nothing new can be served.

@@ -98,6 +98,38 @@ fn an_earlier_pod_goes_for_one_that_finds_no_place_once_what_was_given_back_must
 }
 
 #[test]
+fn pods_that_all_answer_are_not_late_though_nobody_took_the_next_step_for_long() {
+    let (old, new) = (served("aa").revision, served("bb").revision);
+    let asked = known();
+    let after =
+        |found: &Found, second: i64| plan(&asked, &validate(&asked, found).unwrap(), found, at(second));
+    let answers = vec![ready("a", &old), ready("b", &old), ready("c", &new)];
+    let rollout = after(&rolling([2, 1], at(-60), answers.clone()), 7200);
+    assert_eq!(rollout.back, None);
+    // An earlier one goes first, by the strategy; then the next one is asked for.
+    assert_eq!((rollout.others[0].1, rollout.more), (1, false));
+    let rollout = after(&rolling([1, 1], at(7200), answers[1..].to_vec()), 7230);
+    assert_eq!(
+        (rollout.back.is_none(), rollout.wanted, rollout.more),
+        (true, 2, true)
+    );
+    // It has the whole time, counted from then.
+    let mut next = rolling([1, 2], at(7200), answers[1..].to_vec());
+    next.pods.push(loading("d", &new));
+    next.workloads[0].more_since = Some(at(7230));
+    for (second, goes_back) in [(7231, false), (7829, false), (7831, true)] {
+        assert_eq!(after(&next, second).back.is_some(), goes_back, "{second}");
+    }
+    // One that does not answer has no more time than before.
+    let silent = rolling(
+        [2, 1],
+        at(-60),
+        vec![ready("a", &old), ready("b", &old), loading("c", &new)],
+    );
+    assert!(after(&silent, 7200).back.is_some());
+}
+
+#[test]
 fn a_revision_that_answers_wherever_there_is_room_is_not_rolled_back() {
     let new = served("bb").revision;
     let pods = vec![ready("a", &new), ready("b", &new), homeless("c", "bb")];

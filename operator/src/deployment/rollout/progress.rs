@@ -117,7 +117,13 @@ fn lacks_room_alone(current: &Workload, found: &Found, limit: SignedDuration, no
         && unready.all(|pod| observed::no_node(pod).is_some() || has_time(pod))
 }
 
-/// When the revision was asked for, or one of its pods began to answer, or pods were wanted again after none was.
+/// Whether each pod that was asked for answers.
+pub(super) fn all_answer(current: &Workload, found: &Found) -> bool {
+    found.counts(current.revision()).ready >= current.replicas()
+}
+
+/// When the revision was asked for, or a pod more of it, or an earlier one was told to make way, or one of its pods began to
+/// answer, or pods were wanted again after none was.
 fn last_progress(
     deployment: &ModelDeployment,
     current: &Workload,
@@ -138,6 +144,8 @@ fn last_progress(
         .iter()
         .filter(|pod| situation::revision(pod) == Some(current.revision()) && observed::is_ready(pod))
         .filter_map(|pod| observed::since(pod, "Ready"));
-    let latest = answered.chain(wanted_again).chain([current.since]).max();
+    let given = found.workloads.iter().filter_map(|workload| workload.fewer_since);
+    let asked = given.chain(current.more_since).chain([current.since]);
+    let latest = answered.chain(wanted_again).chain(asked).max();
     latest.unwrap_or(now)
 }
