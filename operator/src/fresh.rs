@@ -2,7 +2,7 @@
 //!
 //! Watches of different kinds are not equally late. Just after a start, the one may show a Job that the other does not
 //! yet know to be asked for; what is then taken away, or begun once more, is work lost. So the API server itself is
-//! asked before that: one read for each thing that goes, and none otherwise.
+//! asked before that: one read for each thing that goes or is decided for the first time, and none otherwise.
 
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};

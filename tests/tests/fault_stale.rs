@@ -7,8 +7,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
 use sconce_crds::{ModelDeployment, ModelTraining};
+use sconce_tests::hollow::CLAIM;
+use sconce_tests::objects::{deployment_of_uri, with};
+use sconce_tests::operator::Operator;
+use sconce_tests::reference::State;
 use sconce_tests::room::{Kind, Room};
 use sconce_tests::scenario::Scenario;
 use sconce_tests::scene::Scene;
@@ -123,6 +127,13 @@ async fn restarts_behind(kinds: &[&str]) -> Outcome {
     Ok(scene.strike().await?)
 }
 
+/// Whether so many pods of `iris` answer, as was decided.
+async fn serves(room: &Room, count: i32) -> bool {
+    let seen = room.get::<ModelDeployment>("iris").await.ok();
+    let status = seen.and_then(|seen| seen.status);
+    status.is_some_and(|status| (status.desired_replicas, status.ready_replicas) == (Some(count), count))
+}
+
 async fn one_job_of_iris(room: &Room) -> bool {
     let jobs = room.ours::<Job>().await.unwrap_or_default();
     jobs.iter().filter(|job| job.starts_with("iris-")).count() == 1
@@ -141,4 +152,74 @@ async fn fault_an_operator_behind_on_what_it_made_takes_nothing_away() -> Outcom
 #[tokio::test(flavor = "multi_thread")]
 async fn fault_an_operator_behind_on_everything_takes_nothing_away() -> Outcome {
     restarts_behind(&[&OURS[..], &CHILDREN[..]].concat()).await
+}
+
+/// What an operator has decided by a load that nobody sees any more stands, though the next one is first shown what was
+/// before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_an_operator_behind_on_a_decision_to_scale_takes_nothing_away() -> Outcome {
+    let scene = Scene::set().await?;
+    let room = &scene.room;
+    scene.start()?;
+    let asked = json!({"spec": {
+        "resources": {"cpu": "100m", "memory": "64Mi"},
+        "autoscaling": {"mode": "Managed", "minReplicas": 1, "maxReplicas": 4},
+    }});
+    room.apply(with(
+        deployment_of_uri("iris", &format!("pvc://{CLAIM}/1")),
+        &asked,
+    ))
+    .await?;
+    scene
+        .rest("one pod serves", async || serves(room, 1).await)
+        .await?;
+    scene
+        .proxy
+        .stop_the_clock(&room.client, &paths(room, &OURS))
+        .await?;
+
+    scene.crash();
+    let decided = json!({"status": {"desiredReplicas": 3}});
+    room.api::<ModelDeployment>()
+        .patch_status("iris", &PatchParams::default(), &Patch::Merge(&decided))
+        .await?;
+    let mut direct = scene.options.clone();
+    direct.kubeconfig = room.world.options().kubeconfig;
+    let other = Operator::start(&direct)?;
+    // What this one writes, the proxy does not see.
+    let mut last = None;
+    let reference = scene
+        .rest("the other operator goes on from there, and rests", async || {
+            let now = State::of(room).await.ok();
+            let same = now.is_some() && now == last;
+            last = now;
+            same && serves(room, 3).await
+        })
+        .await?;
+    let before = holdings(room).await?;
+
+    drop(other);
+    let writes = scene.proxy.writes().len();
+    scene.start()?;
+    until("the deployment was looked at", async || {
+        (scene.metric("sconce_operator_reconciles_total") >= 2.0).then_some(())
+    })
+    .await?;
+    scene.rest("it rests, or tries again", async || true).await?;
+    assert_eq!(holdings(room).await?, before, "behind");
+    scene.proxy.catch_up();
+    scene
+        .ends_as(&reference, "behind on a decision, then not")
+        .await?;
+    // Each look at the load, one of each of the three pods, could tell the old number.
+    let looks = scene.metric("sconce_operator_load_polls_total");
+    until("the load was asked for again", async || {
+        (scene.metric("sconce_operator_load_polls_total") >= looks + 9.0).then_some(())
+    })
+    .await?;
+    scene.ends_as(&reference, "some looks later").await?;
+    assert_eq!(holdings(room).await?, before, "caught up");
+    let writes = scene.proxy.writes().len() - writes;
+    println!("behind on a decision to scale: {writes} writes");
+    Ok(scene.strike().await?)
 }

@@ -253,10 +253,7 @@ async fn attempt(deployment: &ModelDeployment, context: &Context) -> Result<Acti
 
 /// Makes sure that this is what people ask for, and what the training has come to, before anything is taken away.
 async fn confirm(deployment: &ModelDeployment, context: &Context) -> Result<(), Error> {
-    fresh::confirm(&context.client, deployment, |live| {
-        replicas::wanted(live) == replicas::wanted(deployment)
-    })
-    .await?;
+    replicas::confirm(&context.client, deployment).await?;
     let namespace = deployment.namespace().unwrap_or_default();
     let Some(training) = dereference::training(deployment, context, &namespace) else {
         return Ok(());

@@ -16,7 +16,7 @@ use super::replicas;
 use crate::apply::{Child, Refusal, is_owned_by};
 use crate::context::Context;
 use crate::seen::Compared;
-use crate::{fresh, labels, owner};
+use crate::{labels, owner};
 
 /// Makes the cluster hold what protects the pods, and nothing that is no longer asked for.
 ///
@@ -45,11 +45,7 @@ async fn keep<K: Child>(
             .await
             .map(drop),
         None if found.is_some() => {
-            let wanted = replicas::wanted(deployment);
-            fresh::confirm(&context.client, deployment, |live| {
-                replicas::wanted(live) == wanted
-            })
-            .await?;
+            replicas::confirm(&context.client, deployment).await?;
             Ok(context.writer.delete::<K>(&namespace, &name, &uid).await?)
         }
         None => Ok(()),

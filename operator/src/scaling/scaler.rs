@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::runtime::events::EventType;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use sconce_crds::ModelDeployment;
+use sconce_crds::{ModelDeployment, ModelDeploymentStatus};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -21,6 +21,7 @@ use super::tracker::{PAUSE, Tracker};
 use crate::apply::Refusal;
 use crate::context::Context;
 use crate::error::Error;
+use crate::fresh;
 use crate::labels::DELETION_COST;
 use crate::observed;
 use crate::reason::Reason;
@@ -42,6 +43,7 @@ pub(super) struct Scaler<S> {
     uid: String,
     start: Instant,
     tracker: Tracker,
+    /// What it wrote last. Until it has written, what the status shows is what was told.
     told: Option<Told>,
     written: Option<Instant>,
     failures: u32,
@@ -82,7 +84,7 @@ impl<S: LoadSource> Scaler<S> {
             }
             let outcome = match object.spec.managed() {
                 Some(autoscaling) => self.step(&object, &Policy::from(autoscaling)).await,
-                None => match self.write(&object, &Told::default()).await {
+                None => match self.take_back(&object).await {
                     Ok(()) => return self.uid,
                     Err(error) => Err(error),
                 },
@@ -131,15 +133,37 @@ impl<S: LoadSource> Scaler<S> {
         let verdict = decide(policy, load.as_ref(), &fleet);
         let generation = object.metadata.generation.unwrap_or_default();
         let next = told.after(&verdict, policy, &fleet, generation, Timestamp::now());
-        if verdict.to < fleet.desired {
-            self.mark(&pods, verdict.to).await;
-        }
         if next != told || self.was_overwritten(&told, &Told::of(status)) {
+            self.confirm(object, status).await?;
+            if verdict.to < fleet.desired {
+                self.mark(&pods, verdict.to).await;
+            }
             self.write(object, &next).await?;
             self.announce(object, &verdict, desired);
+            self.told = Some(next);
         }
-        self.told = Some(next);
         Ok(())
+    }
+
+    /// Says nothing of scaling any more, which is somebody else's now.
+    async fn take_back(&mut self, object: &ModelDeployment) -> Result<(), Error> {
+        let status = object.status.clone().unwrap_or_default();
+        self.confirm(object, &status).await?;
+        self.write(object, &Told::default()).await
+    }
+
+    /// Makes sure, before its first word, that what it was shown is not older than what an operator before it decided.
+    async fn confirm(&self, object: &ModelDeployment, status: &ModelDeploymentStatus) -> Result<(), Error> {
+        if self.written.is_some() {
+            return Ok(());
+        }
+        let says = |live: &ModelDeployment| live.status.as_ref().map(Told::of).unwrap_or_default();
+        let wanted = policy::wanted(&object.spec, Some(status));
+        let confirmed = fresh::confirm(&self.context.client, object, |live| {
+            says(live) == Told::of(status) && policy::wanted(&live.spec, live.status.as_ref()) == wanted
+        });
+        let confirmed = tokio::time::timeout(LIMIT, confirmed).await;
+        confirmed.unwrap_or(Err(Error::Timeout(LIMIT)))
     }
 
     /// Whether somebody else has changed what was told.

@@ -40,7 +40,7 @@ use super::{replicas, revision};
 use crate::observed;
 use crate::seen::{Deployment, Pod};
 
-/// How long a pod may find no node, or not answer, before it counts as one that will not: the scheduler and the
+/// How long a pod may find no node, or be hindered, before it counts as one that will not answer: the scheduler and the
 /// kubelet take seconds to notice that something has become free.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
 
@@ -252,6 +252,8 @@ fn share<'a>(
     };
     let homeless = ours.first().and_then(|ours| homeless(ours, found));
     let fewer = others.iter().filter_map(|other| other.fewer_since).max();
+    let blocked = homeless.is_some_and(|(since, _)| now.duration_since(since) >= limit);
+    let deadline = deadline(deployment);
     let stuck = |since: Timestamp| {
         now.duration_since(fewer.map_or(since, |fewer| fewer.max(since))) >= LONGEST_PATIENCE
     };
@@ -260,9 +262,12 @@ fn share<'a>(
         wanted: replicas::wanted(deployment),
         target: ours.first().map_or_else(Pods::default, |ours| Pods {
             broken: 0,
-            ..pods(ours, found, now)
+            ..pods(ours, found, blocked, deadline, now)
         }),
-        others: others.iter().map(|other| pods(other, found, now)).collect(),
+        others: others
+            .iter()
+            .map(|other| pods(other, found, blocked, deadline, now))
+            .collect(),
         leaving: count(
             found
                 .leaving
@@ -280,7 +285,7 @@ fn share<'a>(
                     let lacking = homeless.map(|(_, words)| words);
                     needs.fit_in_place_of(&Needs::of(&other.live), lacking)
                 }),
-            blocked: homeless.is_some_and(|(since, _)| now.duration_since(since) >= limit),
+            blocked,
             stuck: homeless.is_some_and(|(since, _)| stuck(since)),
             given: ours
                 .first()
@@ -299,18 +304,30 @@ fn share<'a>(
         target: decision.target,
         pods: shares.collect(),
         manner: decision.manner,
-        again: patience(found, now),
+        again: patience(found, deadline, now),
     }
 }
 
-fn pods(workload: &Workload, found: &Found, now: Timestamp) -> Pods {
+/// How long a pod may take to answer.
+fn deadline(deployment: &ModelDeployment) -> SignedDuration {
+    let limit = deployment.spec.rollout.progress_deadline.get();
+    SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX)
+}
+
+/// `blocked`: a pod of the revision that is to be served waits for room.
+fn pods(workload: &Workload, found: &Found, blocked: bool, deadline: SignedDuration, now: Timestamp) -> Pods {
     let counts = found.counts(workload.revision());
     let unready = found
         .pods
         .iter()
         .filter(|pod| situation::revision(pod) == Some(workload.revision()) && !observed::is_ready(pod));
-    // Nobody relies on a revision that never was complete.
-    let lost = |pod: &&Arc<Pod>| workload.completed.is_none() || unready_for(pod, now) >= PATIENCE;
+    // Nobody relies on a revision that never was complete, or was given up. A pod of another one that loads its model answers
+    // before any that is new, unless something keeps it from it, or it is in the place of a new one.
+    let lost = |pod: &&Arc<Pod>| {
+        let passed = unready_for(pod, now);
+        let is_vain = || blocked || passed >= deadline || observed::hindrance(pod).is_some();
+        workload.completed.is_none() || workload.failed.is_some() || (passed >= PATIENCE && is_vain())
+    };
     Pods {
         replicas: workload.replicas(),
         there: counts.current,
@@ -353,7 +370,7 @@ fn left_to_leave(pod: &Pod, now: Timestamp) -> Option<SignedDuration> {
 }
 
 /// When the first pod's time is over that is waited for.
-fn patience(found: &Found, now: Timestamp) -> Option<Duration> {
+fn patience(found: &Found, deadline: SignedDuration, now: Timestamp) -> Option<Duration> {
     let waiting = found.pods.iter().filter(|pod| !observed::is_ready(pod));
     let homeless = waiting.clone().filter_map(|pod| observed::unschedulable(pod));
     let passed = waiting.map(|pod| unready_for(pod, now));
@@ -361,7 +378,9 @@ fn patience(found: &Found, now: Timestamp) -> Option<Duration> {
     let since = homeless.map(|(since, _)| since).chain(fewer);
     let passed = passed.chain(since.map(|since| now.duration_since(since)));
     passed
-        .flat_map(|passed| [PATIENCE, LONG_PATIENCE, LONGEST_PATIENCE].map(|limit| limit - passed))
+        .flat_map(|passed| {
+            [PATIENCE, LONG_PATIENCE, LONGEST_PATIENCE, deadline].map(|limit| limit.saturating_sub(passed))
+        })
         .filter(jiff::SignedDuration::is_positive)
         .chain(found.leaving.iter().filter_map(|pod| left_to_leave(pod, now)))
         .filter_map(|left| Duration::try_from(left).ok())

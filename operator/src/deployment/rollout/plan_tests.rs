@@ -1,5 +1,6 @@
 //! A rollout where more pods are wanted than there are units.
 
+use sconce_crds::rollout::Strategy;
 use serde_json::json;
 
 use super::*;
@@ -52,6 +53,13 @@ fn homeless(name: &str, byte: &str) -> Arc<Pod> {
         &served(byte).revision,
         &json!({"phase": "Pending", "conditions": [waits]}),
     )
+}
+
+/// The pod was created at that second.
+fn created(pod: &Pod, second: i64) -> Arc<Pod> {
+    let mut pod = serde_json::to_value(pod).unwrap();
+    pod["metadata"]["creationTimestamp"] = json!(at(second).to_string());
+    Arc::new(serde_json::from_value(pod).unwrap())
 }
 
 /// So many pods are asked for of the earlier revision, which gave one up at that time, and of the new one.
@@ -120,13 +128,47 @@ fn pods_that_all_answer_are_not_late_though_nobody_took_the_next_step_for_long()
     for (second, goes_back) in [(7231, false), (7829, false), (7831, true)] {
         assert_eq!(after(&next, second).back.is_some(), goes_back, "{second}");
     }
-    // One that does not answer has no more time than before.
-    let silent = rolling(
+    // One that does not answer has no more time than before, and none for a pod of its own that was given up.
+    let mut silent = rolling(
         [2, 1],
         at(-60),
         vec![ready("a", &old), ready("b", &old), loading("c", &new)],
     );
     assert!(after(&silent, 7200).back.is_some());
+    silent.workloads[0].fewer_since = Some(at(7100));
+    assert!(after(&silent, 7200).back.is_some());
+    silent.workloads[1].fewer_since = Some(at(7100));
+    assert!(after(&silent, 7200).back.is_none(), "an earlier one makes way");
+}
+
+#[test]
+fn a_good_pod_that_loads_its_model_is_kept_until_a_new_one_answers() {
+    let (old, new) = (served("aa").revision, served("bb").revision);
+    let mut asked = known();
+    asked.spec.replicas = 1;
+    asked.spec.rollout.strategy = Strategy::Surge;
+    let kept = |earlier: &Pod, second: i64| {
+        let pods = vec![created(earlier, -300), created(&loading("c", &new), 0)];
+        let found = rolling([1, 1], at(-600), pods);
+        plan(&asked, &validate(&asked, &found).unwrap(), &found, at(second)).others[0].1
+    };
+    let loads = loading("a", &old);
+    assert_eq!(kept(&loads, 20), 1);
+    assert_eq!(kept(&loads, 299), 1);
+    assert_eq!(kept(&loads, 301), 0, "it has had as long as a new one has");
+    let waits = json!({"waiting": {"reason": "ImagePullBackOff"}});
+    let unpulled = pod(
+        "a",
+        &old,
+        &json!({"phase": "Pending", "containerStatuses": [{
+            "name": "sconce", "image": "server", "imageID": "", "ready": false, "restartCount": 0, "state": waits,
+        }]}),
+    );
+    assert_eq!(kept(&unpulled, 20), 0, "it will not answer by itself");
+    let pods = vec![created(&loads, -300), homeless("c", "bb")];
+    let found = rolling([1, 1], at(-600), pods);
+    let rollout = plan(&asked, &validate(&asked, &found).unwrap(), &found, at(20));
+    assert_eq!(rollout.others[0].1, 0, "the new one has no other place");
 }
 
 #[test]
@@ -139,13 +181,8 @@ fn a_revision_that_answers_wherever_there_is_room_is_not_rolled_back() {
     let overdue = plan(&asked, &validate(&asked, &found).unwrap(), &found, at(7200));
     assert!(overdue.overdue && overdue.back.is_none());
     // There is room now, and it starts.
-    let created = |second: i64| {
-        let mut pod = serde_json::to_value(&*loading("c", &new)).unwrap();
-        pod["metadata"]["creationTimestamp"] = json!(at(second).to_string());
-        Arc::new(serde_json::from_value(pod).unwrap())
-    };
     for (second, goes_back) in [(7100, false), (0, true)] {
-        found.pods[2] = created(second);
+        found.pods[2] = created(&loading("c", &new), second);
         let rollout = plan(&asked, &validate(&asked, &found).unwrap(), &found, at(7200));
         assert_eq!(rollout.back.is_some(), goes_back, "created at {second}");
     }

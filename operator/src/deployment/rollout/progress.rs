@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use sconce_crds::ModelDeployment;
 use sconce_crds::condition::{ROLLOUT_COMPLETE, find};
 
-use super::last_good;
+use super::{deadline, last_good};
 use crate::deployment::dereference::Found;
 use crate::deployment::workload::{Failed, Workload};
 use crate::deployment::{replicas, situation};
@@ -67,8 +67,7 @@ pub(super) fn progress<'a>(
     if current.is_complete() || replicas::wanted(deployment) == 0 {
         return Progress::Complete;
     }
-    let limit = deployment.spec.rollout.progress_deadline.get();
-    let limit = SignedDuration::try_from(limit).unwrap_or(SignedDuration::MAX);
+    let limit = deadline(deployment);
     let passed = now.duration_since(last_progress(deployment, current, found, now));
     if passed < limit {
         let left = Duration::try_from(limit - passed).unwrap_or_default();
@@ -144,7 +143,11 @@ fn last_progress(
         .iter()
         .filter(|pod| situation::revision(pod) == Some(current.revision()) && observed::is_ready(pod))
         .filter_map(|pod| observed::since(pod, "Ready"));
-    let given = found.workloads.iter().filter_map(|workload| workload.fewer_since);
+    let others = found
+        .workloads
+        .iter()
+        .filter(|other| other.revision() != current.revision());
+    let given = others.filter_map(|other| other.fewer_since);
     let asked = given.chain(current.more_since).chain([current.since]);
     let latest = answered.chain(wanted_again).chain(asked).max();
     latest.unwrap_or(now)
