@@ -8,6 +8,7 @@
 //! folder here. Accelerators are left out: a rehearsal computes on this machine's processor.
 
 pub mod booleans;
+pub mod config_map;
 pub mod folders;
 pub mod group;
 pub mod kustomization;
