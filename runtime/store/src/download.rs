@@ -85,6 +85,7 @@ impl Download {
                 return Err(Miss::Passing("the file changed while it was read".to_owned()));
             }
             if goes_on {
+                self.length = self.length.or(total_of(range));
                 return Ok(true);
             }
             self.forget();
@@ -102,11 +103,8 @@ impl Download {
     /// (RFC 9110, 15.3.7): one without a tag is of a content that has none.
     fn is_of_another(&self, response: &Response<ureq::Body>, range: &str) -> bool {
         let tag = response.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
-        let total = range
-            .rsplit_once('/')
-            .and_then(|(_, total)| total.parse::<u64>().ok());
         tag != self.tag.as_deref()
-            || total
+            || total_of(range)
                 .zip(self.length)
                 .is_some_and(|(total, length)| total != length)
     }
@@ -124,6 +122,7 @@ impl Download {
             })
         };
         let left = self.limit.saturating_sub(self.bytes.len() as u64);
+        let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
         let body = response.into_body();
         if body.content_length().is_some_and(|length| length > left) {
             return Err(too_large());
@@ -137,8 +136,14 @@ impl Download {
         if length > self.limit {
             return Err(too_large());
         }
-        let Err(error) = read else { return Ok(()) };
-        let reason = format!("the answer broke off after {length} bytes: {error}");
+        let reason = match read {
+            Err(error) => format!("the answer broke off after {length} bytes: {error}"),
+            // A server may send less than it was asked for (RFC 9110, 15.3.7).
+            Ok(_) if is_part && self.length.is_some_and(|whole| length < whole) => {
+                format!("the server sent a part that ends after {length} bytes")
+            }
+            Ok(_) => return Ok(()),
+        };
         if self.restarts >= RESTARTS {
             return Err(Miss::Final(StoreError::Network {
                 uri: target.shown(),
@@ -150,6 +155,11 @@ impl Download {
         self.furthest = self.furthest.max(length);
         Err(Miss::Broken(reason, more))
     }
+}
+
+/// How many bytes the whole has that a `Content-Range` is of.
+fn total_of(range: &str) -> Option<u64> {
+    range.rsplit_once('/')?.1.parse().ok()
 }
 
 /// A weak one may stay the same where bytes do not.

@@ -34,7 +34,7 @@ fn located<T>(
         reason: "write hf://ORG/NAME/PATH, hf://ORG/NAME@REVISION/PATH or, of a data set, hf://datasets/ORG/NAME/PATH"
             .to_owned(),
     })?;
-    let variables = target.variables(&[ENDPOINT]);
+    let variables = target.variables(&[&[ENDPOINT]]);
     let said = |name: &str| {
         variables
             .get(name)
@@ -43,12 +43,32 @@ fn located<T>(
     };
     let address = format!("{}/{path}", said(ENDPOINT).unwrap_or(HUB).trim_end_matches('/'));
     let token = said(TOKEN).map(Credentials::bearer);
-    work(&Target {
+    let done = work(&Target {
         uri: &address,
         rest: address.split_once("://").map_or("", |(_, rest)| rest),
         credentials: token.as_ref(),
         ..*target
+    });
+    let has_secret = target
+        .credentials
+        .is_some_and(|given| !given.variables().is_empty());
+    done.map_err(|error| match error {
+        StoreError::Forbidden { .. } => StoreError::Forbidden {
+            uri: target.shown(),
+            reason: format!("the Hub refuses it{}", shows(has_secret, token.is_some())),
+        },
+        error => error,
     })
+}
+
+/// To whom the Hub refuses something.
+fn shows(has_secret: bool, has_token: bool) -> &'static str {
+    match (has_secret, has_token) {
+        (true, true) => " to the HF_TOKEN in the Secret of credentialsRef",
+        (true, false) => ", and the Secret of credentialsRef has no key HF_TOKEN to show it",
+        (false, true) => " to the HF_TOKEN of the pod's own environment",
+        (false, false) => ", and credentialsRef names no Secret with an HF_TOKEN to show it",
+    }
 }
 
 /// The path of a file on the Hub.

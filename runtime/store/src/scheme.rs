@@ -82,21 +82,33 @@ pub(crate) struct Target<'a> {
 
 impl Target<'_> {
     /// What a client of a cloud goes by: the credentials, with these of the environment's variables that are none; or
-    /// the whole environment where no credentials are given.
-    pub(crate) fn variables(&self, settings: &[&str]) -> Variables {
-        let mut all = credentials::environment();
+    /// the whole environment where no credentials are given. Of names for the same thing, which stand together, what the
+    /// credentials say of one counts for all.
+    pub(crate) fn variables(&self, settings: &[&[&str]]) -> Variables {
+        let all = credentials::environment();
         // Where no Secret was given, as in a rehearsal, a person's own environment has what it would have had.
-        if let Some(credentials) = self.credentials.filter(|given| !given.variables().is_empty()) {
-            all.retain(|name, _| settings.contains(&name.as_str()));
-            all.extend(credentials.variables().clone());
+        match self.credentials.map(Credentials::variables) {
+            Some(given) if !given.is_empty() => merged(all, given, settings),
+            _ => all,
         }
-        all
     }
 
     /// The URI for messages.
     pub(crate) fn shown(&self) -> String {
         shown(self.uri)
     }
+}
+
+fn merged(mut all: Variables, given: &Variables, settings: &[&[&str]]) -> Variables {
+    let is_open = |names: &&&[&str]| !names.iter().any(|name| given.contains_key(*name));
+    let open: Vec<&str> = settings
+        .iter()
+        .filter(is_open)
+        .flat_map(|names| names.iter().copied())
+        .collect();
+    all.retain(|name, _| open.contains(&name.as_str()));
+    all.extend(given.clone());
+    all
 }
 
 /// A URI for messages: messages end up in logs and in the status of an object, where a password or the signature in a
@@ -144,6 +156,31 @@ mod tests {
         ] {
             assert_eq!(super::shown(uri), shown);
         }
+    }
+
+    #[test]
+    fn what_the_secret_says_is_not_outdone_by_another_name_for_the_same() {
+        let variables = |all: &[(&str, &str)]| -> Variables {
+            all.iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let pod = variables(&[
+            ("AWS_ENDPOINT_URL_S3", "http://a"),
+            ("AWS_REGION", "r"),
+            ("AWS_ACCESS_KEY_ID", "pod"),
+        ]);
+        let secret = variables(&[("AWS_ENDPOINT_URL", "https://b"), ("AWS_ACCESS_KEY_ID", "secret")]);
+        let settings: &[&[&str]] = &[
+            &["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"],
+            &["AWS_REGION", "AWS_DEFAULT_REGION"],
+        ];
+        let expected = variables(&[
+            ("AWS_ENDPOINT_URL", "https://b"),
+            ("AWS_REGION", "r"),
+            ("AWS_ACCESS_KEY_ID", "secret"),
+        ]);
+        assert_eq!(merged(pod, &secret, settings), expected);
     }
 
     #[test]

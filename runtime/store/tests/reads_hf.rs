@@ -91,4 +91,14 @@ fn the_token_goes_along_where_the_hub_leads_on_to_itself() {
     assert!(member.exists(uri).unwrap());
     let error = anybody.read(uri, 10).unwrap_err();
     assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
+    let said = format!(
+        "access to {uri} is forbidden (the Hub refuses it, and the Secret of credentialsRef has no key HF_TOKEN to show it)"
+    );
+    assert!(error.to_string().starts_with(&said), "{error}");
+    let stranger = Store::default().with_credentials(Credentials::of([endpoint, ("HF_TOKEN", "hf_other")]));
+    let error = stranger.read(uri, 10).unwrap_err().to_string();
+    assert!(
+        error.contains("refuses it to the HF_TOKEN in the Secret"),
+        "{error}"
+    );
 }

@@ -146,11 +146,16 @@ fn breaks(stream: &mut TcpStream, path: &str, from: Option<usize>, asked: &Atomi
     } else {
         path
     });
-    let rest = &bytes[from.unwrap_or(0)..];
+    // One gives less of the rest than it is asked for.
+    let end = match from {
+        Some(from) if path == "/breaks/short" => from + PIECE,
+        _ => LARGE,
+    };
+    let rest = &bytes[from.unwrap_or(0)..end];
     let status = from.map_or("200 OK\r\n".to_owned(), |from| {
         format!(
             "206 Partial Content\r\nContent-Range: bytes {from}-{}/{LARGE}\r\n",
-            LARGE - 1
+            end - 1
         )
     });
     let length = rest.len();
@@ -200,6 +205,7 @@ fn joins_no_parts_of_two_files_where_a_server_ignores_the_condition() {
 fn goes_on_where_a_download_broke_off_however_often_it_does() {
     for (path, of) in [
         ("/breaks/marked", "/breaks/marked"),
+        ("/breaks/short", "/breaks/short"),
         ("/breaks/changes", "/other"),
     ] {
         let server = Server::start();

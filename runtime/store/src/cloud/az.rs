@@ -8,12 +8,11 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use super::transport::Connector;
 use crate::credentials::Variables;
 
-/// Where it is.
-pub(super) const SETTINGS: &[&str] = &[
-    "AZURE_STORAGE_ACCOUNT",
-    "AZURE_STORAGE_ACCOUNT_NAME",
-    "AZURE_STORAGE_ENDPOINT",
-    "AZURE_AUTHORITY_HOST",
+/// Where it is; names for the same thing together.
+pub(super) const SETTINGS: &[&[&str]] = &[
+    &["AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"],
+    &["AZURE_STORAGE_ENDPOINT"],
+    &["AZURE_AUTHORITY_HOST"],
 ];
 
 /// By the variables of Azure's own clients: the account with its key or a shared access signature, a client with its

@@ -16,7 +16,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::place_or;
 use super::read;
-use super::refusal::{Trouble, is_absent, is_denied, is_over};
+use super::refusal::{Trouble, is_absent, is_denied, is_over, is_silent};
 
 /// Larger files are written by parts of this size, of which Amazon takes 10,000.
 const PART: usize = 16 << 20;
@@ -262,7 +262,12 @@ async fn remove_all(store: &dyn ObjectStore, files: impl Iterator<Item = Path>) 
 }
 
 async fn remove_one(store: &dyn ObjectStore, file: &Path) -> Result<(), Trouble> {
-    match store.delete(file).await {
+    let deleted = match store.delete(file).await {
+        // Of all requests, the client repeats only this one not.
+        Err(error) if is_silent(&error) => store.delete(file).await,
+        deleted => deleted,
+    };
+    match deleted {
         Err(error) if !is_absent(&error) => Err(error.into()),
         _ => Ok(()),
     }

@@ -15,7 +15,7 @@ const EMULATOR: &str = "STORAGE_EMULATOR_HOST";
 const EMULATOR_TOKEN: &str = "emulator";
 
 /// Where it is.
-pub(super) const SETTINGS: &[&str] = &[EMULATOR];
+pub(super) const SETTINGS: &[&[&str]] = &[&[EMULATOR]];
 
 /// By the variables of Google's own clients: the file of a service account (GOOGLE_APPLICATION_CREDENTIALS) or its text
 /// (GOOGLE_SERVICE_ACCOUNT_KEY), and else the metadata service, which on GKE speaks for the ServiceAccount.

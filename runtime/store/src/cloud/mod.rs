@@ -42,8 +42,9 @@ pub(crate) struct Cloud {
     place: &'static str,
     /// What the URI looks like.
     form: &'static str,
-    /// Variables of the environment that are no credentials: they count beside those of a Secret.
-    settings: &'static [&'static str],
+    /// Variables of the environment that are no credentials: they count beside those of a Secret. Names for
+    /// the same thing stand together.
+    settings: &'static [&'static [&'static str]],
     connect: fn(&Variables, &str) -> object_store::Result<Arc<dyn ObjectStore>>,
 }
 

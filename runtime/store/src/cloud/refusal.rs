@@ -48,6 +48,11 @@ pub(super) fn is_over(error: &Error) -> bool {
     matches!(Said::of(error), Said::Answer(answer) if answer.is_over())
 }
 
+/// Whether there was no answer.
+pub(super) fn is_silent(error: &Error) -> bool {
+    matches!(Said::of(error), Said::Silence(_))
+}
+
 /// What went wrong, in the words of who says so: the service's own code and message, or the system's.
 pub(super) fn told(error: &Error) -> String {
     match Said::of(error) {
@@ -103,6 +108,11 @@ fn service(target: &Target<'_>, place: &'static str, error: &Error) -> StoreErro
             400 if answer.code == "AuthorizationHeaderMalformed" || answer.text.contains("region") => {
                 region(format!("{answer}; correct AWS_REGION"))
             }
+            // A connection that was too slow, which Amazon does not call 408.
+            400 if answer.code == "RequestTimeout" => StoreError::Unreachable {
+                uri,
+                reason: format!("the service answers {answer}"),
+            },
             401 | 403 => StoreError::Forbidden {
                 uri,
                 reason: format!("the service answers {answer} {shows}"),
@@ -195,6 +205,21 @@ impl Answer {
         })
     }
 
+    /// Of one of several deletions (Azure), which the client words in another way:
+    /// `Bulk delete request failed for key KEY: REASON (code: STATUS)`.
+    fn of_deletion(text: &str) -> Option<Answer> {
+        let rest = text.strip_prefix("Bulk delete request failed for key ")?;
+        let (rest, status) = rest.strip_suffix(')')?.rsplit_once(" (code: ")?;
+        Some(Answer {
+            status: status.parse().ok()?,
+            code: String::new(),
+            text: rest
+                .rsplit_once(": ")
+                .map_or(rest, |(_, reason)| reason)
+                .to_owned(),
+        })
+    }
+
     fn is_over(&self) -> bool {
         self.status == 404 && self.code == "NoSuchUpload"
     }
@@ -258,6 +283,9 @@ impl Said {
             {
                 return Said::Answer(answer);
             }
+            if let Some(answer) = Answer::of_deletion(&text) {
+                return Said::Answer(answer);
+            }
             deepest = Some(text);
             current = error.source();
         }
@@ -297,6 +325,34 @@ mod tests {
             assert_eq!(matches!(told, StoreError::Unreachable { .. }), over, "{told}");
             assert_eq!(matches!(told, StoreError::NotFound { .. }), !over, "{told}");
         }
+    }
+
+    #[test]
+    fn a_deletion_that_is_denied_and_a_slow_connection_are_told_apart_from_each_other() {
+        let connections = Connections::default();
+        let target = Target {
+            uri: "az://tables/new",
+            rest: "tables/new",
+            mounts: &[],
+            credentials: None,
+            connections: &connections,
+        };
+        let error = |said: &str| Error::Generic {
+            store: "cloud",
+            source: said.to_owned().into(),
+        };
+        let denied = error("Bulk delete request failed for key a: b: Not permitted (code: 403)");
+        let told = service(&target, "container", &denied);
+        assert!(matches!(told, StoreError::Forbidden { .. }), "{told}");
+        assert!(told.to_string().contains("403 Not permitted"), "{told}");
+        let busy = error("Bulk delete request failed for key new: Server Busy (code: 503)");
+        let told = service(&target, "container", &busy);
+        assert!(matches!(told, StoreError::Unreachable { .. }), "{told}");
+        let slow = error(
+            "Server returned non-2xx status code: 400 Bad Request: <Error><Code>RequestTimeout</Code></Error>",
+        );
+        let told = service(&target, "bucket", &slow);
+        assert!(matches!(told, StoreError::Unreachable { .. }), "{told}");
     }
 
     #[test]

@@ -11,13 +11,15 @@ use bytes::Bytes;
 use hdfs_native::client::FileStatus;
 use hdfs_native::{HdfsError, WriteOptions};
 
-use super::Opened;
 use super::refusal::{Trouble, is_absent};
+use super::{Opened, SILENCE, WRITE, within};
 
 /// A hidden folder older than this was left by a crash: nothing we write takes longer.
 const ABANDONED: Duration = Duration::from_secs(3600);
 /// Permissions of new folders, of which the cluster takes away its own mask (`fs.permissions.umask-mode`).
 const FOLDER: u32 = 0o755;
+/// Bytes that are written at a time.
+const PIECE: usize = 16 << 20;
 /// End of a hidden folder's name.
 const TEMPORARY: &str = ".tmp";
 
@@ -36,11 +38,11 @@ pub(super) async fn write(
     sweep(parent, &format!(".{name}."), ABANDONED).await?;
     let hidden = format!("{}/{}", parent.path, hidden(name));
     let written = match fill(parent, &hidden, files).await {
-        Ok(()) => parent.client.rename(&hidden, &place, false).await,
+        Ok(()) => within(SILENCE, parent.client.rename(&hidden, &place, false)).await,
         Err(error) => Err(error),
     };
     let Err(error) = written else { return Ok(()) };
-    if let Err(error) = parent.client.delete(&hidden, true).await {
+    if let Err(error) = within(SILENCE, parent.client.delete(&hidden, true)).await {
         tracing::warn!(folder = hidden, %error, "a temporary folder could not be removed");
     }
     // Another writer may have been faster.
@@ -54,9 +56,15 @@ pub(super) async fn write(
 pub(super) async fn replace(file: &Opened, bytes: &[u8]) -> Result<(), Trouble> {
     let (parent, name) = file.path.rsplit_once('/').ok_or(Trouble::Folder)?;
     let hidden = format!("{parent}/{}", hidden(name));
-    put(file, &hidden, bytes).await?;
-    file.client.rename(&hidden, &file.path, true).await?;
-    Ok(())
+    let written = match put(file, &hidden, bytes).await {
+        Ok(()) => within(SILENCE, file.client.rename(&hidden, &file.path, true)).await,
+        Err(error) => Err(error),
+    };
+    let Err(error) = written else { return Ok(()) };
+    if let Err(error) = within(SILENCE, file.client.delete(&hidden, false)).await {
+        tracing::warn!(file = hidden, %error, "a temporary file could not be removed");
+    }
+    Err(error.into())
 }
 
 /// Names of the folders in the parent, hidden ones left out.
@@ -74,11 +82,11 @@ pub(super) async fn remove(parent: &Opened, name: &str) -> Result<(), Trouble> {
         return Ok(());
     }
     let hidden = format!("{}/{}", parent.path, hidden(name));
-    match parent.client.rename(&place, &hidden, false).await {
+    match within(SILENCE, parent.client.rename(&place, &hidden, false)).await {
         Err(error) if is_absent(&error) => return Ok(()),
         renamed => renamed?,
     }
-    parent.client.delete(&hidden, true).await?;
+    within(SILENCE, parent.client.delete(&hidden, true)).await?;
     Ok(())
 }
 
@@ -88,7 +96,7 @@ pub(super) async fn tidy(parent: &Opened, age: Duration) -> Result<(), Trouble> 
     let there = parent.status(&parent.path).await?;
     if there.is_some_and(|status| status.isdir) && listed(parent, &parent.path).await?.is_empty() {
         // Without what may have come to be in it since.
-        match parent.client.delete(&parent.path, false).await {
+        match within(SILENCE, parent.client.delete(&parent.path, false)).await {
             Ok(_) => {}
             Err(error) if is_absent(&error) || !listed(parent, &parent.path).await?.is_empty() => {}
             Err(error) => return Err(error.into()),
@@ -98,7 +106,7 @@ pub(super) async fn tidy(parent: &Opened, age: Duration) -> Result<(), Trouble> 
 }
 
 async fn fill(parent: &Opened, folder: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<(), HdfsError> {
-    parent.client.mkdirs(folder, FOLDER, true).await?;
+    within(SILENCE, parent.client.mkdirs(folder, FOLDER, true)).await?;
     for (name, bytes) in files {
         put(parent, &format!("{folder}/{name}"), bytes).await?;
     }
@@ -107,12 +115,18 @@ async fn fill(parent: &Opened, folder: &str, files: &BTreeMap<String, Vec<u8>>) 
 
 /// A new file, on the disks of the DataNodes before it has its name.
 async fn put(opened: &Opened, path: &str, bytes: &[u8]) -> Result<(), HdfsError> {
-    let mut file = opened.client.create(path, WriteOptions::default()).await?;
-    file.write_bytes(Bytes::copy_from_slice(bytes)).await?;
-    if !bytes.is_empty() {
-        file.hsync().await?;
+    let mut file = within(SILENCE, opened.client.create(path, WriteOptions::default())).await?;
+    for piece in bytes.chunks(PIECE) {
+        within(WRITE, file.write_bytes(Bytes::copy_from_slice(piece))).await?;
     }
-    file.close().await
+    if !bytes.is_empty() {
+        match within(WRITE, file.hsync()).await {
+            // A file in stripes (erasure coding) offers none.
+            Err(HdfsError::OperationFailed(_)) => {}
+            synced => synced?,
+        }
+    }
+    within(WRITE, file.close()).await
 }
 
 /// Fine where the folder has exactly these files.
@@ -149,7 +163,7 @@ async fn sweep(parent: &Opened, prefix: &str, older: Duration) -> Result<(), Tro
                 folder = status.path,
                 "removing a temporary folder that a crash left"
             );
-            parent.client.delete(&status.path, true).await?;
+            within(SILENCE, parent.client.delete(&status.path, true)).await?;
         }
     }
     Ok(())
@@ -158,7 +172,7 @@ async fn sweep(parent: &Opened, prefix: &str, older: Duration) -> Result<(), Tro
 /// What is in the folder; nothing where it is none.
 async fn listed(parent: &Opened, folder: &str) -> Result<Vec<FileStatus>, Trouble> {
     let path = if folder.is_empty() { "/" } else { folder };
-    match parent.client.list_status(path, false).await {
+    match within(SILENCE, parent.client.list_status(path, false)).await {
         Ok(all) => Ok(all.into_iter().filter(|status| status.path != path).collect()),
         Err(error) if is_absent(&error) => Ok(Vec::new()),
         Err(error) => Err(error.into()),

@@ -12,6 +12,8 @@ mod folder;
 mod refusal;
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -38,6 +40,11 @@ const PATIENCE: [(&str, &str); 4] = [
     ("dfs.client.failover.sleep.base.millis", "500"),
     ("dfs.client.failover.sleep.max.millis", "2000"),
 ];
+
+/// Longest that a NameNode may be silent, all tries together: the client itself waits for it for ever.
+const SILENCE: Duration = Duration::from_secs(20);
+/// Longest that a piece of a file may take to be on the disks of the DataNodes.
+const WRITE: Duration = Duration::from_secs(60);
 
 /// Most files that are listed.
 const FILES: usize = 1_000_000;
@@ -76,9 +83,11 @@ impl Opened {
             .connections
             .clusters
             .get(&format!("hdfs://{cluster}"), || {
-                connect(&target.variables(&[SETTINGS]), cluster).map_err(|error| StoreError::Unconfigured {
-                    uri: target.shown(),
-                    reason: error.to_string(),
+                connect(&target.variables(&[&[SETTINGS]]), cluster).map_err(|error| {
+                    StoreError::Unconfigured {
+                        uri: target.shown(),
+                        reason: error.to_string(),
+                    }
                 })
             })?;
         let path = if path.is_empty() {
@@ -103,7 +112,7 @@ impl Opened {
     /// What is there, if anything is.
     async fn status(&self, path: &str) -> Result<Option<FileStatus>, HdfsError> {
         let path = if path.is_empty() { "/" } else { path };
-        match self.client.get_file_info(path).await {
+        match within(SILENCE, self.client.get_file_info(path)).await {
             Ok(status) => Ok(Some(status)),
             Err(error) if refusal::is_absent(&error) => Ok(None),
             Err(error) => Err(error),
@@ -119,7 +128,7 @@ impl Opened {
         if before.length as u64 > limit {
             return Err(Trouble::TooLarge(limit));
         }
-        let file = self.client.read(path).await?;
+        let file = within(SILENCE, self.client.read(path)).await?;
         let length = file.file_length();
         if length as u64 > limit {
             return Err(Trouble::TooLarge(limit));
@@ -137,6 +146,20 @@ impl Opened {
         }
         Ok(bytes)
     }
+}
+
+/// What a cluster says within that time.
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, HdfsError>>,
+) -> Result<T, HdfsError> {
+    let silent = |_| {
+        let reason = format!("no answer within {} s", limit.as_secs());
+        HdfsError::IOError(io::Error::new(io::ErrorKind::TimedOut, reason))
+    };
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|late| Err(silent(late)))
 }
 
 /// What tells a file from the one that takes its place.
@@ -200,7 +223,7 @@ impl Scheme for Hdfs {
             }
             let mut listed = folder.client.list_status_iter(&folder.path, true).into_stream();
             let mut paths = Vec::new();
-            while let Some(status) = listed.try_next().await? {
+            while let Some(status) = within(SILENCE, listed.try_next()).await? {
                 let below = status.path.strip_prefix(&folder.path);
                 let below = below.filter(|_| !status.isdir);
                 paths.extend(below.map(|path| path.trim_start_matches('/').to_owned()));
@@ -219,5 +242,18 @@ impl Scheme for Hdfs {
 
     fn tidy(&self, target: &Target<'_>, age: Duration) -> Result<(), StoreError> {
         Opened::run(target, async |parent| folder::tidy(&parent, age).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_node_that_says_nothing_is_not_waited_for_for_ever() {
+        let silent = within(Duration::from_millis(1), std::future::pending::<Result<(), _>>());
+        let error = silent.await.unwrap_err();
+        assert!(error.to_string().contains("no answer within"), "{error}");
+        assert!(matches!(error, HdfsError::IOError(_)));
     }
 }
