@@ -18,21 +18,68 @@ pub fn raw_width(features: &[Feature]) -> usize {
     features.iter().map(Feature::raw_width).sum()
 }
 
+/// What becomes of the raw values of a column: the one place that says it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scaling {
+    /// What takes the place of NaN; NaN where nothing does.
+    missing: f64,
+    mean: f64,
+    scale: f64,
+}
+
+impl Scaling {
+    /// Of a column.
+    pub fn of(feature: &Feature) -> Self {
+        Scaling {
+            missing: feature.missing.unwrap_or(f64::NAN),
+            mean: feature.mean,
+            scale: feature.scale,
+        }
+    }
+
+    /// Of each column where all are of numbers: then every raw value becomes one input, whatever stands beside it.
+    pub fn of_numbers(features: &[Feature]) -> Option<Vec<Self>> {
+        let number = |feature: &Feature| {
+            let is_number = feature.vocabulary.is_none() && feature.text.is_none();
+            is_number.then(|| Scaling::of(feature))
+        };
+        features.iter().map(number).collect()
+    }
+
+    /// Whether values stay what they are.
+    pub fn keeps(&self) -> bool {
+        self.missing.is_nan() && self.mean == 0.0 && self.scale == 1.0
+    }
+
+    fn filled(&self, value: f32) -> f64 {
+        match value.is_nan() {
+            true => self.missing,
+            false => f64::from(value),
+        }
+    }
+
+    fn scaled(&self, value: f64) -> f32 {
+        ((value - self.mean) / self.scale) as f32
+    }
+
+    /// The input that a number becomes.
+    pub fn input(&self, value: f32) -> f32 {
+        self.scaled(self.filled(value))
+    }
+}
+
 /// Appends the inputs for a row of raw values, as many for each column as it has. A value that is missing becomes what its
 /// column says, and stays NaN where that says nothing.
 pub fn row(features: &[Feature], raw: &[f32], inputs: &mut Vec<f32>) {
     let mut raw = raw.iter();
     for feature in features {
-        let filled = |value: &f32| match feature.missing {
-            Some(filled) if value.is_nan() => filled,
-            _ => f64::from(*value),
-        };
+        let scaling = Scaling::of(feature);
         if let Some(text) = &feature.text {
             let integers = raw.by_ref().take(text.length as usize);
-            inputs.extend(integers.map(|value| filled(value) as f32));
+            inputs.extend(integers.map(|value| scaling.filled(*value) as f32));
             continue;
         }
-        let Some(value) = raw.next().map(filled) else {
+        let Some(value) = raw.next().map(|value| scaling.filled(*value)) else {
             return;
         };
         match &feature.vocabulary {
@@ -46,7 +93,7 @@ pub fn row(features: &[Feature], raw: &[f32], inputs: &mut Vec<f32>) {
                     *input = 1.0;
                 }
             }
-            _ => inputs.push(((value - feature.mean) / feature.scale) as f32),
+            _ => inputs.push(scaling.scaled(value)),
         }
     }
 }

@@ -64,13 +64,14 @@ pub fn plan(evaluation: &Evaluation, data: &Data) -> Result<Wanted, TrainError> 
         if defined(name, part) {
             metrics.push(name);
         } else if asked.iter().any(|(asked, _)| *asked == name) {
-            let (field, share) = match split {
-                MetricSplit::Validation => ("dataset.split.validation", "validation"),
-                _ => ("dataset.split.test", "test"),
+            let (field, rows, uri) = match split {
+                MetricSplit::Validation => ("dataset.split.validation", "validation", "validationUri"),
+                _ => ("dataset.split.test", "test", "testUri"),
             };
             let problem = format!(
-                "{name} is undefined on the {} {share} row(s), which do not hold each class (or hold one number \
-                 only): raise the share, or change dataset.split.seed",
+                "{name} is undefined on the {} {rows} row(s), which do not hold each class (or hold one number \
+                 only): raise the share, or change dataset.split.seed; where dataset.{uri} gives them, have it hold \
+                 each class",
                 part.rows()
             );
             return Err(TrainError::setting(field, problem));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use sconce_contract::Feature;
-use sconce_model::encode;
+use sconce_model::encode::{self, Scaling};
 
 use crate::part::{Held, Part};
 use crate::scratch::Writer;
@@ -81,43 +81,6 @@ fn on_disk(
         .map_err(|_| TrainError::Panic("three parts became other than three".to_owned()))
 }
 
-/// What becomes of the numbers of a column.
-struct Numbers {
-    /// What takes the place of NaN.
-    missing: f64,
-    mean: f64,
-    scale: f64,
-}
-
-impl Numbers {
-    /// Of each column; nothing where one is of words or of texts.
-    fn of(features: &[Feature]) -> Option<Vec<Self>> {
-        let number = |feature: &Feature| {
-            let is_number = feature.vocabulary.is_none() && feature.text.is_none();
-            is_number.then(|| Numbers {
-                missing: feature.missing.unwrap_or(f64::NAN),
-                mean: feature.mean,
-                scale: feature.scale,
-            })
-        };
-        features.iter().map(number).collect()
-    }
-
-    /// Whether they stay what they are.
-    fn are_kept(&self) -> bool {
-        self.missing.is_nan() && self.mean == 0.0 && self.scale == 1.0
-    }
-
-    /// As [`encode::row`] does it.
-    fn input(&self, value: f32) -> f32 {
-        let value = match value.is_nan() {
-            true => self.missing,
-            false => f64::from(value),
-        };
-        ((value - self.mean) / self.scale) as f32
-    }
-}
-
 /// What a row becomes.
 struct Encoder<'a> {
     features: &'a [Feature],
@@ -158,12 +121,12 @@ impl<'a> Encoder<'a> {
     fn in_place(&self, table: Table) -> Vec<f32> {
         let width = table.width().max(1);
         let mut values = table.values;
-        if let Some(numbers) = Numbers::of(self.features) {
-            if !numbers.iter().all(Numbers::are_kept) {
+        if let Some(columns) = Scaling::of_numbers(self.features) {
+            if !columns.iter().all(Scaling::keeps) {
                 let rows = values.par_chunks_exact_mut(width).with_min_len(ROWS);
                 rows.for_each(|row| {
-                    for (value, number) in row.iter_mut().zip(&numbers) {
-                        *value = number.input(*value);
+                    for (value, column) in row.iter_mut().zip(&columns) {
+                        *value = column.input(*value);
                     }
                 });
             }

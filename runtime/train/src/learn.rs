@@ -92,7 +92,8 @@ impl Course<'_> {
             false => Display::new(total, *epochs),
         };
         let (start, begun) = (Instant::now(), self.position.step);
-        let mut busy = Duration::ZERO;
+        // Beside what trials of this pod took before.
+        let mut busy = Duration::from_millis(self.watch.snapshot().progress.work.busy_milliseconds);
         let mut pace = Pace::default();
         loop {
             let epoch = self.position.epoch;

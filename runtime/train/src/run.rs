@@ -137,7 +137,7 @@ pub fn run_in(
         Some(found) => (
             found.candidate,
             found.checkpoints,
-            Some((found.record, found.report, found.busy_milliseconds)),
+            Some((found.record, found.report)),
         ),
         None => {
             let checkpoint = plan.checkpoint.as_ref();
@@ -183,9 +183,9 @@ pub fn run_in(
     };
     let ended = course.learn().and_then(|learned| {
         let measured = measure(&mut course, &wanted)?;
-        let (record, report, busy) = searched.map_or((None, None, None), |(record, report, busy)| {
-            (Some(record), Some(Box::new(report)), Some(busy))
-        });
+        let (record, report) = searched
+            .map(|(record, report)| (record, Box::new(report)))
+            .unzip();
         let draft = Draft {
             name: plan.name.clone(),
             run: plan.run.clone(),
@@ -224,14 +224,14 @@ pub fn run_in(
         };
         let (_, artifact) = sconce_model::save_with(&output, &plan.output, draft, describe)?;
         course.release();
-        let work = match busy {
+        let mut work = seen.progress.work.clone();
+        if report.is_some() {
             // The best trial is taken up where it ended: no pod went on from anywhere.
-            Some(busy) => Work {
-                busy_milliseconds: busy + seen.progress.work.busy_milliseconds,
+            work = Work {
+                busy_milliseconds: work.busy_milliseconds,
                 ..Work::default()
-            },
-            None => seen.progress.work.clone(),
-        };
+            };
+        }
         Ok(Report::Trained {
             run: plan.run.clone(),
             metrics: measured.held_out,

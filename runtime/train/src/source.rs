@@ -22,6 +22,8 @@ use crate::{TrainError, locations};
 
 /// Most bytes of all files together: a number that only a mistake reaches.
 const LIMIT: u64 = 16 << 40;
+/// The field of the table itself.
+const URI: &str = "dataset.uri";
 /// What Hive writes for a value that is missing.
 const NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 /// How the empty files end by which Hadoop, as on EMR, marks a folder in an object store.
@@ -48,7 +50,7 @@ pub fn read(store: &Store, dataset: &Dataset, room: &Room, stop: &Stop) -> Resul
     };
     let mut builder = Builder::new(dataset, Some(room.clone()));
     let uris = [
-        ("dataset.uri", Some(&dataset.uri)),
+        (URI, Some(&dataset.uri)),
         ("dataset.validationUri", dataset.validation_uri.as_ref()),
         ("dataset.testUri", dataset.test_uri.as_ref()),
     ];
@@ -144,7 +146,9 @@ impl Reader<'_> {
         }
         let digest = input.digest()?;
         self.left = self.left.saturating_sub(digest.size);
-        self.digests.push((path.to_owned(), digest));
+        // Which rows are for validation and test is of the data as well.
+        let of = if field == URI { "" } else { field };
+        self.digests.push((format!("{of}{path}"), digest));
         Ok(())
     }
 

@@ -137,6 +137,8 @@ impl Helper<'_> {
         };
         let line = match group::join(seat, &self.purpose, self.others.most, tells, stop) {
             Err(GroupError::Stopped { .. }) => return Err(interrupted()),
+            // Never taken in, however often it comes again.
+            Err(refused @ GroupError::Refused { .. }) => return Err(refused.into()),
             line => line.map_err(|error| gone(&error))?,
         };
         tracing::info!(worker = seat.worker, "taking trials");

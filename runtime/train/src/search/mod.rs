@@ -70,8 +70,6 @@ pub struct Found {
     pub record: SearchRecord,
     /// All trials, for the report.
     pub report: SearchReport,
-    /// Milliseconds that the trials computed steps for, in this process.
-    pub busy_milliseconds: u64,
 }
 
 /// Makes the trials, or takes from the journal what became of them. Others take trials too where there may be some, as soon
@@ -133,7 +131,6 @@ pub fn run(
         checkpoints,
         report: report(search, &trials, &job, value),
         record: record(search, &trials, &job),
-        busy_milliseconds: tally.busy_milliseconds(),
     })
 }
 

@@ -46,11 +46,6 @@ impl<'a> Tally<'a> {
         self.unsaved = progress.checkpoint_failure;
     }
 
-    /// Milliseconds that all trials have computed steps for, in this process.
-    pub fn busy_milliseconds(&self) -> u64 {
-        self.busy
-    }
-
     /// Says in the log what became of a job.
     pub fn ended(&self, slots: &[Slot], slot: usize) {
         let Some((job, outcome)) = slots[slot].job.as_ref().zip(slots[slot].outcome.as_ref()) else {

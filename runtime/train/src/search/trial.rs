@@ -165,7 +165,8 @@ pub fn check(search: &Search, table: &Material<'_>) -> Result<(), TrainError> {
     if !evaluate::defined(metric, part) {
         let problem = format!(
             "{metric} is undefined on the {} validation row(s), which do not hold each class (or hold one number only): \
-             raise dataset.split.validation, or change dataset.split.seed",
+             raise dataset.split.validation, or change dataset.split.seed; where dataset.validationUri gives them, have \
+             it hold each class",
             part.rows()
         );
         return Err(TrainError::setting("search.objective.metric", problem));

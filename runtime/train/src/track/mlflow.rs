@@ -20,6 +20,10 @@ const DEFAULT_EXPERIMENT: &str = "0";
 /// The tag by which a run is found again.
 const RUN_TAG: &str = "sconce.run";
 const NAME_TAG: &str = "sconce.training";
+/// What it learns from: a run whose table became another one begins again, and is another run there.
+const DATA_TAG: &str = "sconce.dataset.digest";
+/// Why an attempt failed.
+const FAILURE_TAG: &str = "sconce.failure";
 
 /// Where the server is, and who asks.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +102,8 @@ pub(super) struct Runs {
     /// Its id, once it is there.
     run: Option<String>,
     has_parameters: bool,
+    /// Whether it tells why an earlier attempt failed.
+    has_failed: bool,
     /// The last step of each metric that is there.
     there: BTreeMap<String, u64>,
 }
@@ -110,6 +116,7 @@ impl Runs {
             told: told.clone(),
             run: None,
             has_parameters: false,
+            has_failed: false,
             there: BTreeMap::new(),
         }
     }
@@ -159,9 +166,11 @@ impl Runs {
         // Neither a name nor a run has a quote in it; a plan by hand that has one is taken for another run.
         let quoted = |text: &str| text.replace('\'', "");
         let filter = format!(
-            "tags.`{RUN_TAG}` = '{}' and tags.`{NAME_TAG}` = '{}' and attributes.status != 'FINISHED'",
+            "tags.`{RUN_TAG}` = '{}' and tags.`{NAME_TAG}` = '{}' and tags.`{DATA_TAG}` = '{}' and attributes.status != \
+             'FINISHED'",
             quoted(&self.told.run),
-            quoted(&self.told.name)
+            quoted(&self.told.name),
+            self.data()
         );
         let question = json!({
             "experiment_ids": [experiment], "filter": filter, "max_results": 1,
@@ -174,6 +183,8 @@ impl Runs {
         self.has_parameters = run["data"]["params"]
             .as_array()
             .is_some_and(|params| !params.is_empty());
+        let mut tags = run["data"]["tags"].as_array().into_iter().flatten();
+        self.has_failed = tags.any(|tag| tag["key"] == FAILURE_TAG);
         for metric in run["data"]["metrics"].as_array().into_iter().flatten() {
             // 64 bits are a text in the JSON of a protocol buffer, and a number in MLflow's.
             let step = &metric["step"];
@@ -185,11 +196,15 @@ impl Runs {
         text(run, &["info", "run_id"]).map(Some)
     }
 
+    fn data(&self) -> String {
+        format!("sha256:{}", self.told.data)
+    }
+
     fn created(&mut self, experiment: &str) -> Result<String, Refusal> {
         let tags = [
             (RUN_TAG, &self.told.run),
             (NAME_TAG, &self.told.name),
-            ("sconce.dataset.digest", &format!("sha256:{}", self.told.data)),
+            (DATA_TAG, &self.data()),
             ("mlflow.source.name", &self.told.trainer),
             ("mlflow.source.type", &"JOB".to_owned()),
         ];
@@ -247,7 +262,7 @@ impl Runs {
             }
             Some(Ended::Interrupted) => Some("KILLED"),
             Some(Ended::Failed(sentence)) => {
-                tags.push(("sconce.failure", sentence.clone()));
+                tags.push((FAILURE_TAG, sentence.clone()));
                 Some("FAILED")
             }
         };
@@ -259,6 +274,11 @@ impl Runs {
                 .collect();
             self.client
                 .post("runs/log-batch", &json!({"run_id": run, "tags": tags}))?;
+        }
+        if self.has_failed && matches!(ended, Some(Ended::Trained(_))) {
+            let tag = json!({"run_id": run, "key": FAILURE_TAG});
+            self.client.post("runs/delete-tag", &tag)?;
+            self.has_failed = false;
         }
         if let Some(status) = status {
             let end = json!({"run_id": run, "status": status, "end_time": Point::now()});

@@ -1,7 +1,7 @@
 //! Event files for TensorBoard, in a folder of the run's own beside the artifacts.
 //!
 //! ```text
-//! OUTPUT/tensorboard/NAME/RUN/events.out.tfevents.SECONDS.sconce.N      one for each pod that worked on the run
+//! OUTPUT/tensorboard/NAME/RUN/events.out.tfevents.SECONDS.sconce-DATA.N   one for each pod that worked on the run
 //! ```
 
 use std::collections::BTreeSet;
@@ -25,6 +25,8 @@ pub(super) struct Board {
     folder: String,
     /// What is known of the run, in Markdown.
     about: String,
+    /// What the names of this pod's files have in them: of which data they tell.
+    mark: String,
     /// URI of this pod's file, once it is known what others have written.
     file: Option<String>,
     bytes: Vec<u8>,
@@ -44,6 +46,7 @@ impl Board {
                 plan.run
             ),
             about: about(told),
+            mark: format!(".sconce-{:.12}.", told.data),
             file: None,
             bytes: Vec::new(),
             written: 0,
@@ -62,21 +65,28 @@ impl Board {
             .map_err(|error| error.to_string())?;
         let names = names.unwrap_or_default();
         for name in &names {
+            // A run whose table became another one begins again: what was told of the other is not of this one.
+            if !name.contains(&self.mark) {
+                continue;
+            }
             let uri = format!("{}/{name}", self.folder);
             let bytes = self.store.read(&uri, LIMIT).map_err(|error| error.to_string())?;
             self.there.extend(events::scalars(&bytes));
         }
         let now = Point::now();
         let file = format!(
-            "{}/events.out.tfevents.{:010}.sconce.{}",
+            "{}/events.out.tfevents.{:010}{}{}",
             self.folder,
             now / 1000,
+            self.mark,
             names.len()
         );
         events::append(&Event::Version, now, &mut self.bytes);
-        if let Some(last) = self.there.iter().map(|(_, step)| *step).max() {
+        let last = self.there.iter().map(|(_, step)| *step).max();
+        if !names.is_empty() {
             // Whoever reads takes what follows for the same run, which went on here.
-            events::append(&Event::Start { step: last + 1 }, now, &mut self.bytes);
+            let step = last.map_or(0, |last| last + 1);
+            events::append(&Event::Start { step }, now, &mut self.bytes);
         }
         let text = Event::Text {
             tag: "run",
@@ -125,7 +135,8 @@ impl Sink for Board {
             let values = metrics.iter().map(|metric| {
                 let rows = match metric.split {
                     MetricSplit::Train => "train",
-                    MetricSplit::Validation => "validation",
+                    // The curve has it, as it was before the best weights were put back.
+                    MetricSplit::Validation => "final_validation",
                     MetricSplit::Test => "test",
                 };
                 (format!("{}/{rows}", metric.name), metric.value)
