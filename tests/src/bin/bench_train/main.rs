@@ -96,8 +96,13 @@ fn main() -> Result {
     if wants("load") {
         measured.push(load::measure(&options));
     }
-    for failure in measured.iter().filter_map(|part| part.as_ref().err()) {
+    let asked = measured.len();
+    let failures: Vec<_> = measured.into_iter().filter_map(Result::err).collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    for failure in &failures {
         figure::note(&format!("failed: {failure}"));
     }
-    measured.into_iter().collect()
+    Err(format!("{} of {asked} parts failed", failures.len()).into())
 }
