@@ -42,6 +42,8 @@ def by_triton():
         "outputs": result.as_numpy("output").tolist(),
         "labels": result.get_output("label")["data"],
         "later": later.as_numpy("output").tolist(),
+        # As its users write it, who say nothing of binary tensors.
+        "plain": client.infer(name, matrices).as_numpy("output").tolist(),
         "ofColumns": of_columns.as_numpy("output").tolist(),
         "binary": refusal(lambda: client.infer(name, [binary], outputs=wanted)),
         "wrongWidth": refusal(lambda: client.infer(name, [narrow()], outputs=wanted)),

@@ -73,6 +73,7 @@ async fn tritons_client_and_tensorflow_servings_paths_find_what_they_expect() ->
         "{outputs:?}"
     );
     assert_eq!(triton["later"], triton["outputs"]);
+    assert_eq!(triton["plain"], triton["outputs"]);
     assert_eq!(triton["ofColumns"], triton["outputs"]);
     assert_eq!(triton["wrongWidth"]["status"], "400", "{}", triton["wrongWidth"]);
     let message = triton["wrongWidth"]["message"].as_str().unwrap_or_default();

@@ -18,6 +18,10 @@ pub const UNKNOWN: f32 = 1.0;
 /// The integer of the most frequent word.
 pub const FIRST: usize = 2;
 
+/// Longest piece between two spaces that is put into lower case at a time, in bytes: a copy of it may be three times as long.
+/// A word across the end of one that is longer counts as two.
+const PIECE: usize = 1 << 20;
+
 /// A text in lower case, as Unicode has it, with every apostrophe the plain one.
 pub fn lowered(text: &str) -> String {
     let lowered = text.to_lowercase();
@@ -64,7 +68,7 @@ impl Lookup {
         // Piece by piece, since what is behind the words that count need not be copied. No word goes on behind a space, and no
         // rule of lower case looks across one.
         let mut places = Vec::with_capacity(row.len());
-        for piece in text.split_ascii_whitespace() {
+        for piece in text.split_ascii_whitespace().flat_map(bounded) {
             let left = row.len() - places.len();
             if left == 0 {
                 break;
@@ -73,6 +77,19 @@ impl Lookup {
         }
         pad(PADDING, &places, row);
     }
+}
+
+/// A piece in parts of at most [`PIECE`] bytes.
+fn bounded(mut piece: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let mut end = piece.len().min(PIECE);
+        while !piece.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (part, rest) = piece.split_at(end);
+        piece = rest;
+        (!part.is_empty()).then_some(part)
+    })
 }
 
 #[cfg(test)]
@@ -116,6 +133,19 @@ mod tests {
             lookup.encode(text, &mut row);
             assert_eq!(row, expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_text_without_a_space_is_read_by_parts() {
+        let lookup = Lookup::new(&TextWords {
+            length: 2,
+            words: ["ab".to_owned()].to_vec(),
+        });
+        let mut row = [9.0; 2];
+        lookup.encode(&format!("ab{}\u{130}ab", "\u{2026}".repeat(PIECE)), &mut row);
+        assert_eq!(row, [2.0, UNKNOWN]);
+        let parts: Vec<usize> = bounded(&"\u{2026}".repeat(PIECE)).map(str::len).collect();
+        assert_eq!(parts, [PIECE - 1, PIECE - 1, PIECE - 1, 3]);
     }
 
     #[test]

@@ -147,6 +147,36 @@ fn answers_only_the_outputs_asked_for() {
 }
 
 #[test]
+fn takes_what_clients_of_kserve_mlserver_and_triton_send_by_themselves() {
+    let server = Fixture::new(draft(true)).serve(&[]);
+    let input = json!({
+        "name": "input", "shape": [1, 2], "datatype": "FP32", "data": [1, 2], "parameters": {"content_type": "np"},
+    });
+    let plain = json!({"inputs": [input]});
+    let expected = server.post("/v2/models/tumour/infer", &plain).json();
+    for (field, value) in [
+        ("model_name", json!("tumour")),
+        (
+            "parameters",
+            json!({"binary_data_output": true, "content_type": "np"}),
+        ),
+        (
+            "outputs",
+            json!([
+                {"name": "output", "parameters": {"binary_data": true}},
+                {"name": "label", "parameters": {"binary_data": true}},
+            ]),
+        ),
+    ] {
+        let mut asked = plain.clone();
+        asked[field] = value;
+        let reply = server.post("/v2/models/tumour/infer", &asked);
+        assert_eq!(reply.status, 200, "{asked}: {}", reply.text());
+        assert_eq!(reply.json()["outputs"], expected["outputs"], "{asked}");
+    }
+}
+
+#[test]
 fn refuses_what_it_cannot_answer_and_says_why() {
     let server = Fixture::new(draft(true)).serve(&[]);
     let good = json!({"name": "input", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]});
@@ -194,8 +224,16 @@ fn refuses_what_it_cannot_answer_and_says_why() {
             "binary tensors, which are not supported yet",
         ),
         (
-            json!({"inputs": [good], "parameters": {"binary_data_output": true}}),
-            "binary tensors",
+            json!({"inputs": [good], "parameters": {"binary_data_output": "yes"}}),
+            "a text, expected true or false",
+        ),
+        (
+            with("parameters", json!({"content_type": "base64"})),
+            "content_type \"base64\" is not supported: send one of np, str, pd",
+        ),
+        (
+            json!({"inputs": [good], "model_name": "other"}),
+            "model_name is \"other\", and this server has \"tumour\"",
         ),
         (
             json!({"inputs": [good], "parameters": {"priority": 1}}),
@@ -209,7 +247,10 @@ fn refuses_what_it_cannot_answer_and_says_why() {
             json!({"inputs": [good], "outputs": [{"name": "label"}, {"name": "label"}]}),
             "asked for twice",
         ),
-        (json!({"inputs": [good], "output": []}), "unknown field `output`"),
+        (
+            json!({"inputs": [good], "output": []}),
+            "the field \"output\" is not known: a request has id, model_name,",
+        ),
         (json!({"inputs": [good, good]}), "there is no input \"input\""),
         (json!({"inputs": []}), "the column \"radius\" is missing"),
         (json!({}), "missing field `inputs`"),

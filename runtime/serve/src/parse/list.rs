@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
+use super::field::no_text;
+
 /// Parses a list.
 #[derive(Clone, Copy, Debug)]
 pub struct AtMost<S> {
@@ -28,7 +30,7 @@ impl<'de, S: DeserializeSeed<'de> + Copy> DeserializeSeed<'de> for AtMost<S> {
     type Value = Vec<S::Value>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -37,6 +39,10 @@ impl<'de, S: DeserializeSeed<'de> + Copy> Visitor<'de> for AtMost<S> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a list of {}", self.what)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(no_text(&self))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {

@@ -4,6 +4,7 @@
 //! its size. These parsers put each number where it belongs as it is read, and stop at the first mistake with
 //! a sentence that names the row and the column.
 
+pub mod field;
 pub mod list;
 pub mod nested;
 pub mod number;
@@ -23,6 +24,8 @@ use crate::refusal::Refusal;
 
 /// Longest name of the client's that a message repeats.
 const SHOWN: usize = 64;
+/// Longest sentence: a list of names is the longest of ours, and what serde says should not be longer.
+const SENTENCE: usize = 4096;
 
 /// Parses a body by a seed that takes its values' place from the room.
 pub fn parse<'de, S: DeserializeSeed<'de>>(
@@ -38,10 +41,14 @@ pub fn parse<'de, S: DeserializeSeed<'de>>(
         if room.exceeded() {
             return table::too_many();
         }
-        let sentence = match error.classify() {
+        let mut sentence = match error.classify() {
             Category::Data => error.to_string(),
             _ => format!("the body is not valid JSON: {error}"),
         };
+        if let Some((end, _)) = sentence.char_indices().nth(SENTENCE) {
+            sentence.truncate(end);
+            sentence.push('…');
+        }
         Refusal::new(StatusCode::BAD_REQUEST, sentence)
     })
 }

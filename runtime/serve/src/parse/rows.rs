@@ -6,6 +6,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
 };
 
+use super::field::no_text;
 use super::number::kind;
 use super::quoted;
 use super::room::Room;
@@ -30,7 +31,7 @@ impl<'de> DeserializeSeed<'de> for Rows<'_> {
     type Value = Table;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Table, D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -39,6 +40,10 @@ impl<'de> Visitor<'de> for Rows<'_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} as a list of rows", self.name)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(no_text(&self))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Table, A::Error> {

@@ -186,6 +186,17 @@ fn infer(served: &Served, headers: &HeaderMap, body: &[u8]) -> Result<Question, 
         room: &room,
     };
     let request = crate::parse::parse(body, &room, seed)?;
+    for (field, asked, served) in [
+        ("model_name", &request.model_name, &served.names.name),
+        ("model_version", &request.model_version, &served.names.revision),
+    ] {
+        if let Some(asked) = asked.as_ref().filter(|asked| *asked != served) {
+            let asked = quoted(asked);
+            return Err(refuse(format!(
+                "{field} is {asked}, and this server has {served:?}: correct it, or leave it out"
+            )));
+        }
+    }
     let wanted = wanted(served, &request.outputs)?;
     let tensors = request.inputs.into_iter().map(tensor).collect::<Result<_, _>>()?;
     let table = served.columns.assemble(tensors)?;
@@ -287,10 +298,13 @@ fn tensor(input: Input) -> Result<Named, Refusal> {
             "the input {shown} has datatype {datatype}, but not all its data are integers"
         )));
     }
-    let claimed: Option<Vec<usize>> = shape.iter().map(|length| usize::try_from(*length).ok()).collect();
+    let claimed: Option<Vec<usize>> = shape
+        .iter()
+        .map(|length| usize::try_from(length.0).ok())
+        .collect();
     let count = shape
         .iter()
-        .try_fold(1_u64, |count, length| count.checked_mul(*length));
+        .try_fold(1_u64, |count, length| count.checked_mul(length.0));
     let flat = data.shape.len() == 1 && count == Some(data.values.len() as u64);
     match claimed {
         Some(claimed) if flat || claimed == data.shape => Ok(Named {
@@ -300,7 +314,7 @@ fn tensor(input: Input) -> Result<Named, Refusal> {
             words: data.words,
         }),
         _ => {
-            let shape: Vec<Value> = shape.iter().take(8).map(|length| json!(length)).collect();
+            let shape: Vec<Value> = shape.iter().take(8).map(|length| json!(length.0)).collect();
             Err(refuse(format!(
                 "the input {shown} has shape {}, but its data have shape {:?}",
                 Value::Array(shape),

@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::{Endpoint, Protocol, check_model, check_version};
+use crate::parse::field::{Key, Name, no_text};
 use crate::parse::nested::NestedSeed;
 use crate::parse::quoted;
 use crate::parse::room::Room;
@@ -27,7 +28,10 @@ use crate::server::Server;
 const SIGNATURE: &str = "serving_default";
 /// More bytes than an answer has beside its rows.
 const ENVELOPE: usize = 64;
-const FIELDS: &[&str] = &["signature_name", "instances", "inputs"];
+const FIELDS: Key = Key {
+    names: &["signature_name", "instances", "inputs"],
+    of: "a request",
+};
 
 pub(super) struct TensorFlowServing;
 
@@ -205,7 +209,7 @@ impl<'de> DeserializeSeed<'de> for Request<'_> {
     type Value = Parsed;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Parsed, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -216,12 +220,16 @@ impl<'de> Visitor<'de> for Request<'_> {
         f.write_str("an object with \"instances\" or \"inputs\"")
     }
 
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(no_text(&self))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Parsed, A::Error> {
         let mut parsed = Parsed::default();
-        while let Some(key) = object.next_key::<String>()? {
+        while let Some(key) = object.next_key_seed(FIELDS)? {
             let Request { columns, room } = self;
-            let twice = match key.as_str() {
-                "signature_name" => parsed.signature.replace(object.next_value()?).is_some(),
+            let twice = match key {
+                "signature_name" => parsed.signature.replace(object.next_value::<Name>()?.0).is_some(),
                 "instances" => {
                     let rows = Rows {
                         name: "instances",
@@ -230,17 +238,10 @@ impl<'de> Visitor<'de> for Request<'_> {
                     };
                     parsed.instances.replace(object.next_value_seed(rows)?).is_some()
                 }
-                "inputs" => parsed
+                _ => parsed
                     .inputs
                     .replace(object.next_value_seed(Inputs { columns, room })?)
                     .is_some(),
-                _ => {
-                    return Err(A::Error::custom(format_args!(
-                        "the field {} is not known: a request has {}",
-                        quoted(&key),
-                        FIELDS.join(", ")
-                    )));
-                }
             };
             if twice {
                 return Err(A::Error::custom(format_args!("the field {key:?} is there twice")));
@@ -271,6 +272,10 @@ impl<'de> Visitor<'de> for Inputs<'_> {
         f.write_str("\"inputs\" as a list of rows or an object of columns")
     }
 
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(no_text(&self))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
         let seed = NestedSeed { room: self.room };
         let data = seed.deserialize(SeqAccessDeserializer::new(list))?;
@@ -284,7 +289,7 @@ impl<'de> Visitor<'de> for Inputs<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
         let mut tensors: Vec<Named> = Vec::new();
-        while let Some(name) = object.next_key::<String>()? {
+        while let Some(Name(name)) = object.next_key()? {
             // One more than there are columns cannot be right, however many follow.
             if tensors.len() > self.columns.len() {
                 let known = self.columns.list();

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
+use crate::parse::field::{Key, Length, Name, no_text};
 use crate::parse::list::AtMost;
 use crate::parse::nested::{Nested, NestedSeed};
 use crate::parse::parameters::Parameters;
@@ -19,43 +20,44 @@ const OUTPUTS: usize = 3;
 
 pub(super) struct Request {
     pub(super) id: Option<String>,
+    /// As KServe's client repeats what the path says.
+    pub(super) model_name: Option<String>,
+    pub(super) model_version: Option<String>,
     pub(super) inputs: Vec<Input>,
     pub(super) outputs: Vec<Output>,
 }
 
 pub(super) struct Input {
     pub(super) name: String,
-    pub(super) shape: Vec<u64>,
+    pub(super) shape: Vec<Length>,
     pub(super) datatype: String,
     pub(super) data: Nested,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug)]
 pub(super) struct Output {
     pub(super) name: String,
-    #[serde(default, rename = "parameters")]
-    _parameters: Parameters,
 }
 
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum RequestField {
-    Id,
-    Parameters,
-    Inputs,
-    Outputs,
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum InputField {
-    Name,
-    Shape,
-    Datatype,
-    Parameters,
-    Data,
-}
+const REQUEST: Key = Key {
+    names: &[
+        "id",
+        "model_name",
+        "model_version",
+        "parameters",
+        "inputs",
+        "outputs",
+    ],
+    of: "a request",
+};
+const INPUT: Key = Key {
+    names: &["name", "shape", "datatype", "parameters", "data"],
+    of: "an input",
+};
+const OUTPUT: Key = Key {
+    names: &["name", "parameters"],
+    of: "an output",
+};
 
 /// Parses a request.
 #[derive(Clone, Copy)]
@@ -73,7 +75,7 @@ impl<'de> DeserializeSeed<'de> for RequestSeed<'_> {
     type Value = Request;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Request, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -84,15 +86,22 @@ impl<'de> Visitor<'de> for RequestSeed<'_> {
         f.write_str("an object with \"inputs\"")
     }
 
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(no_text(&self))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Request, A::Error> {
-        let (mut id, mut parameters, mut inputs, mut outputs) = (None, None, None, None);
-        while let Some(field) = object.next_key()? {
+        let (mut id, mut name, mut version) = (None, None, None);
+        let (mut parameters, mut inputs, mut outputs) = (None, None, None);
+        while let Some(field) = object.next_key_seed(REQUEST)? {
             match field {
-                RequestField::Id => once(&mut id, object.next_value::<Option<String>>()?, "id")?,
-                RequestField::Parameters => {
+                "id" => once(&mut id, object.next_value::<Option<Name>>()?, field)?,
+                "model_name" => once(&mut name, object.next_value::<Option<Name>>()?, field)?,
+                "model_version" => once(&mut version, object.next_value::<Option<Name>>()?, field)?,
+                "parameters" => {
                     once(&mut parameters, object.next_value::<Parameters>()?, "parameters")?;
                 }
-                RequestField::Inputs => {
+                "inputs" => {
                     let list = AtMost {
                         limit: self.columns.len().max(1),
                         what: "inputs, which is more than the columns",
@@ -100,14 +109,16 @@ impl<'de> Visitor<'de> for RequestSeed<'_> {
                     };
                     once(&mut inputs, object.next_value_seed(list)?, "inputs")?;
                 }
-                RequestField::Outputs => {
+                _ => {
                     let list = AtMost::<PhantomData<Output>>::of(OUTPUTS, "outputs");
                     once(&mut outputs, object.next_value_seed(list)?, "outputs")?;
                 }
             }
         }
         Ok(Request {
-            id: id.flatten(),
+            id: text(id),
+            model_name: text(name),
+            model_version: text(version),
             inputs: inputs.ok_or_else(|| A::Error::missing_field("inputs"))?,
             outputs: outputs.unwrap_or_default(),
         })
@@ -118,7 +129,7 @@ impl<'de> DeserializeSeed<'de> for InputSeed<'_> {
     type Value = Input;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Input, D::Error> {
-        deserializer.deserialize_map(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -129,20 +140,24 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
         f.write_str("an input as an object")
     }
 
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(no_text(&self))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Input, A::Error> {
         let (mut name, mut shape, mut datatype, mut parameters, mut data) = (None, None, None, None, None);
-        while let Some(field) = object.next_key()? {
+        while let Some(field) = object.next_key_seed(INPUT)? {
             match field {
-                InputField::Name => once(&mut name, object.next_value()?, "name")?,
-                InputField::Shape => {
-                    let list = AtMost::<PhantomData<u64>>::of(DIMENSIONS, "dimensions in a shape");
+                "name" => once(&mut name, object.next_value::<Name>()?.0, field)?,
+                "shape" => {
+                    let list = AtMost::<PhantomData<Length>>::of(DIMENSIONS, "dimensions in a shape");
                     once(&mut shape, object.next_value_seed(list)?, "shape")?;
                 }
-                InputField::Datatype => once(&mut datatype, object.next_value()?, "datatype")?,
-                InputField::Parameters => {
+                "datatype" => once(&mut datatype, object.next_value::<Name>()?.0, field)?,
+                "parameters" => {
                     once(&mut parameters, object.next_value::<Parameters>()?, "parameters")?;
                 }
-                InputField::Data => {
+                _ => {
                     let values = object.next_value_seed(NestedSeed { room: self.room })?;
                     once(&mut data, values, "data")?;
                 }
@@ -155,6 +170,43 @@ impl<'de> Visitor<'de> for InputSeed<'_> {
             data: data.ok_or_else(|| A::Error::missing_field("data"))?,
         })
     }
+}
+
+impl<'de> Deserialize<'de> for Output {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Output;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an output as an object")
+            }
+
+            fn visit_str<E: Error>(self, _: &str) -> Result<Output, E> {
+                Err(no_text(&self))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Output, A::Error> {
+                let (mut name, mut parameters) = (None, None);
+                while let Some(field) = object.next_key_seed(OUTPUT)? {
+                    match field {
+                        "name" => once(&mut name, object.next_value::<Name>()?.0, field)?,
+                        _ => once(&mut parameters, object.next_value::<Parameters>()?, field)?,
+                    }
+                }
+                Ok(Output {
+                    name: name.ok_or_else(|| A::Error::missing_field("name"))?,
+                })
+            }
+        }
+
+        deserializer.deserialize_any(Read)
+    }
+}
+
+fn text(name: Option<Option<Name>>) -> Option<String> {
+    name.flatten().map(|Name(text)| text)
 }
 
 fn once<T, E: Error>(slot: &mut Option<T>, value: T, field: &'static str) -> Result<(), E> {
