@@ -129,8 +129,10 @@ fn search_over_pods_makes_the_trials_of_one_and_ends_with_its_model() {
 
 #[test]
 fn search_over_pods_without_checkpoints_ends_with_the_same_model() {
-    let (before, expected) = alone(long("ASHA"));
-    let mut rehearsal = divided(long("ASHA"), 2);
+    // Nothing is written meanwhile, so that one is done with fewer epochs before the other has come.
+    let longer = || long("ASHA").with("hyperparameters.epochs", json!(900));
+    let (before, expected) = alone(longer());
+    let mut rehearsal = divided(longer(), 2);
     rehearsal.plan.as_object_mut().unwrap().remove("checkpoint");
     let leader = free();
     let workers = [0, 1].map(|worker| rehearsal.start_worker(worker, &leader));
