@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -41,7 +42,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(50);
 /// Limits of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time; more wait in the kernel's queue.
+    /// Connections at a time; more wait in the kernel's queue, and each answer closes its connection meanwhile.
     pub connections: usize,
     /// How long a request's header may take to arrive; a connection that is idle for so long is closed.
     pub header_timeout: Duration,
@@ -110,12 +111,13 @@ where
         };
         if let Some((stream, permit)) = accepted {
             let watcher = connections.watcher();
+            let room = Arc::clone(&places.room);
             places.taken(&tokio::spawn(serve(
                 stream,
                 limits,
                 handler.clone(),
                 watcher,
-                permit,
+                (room, permit),
             )));
         }
     }
@@ -124,12 +126,13 @@ where
     let deadline = Instant::now() + BACKLOG;
     while let Ok(Some((stream, permit))) = timeout_at(deadline, next(&listener, &mut places)).await {
         let watcher = connections.watcher();
+        let room = Arc::clone(&places.room);
         places.taken(&tokio::spawn(serve(
             stream,
             limits,
             handler.clone(),
             watcher,
-            permit,
+            (room, permit),
         )));
     }
     connections
@@ -209,7 +212,7 @@ async fn serve<H, F>(
     limits: Limits,
     handler: H,
     watcher: Watcher,
-    _permit: OwnedSemaphorePermit,
+    (room, _permit): (Arc<Semaphore>, OwnedSemaphorePermit),
 ) where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Reply> + Send + 'static,
@@ -217,8 +220,16 @@ async fn serve<H, F>(
     // Answers are written at once, so there is nothing to gather.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
-        let reply = handler(request);
-        async move { Ok::<_, std::convert::Infallible>(reply.await) }
+        let (reply, room) = (handler(request), Arc::clone(&room));
+        async move {
+            let mut reply = reply.await;
+            // Others wait for a place, or the next one would: who keeps connections open takes turns with them.
+            if room.available_permits() == 0 {
+                let headers = reply.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(reply)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
