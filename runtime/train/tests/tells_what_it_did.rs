@@ -119,6 +119,21 @@ fn a_run_that_was_stopped_and_killed_has_the_same_card_and_each_step_of_its_curv
 }
 
 #[test]
+fn a_run_whose_table_was_replaced_begins_a_curve_of_its_own() {
+    let rehearsal = network();
+    finish(&rehearsal);
+    // As many steps, of other rows.
+    let rehearsal = rehearsal.write("table.csv", &separable(396));
+    finish(&rehearsal);
+    let both = scalars(&rehearsal);
+    assert_eq!(both.len(), 2);
+    let expected: Vec<u64> = (1..=40).map(|epoch| 3 * epoch).collect();
+    for one in &both {
+        assert_eq!(steps(std::slice::from_ref(one), "loss/train"), expected);
+    }
+}
+
+#[test]
 fn the_card_tells_of_table_network_results_and_limits() {
     let words = "colour,size,y\n".to_owned()
         + &(0..120)

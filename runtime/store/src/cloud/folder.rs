@@ -263,7 +263,7 @@ async fn remove_all(store: &dyn ObjectStore, files: impl Iterator<Item = Path>) 
 
 async fn remove_one(store: &dyn ObjectStore, file: &Path) -> Result<(), Trouble> {
     let deleted = match store.delete(file).await {
-        // Of all requests, the client repeats only this one not.
+        // The client does not repeat a deletion that had no answer.
         Err(error) if is_silent(&error) => store.delete(file).await,
         deleted => deleted,
     };
